@@ -1,0 +1,188 @@
+"""The ONNX graph: an architecture and a state dict become one file.
+
+Comes in: `Architecture` and the arrays of a checkpoint. Goes out: an
+`onnx.ModelProto` of layout ``clips``. Called by `converters.pytorch2onnx`.
+
+Opset 11, IR version 6 and seven operators (Conv, Relu, Add, MaxPool,
+GlobalAveragePool, Reshape, Gemm), so that an ATC of CANN 6 takes it. Batch
+normalisation is folded into the convolutions.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, convolutions, stem
+from engine import __version__
+from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
+from engine.errors import ModelError
+
+OPSET = 11
+IR_VERSION = 6
+DEFAULT_INPUT = "onnx::Reshape_0"  # the name that the published recipe's OM has
+OUTPUT = "logits"
+DYNAMIC = -1  # batch size: any
+
+
+def select_weights(
+    arch: Architecture, state_dict: Mapping[str, NDArray[Any]]
+) -> dict[str, NDArray[np.float32]]:
+    """The tensors of the network, float32, names less ``backbone.`` and ``cls_head.``.
+
+    Raises `ModelError` that names tensors missing, left over or of another shape.
+    """
+    expected: dict[str, tuple[int, ...]] = {}
+    for conv in convolutions(arch):
+        expected[f"backbone.{conv.name}.conv.weight"] = (conv.outputs, conv.inputs, *conv.kernel)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            expected[f"backbone.{conv.name}.bn.{part}"] = (conv.outputs,)
+    expected["cls_head.fc_cls.weight"] = (arch.num_classes, arch.features)
+    expected["cls_head.fc_cls.bias"] = (arch.num_classes,)
+
+    # DataParallel checkpoints carry a prefix that mmcv drops as well.
+    found = {name.removeprefix("module."): array for name, array in state_dict.items()}
+    found = {name: a for name, a in found.items() if not name.endswith("num_batches_tracked")}
+    for problem, names in (
+        ("lacks", sorted(expected.keys() - found.keys())),
+        ("has unknown", sorted(found.keys() - expected.keys())),
+    ):
+        if names:
+            more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            raise ModelError(
+                f"the checkpoint {problem} {', '.join(names[:3])}{more}: "
+                "it belongs to another network than the config describes"
+            )
+    weights: dict[str, NDArray[np.float32]] = {}
+    for name, shape in expected.items():
+        array = found[name]
+        if array.shape != shape:
+            raise ModelError(f"{name} has shape {array.shape}; the config asks for {shape}")
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ModelError(f"{name} ({array.dtype}) holds values that are not finite numbers")
+        short = name.removeprefix("backbone.").removeprefix("cls_head.")
+        weights[short] = array.astype(np.float32)
+    return weights
+
+
+def fold(conv: Conv, weights: Mapping[str, NDArray[np.float32]]) -> tuple[Any, Any]:
+    """Weight and bias, float32, of a convolution with its batch norm folded in (in float64)."""
+    bn = {
+        part: weights[f"{conv.name}.bn.{part}"].astype(np.float64)
+        for part in ("weight", "bias", "running_mean", "running_var")
+    }
+    scale = bn["weight"] / np.sqrt(bn["running_var"] + BN_EPSILON)
+    kernel = weights[f"{conv.name}.conv.weight"] * scale[:, None, None, None, None]
+    bias = bn["bias"] - bn["running_mean"] * scale
+    return kernel.astype(np.float32), bias.astype(np.float32)
+
+
+class _Graph:
+    """Nodes and initializers in the making; every method returns its output's name."""
+
+    def __init__(self, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        self.weights = weights
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+
+    def node(self, op: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name, **attributes))
+        return name
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def conv(self, conv: Conv, x: str) -> str:
+        kernel, bias = fold(conv, self.weights)
+        inputs = [x]
+        inputs.append(self.constant(f"{conv.name}.weight", kernel))
+        inputs.append(self.constant(f"{conv.name}.bias", bias))
+        return self.node(
+            "Conv",
+            conv.name,
+            inputs,
+            kernel_shape=conv.kernel,
+            strides=conv.stride,
+            pads=conv.padding * 2,
+        )
+
+    def relu(self, x: str) -> str:
+        return self.node("Relu", f"{x}.relu", [x])
+
+    def reshape(self, name: str, x: str, shape: Sequence[int]) -> str:
+        target = self.constant(f"{name}.shape", np.array(shape, np.int64))
+        return self.node("Reshape", name, [x, target])
+
+
+def build_clips(
+    arch: Architecture,
+    weights: Mapping[str, NDArray[np.float32]],
+    *,
+    batch: int,
+    classes: Sequence[str],
+    source_sha256: str,
+    input_name: str = DEFAULT_INPUT,
+) -> onnx.ModelProto:
+    """The layout ``clips``: float32 [batch, 20, 17, 48, 56, 56] to logits [batch * 20, classes].
+
+    `batch` is the number of samples, or `DYNAMIC`.
+    """
+    graph = _Graph(weights)
+    x = graph.reshape("clips", input_name, (-1, *CLIP_SHAPE))
+    x = graph.relu(graph.conv(stem(arch), x))
+    space = arch.pool1_stride_s
+    x = graph.node(
+        "MaxPool",
+        "maxpool",
+        [x],
+        kernel_shape=(1, 3, 3),
+        strides=(1, space, space),
+        pads=(0, 1, 1, 0, 1, 1),
+    )
+    for block in bottlenecks(arch):
+        shortcut = x if block.downsample is None else graph.conv(block.downsample, x)
+        y = graph.relu(graph.conv(block.conv1, x))
+        y = graph.relu(graph.conv(block.conv2, y))
+        y = graph.conv(block.conv3, y)
+        x = graph.relu(graph.node("Add", f"{block.name}.add", [y, shortcut]))
+    x = graph.node("GlobalAveragePool", "avg_pool", [x])
+    x = graph.reshape("features", x, (-1, arch.features))
+    fc = [
+        graph.constant(f"fc_cls.{part}", weights[f"fc_cls.{part}"]) for part in ("weight", "bias")
+    ]
+    graph.node("Gemm", OUTPUT, [x, *fc], transB=1)
+
+    samples: int | str = "batch" if batch == DYNAMIC else batch
+    rows: int | str = "clips" if batch == DYNAMIC else batch * VIEWS
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes,
+            "posec3d",
+            [helper.make_tensor_value_info(
+                input_name, TensorProto.FLOAT, [samples, VIEWS, *CLIP_SHAPE])],
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [rows, arch.num_classes])],
+            graph.initializers,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="posec3d-engine",
+        producer_version=__version__,
+    )  # fmt: skip
+    helper.set_model_props(
+        model,
+        {
+            "layout": "clips",
+            "classes": json.dumps(list(classes)),
+            "preprocessing": json.dumps(preprocessing()),
+            "source_sha256": source_sha256,
+        },
+    )
+    onnx.checker.check_model(model)
+    return model

@@ -1,0 +1,191 @@
+"""Checkpoint to ONNX: the program behind ``python -m converters.pytorch2onnx``.
+
+The arguments are those of mmaction2's ``tools/deployment/pytorch2onnx.py`` and of the
+published NPU recipe, so that their command lines work after the program's name is
+changed. The graph is built from the checkpoint's tensors; mmaction2 is needed only for
+``--via mmaction2``, which exports through it in a Python of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from converters.checkpoint import read_checkpoint
+from converters.config import SHIPPED, read_architecture
+from converters.graph import DEFAULT_INPUT, DYNAMIC, OPSET, build_clips, select_weights
+from converters.network import Architecture
+from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
+from engine.classes import HMDB51
+from engine.constants import CLIP_SHAPE, VIEWS
+from engine.errors import EngineError, ModelError, UsageError
+
+_EXPORTER = Path(__file__).parent / "mmaction2_export.py"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert, verify, write. Returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        _convert(args)
+    except EngineError as error:
+        print(f"pytorch2onnx: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m converters.pytorch2onnx",
+        description="Convert a PoseC3D checkpoint (mmaction2) to ONNX and prove the result.",
+    )
+    parser.add_argument(
+        "config", help=f"mmaction2 config file, or a name that ships: {', '.join(SHIPPED)}"
+    )
+    parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pth)")
+    parser.add_argument("--output-file", type=Path, default=Path("tmp.onnx"), metavar="FILE")
+    parser.add_argument(
+        "--shape",
+        type=int,
+        nargs="+",
+        default=[DYNAMIC, VIEWS, *CLIP_SHAPE],
+        metavar="N",
+        help=f"input shape BS {VIEWS} {' '.join(map(str, CLIP_SHAPE))}; "
+        "BS -1 (default) leaves the batch free",
+    )
+    parser.add_argument(
+        "--input-name", default=DEFAULT_INPUT, help="name of the input (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--classes", type=Path, metavar="FILE", help="class names, one a line (default: HMDB51's)"
+    )
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help=f"compare the file with an independent computation; a relative difference over "
+        f"{TOLERANCE:g} is an error (default: on)",
+    )
+    parser.add_argument("--show", action="store_true", help="print the graph")
+    parser.add_argument("--opset-version", type=int, default=OPSET, choices=[OPSET])
+    parser.add_argument(
+        "--via",
+        choices=["mmaction2"],
+        help="export through mmaction2 0.24.1 and torch instead of building the graph here",
+    )
+    parser.add_argument(
+        "--python", metavar="PATH", help="the Python that has mmaction2 (with --via mmaction2)"
+    )
+    for flag, reason in (
+        ("--softmax", "the engine averages the softmax of each clip itself and needs raw logits"),
+        ("--is-localizer", "PoseC3D is a recognizer"),
+    ):
+        parser.add_argument(flag, action=_Refused, nargs=0, const=reason, help=argparse.SUPPRESS)
+    return parser
+
+
+class _Refused(argparse.Action):
+    """An argument of the original program that makes no sense here."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, *unused: object, **also_unused: object
+    ) -> None:
+        parser.error(f"{self.option_strings[0]} is not supported: {self.const}")
+
+
+def _convert(args: argparse.Namespace) -> None:
+    batch, *rest = args.shape
+    if rest != [VIEWS, *CLIP_SHAPE] or not (batch == DYNAMIC or batch >= 1):
+        wanted = " ".join(map(str, (VIEWS, *CLIP_SHAPE)))
+        raise UsageError(f"--shape {' '.join(map(str, args.shape))}: expected BS {wanted}")
+    if (args.via is None) != (args.python is None):
+        raise UsageError("--via mmaction2 and --python PATH go together")
+    arch = read_architecture(args.config)
+    classes = _class_names(args.classes, arch)
+    checkpoint = read_checkpoint(args.checkpoint)
+    weights = select_weights(arch, checkpoint.state_dict)
+    model = build_clips(
+        arch,
+        weights,
+        batch=batch,
+        classes=classes,
+        source_sha256=checkpoint.sha256,
+        input_name=args.input_name,
+    )
+    if args.via:
+        model = _export_via_mmaction2(args, metadata=model)
+    if args.show:
+        print(onnx.printer.to_text(model.graph))
+
+    # Written beside the target and moved there at the end: a file of that name is
+    # always whole and, unless --no-verify, proven.
+    args.output_file.parent.mkdir(parents=True, exist_ok=True)
+    part = args.output_file.with_name(f".{args.output_file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(model.SerializeToString())
+        if args.verify:
+            clip = example_clip()
+            expected, by = run_checkpoint(arch, weights, clip)
+            found = difference(run_onnx(part, clip), expected)
+            if not found <= TOLERANCE:
+                raise ModelError(
+                    f"{args.output_file} not written: its logits differ from {by} by {found:.2e} "
+                    f"(relative; allowed {TOLERANCE:g})"
+                )
+            print(f"verified against {by}: largest relative difference {found:.1e}")
+        os.replace(part, args.output_file)
+    except OSError as error:
+        raise ModelError(f"{args.output_file}: {error.strerror or error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+    print(f"wrote {args.output_file}")
+
+
+def _class_names(path: Path | None, arch: Architecture) -> list[str]:
+    if path is None:
+        if arch.num_classes == len(HMDB51):
+            return list(HMDB51)
+        return [f"class_{i}" for i in range(arch.num_classes)]
+    try:
+        names = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--classes {path}: {error}") from None
+    names = [name.strip() for name in names if name.strip()]
+    if len(names) != arch.num_classes:
+        raise UsageError(
+            f"--classes {path}: {len(names)} names for a network of {arch.num_classes} classes"
+        )
+    return names
+
+
+def _export_via_mmaction2(args: argparse.Namespace, metadata: onnx.ModelProto) -> onnx.ModelProto:
+    """The same file as mmaction2's own export gives it, with our metadata."""
+    batch = args.shape[0]
+    if batch == DYNAMIC:
+        raise UsageError("--via mmaction2 exports a fixed batch: give --shape BS 20 17 48 56 56")
+    if not Path(args.config).is_file():
+        raise UsageError("--via mmaction2 needs a config file, not a name")
+    with tempfile.TemporaryDirectory(prefix="posec3d-") as folder:
+        exported = Path(folder) / "exported.onnx"
+        command = [args.python, str(_EXPORTER), args.config, str(args.checkpoint), str(exported),
+                   "--batch", str(batch), "--input-name", args.input_name]  # fmt: skip
+        try:
+            code = subprocess.run(command, check=False).returncode
+        except OSError as error:
+            raise UsageError(f"--python {args.python}: {error.strerror or error}") from None
+        if code:
+            raise ModelError(f"mmaction2's export failed (exit code {code}); its output is above")
+        model = onnx.load(str(exported))
+    model.metadata_props.extend(metadata.metadata_props)
+    return model
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Proof that an exported file computes what its checkpoint says.
+
+Comes in: an ONNX file of layout ``clips`` and the unfolded weights. Goes out: the
+largest relative difference between the two on one clip. Called by the converters.
+
+The expected logits come from an independent computation: torch where it is installed,
+else plain numpy in float64, batch norm kept apart in both. Neither shares code with
+`converters.graph` beyond the list of layers.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, stem
+from engine.constants import CLIP_SHAPE
+
+TOLERANCE = 1e-4  # relative to the largest logit
+
+Weights = Mapping[str, NDArray[np.float32]]
+F64 = NDArray[np.float64]
+
+
+def example_clip() -> NDArray[np.float32]:
+    """One clip, float32 [17, 48, 56, 56]: sparse like heatmaps, busy in every channel."""
+    rng = np.random.default_rng(0)
+    clip = rng.random(CLIP_SHAPE, np.float32)
+    clip[rng.random(CLIP_SHAPE, np.float32) > 0.05] = 0
+    return clip
+
+
+def difference(actual: NDArray[Any], expected: NDArray[Any]) -> float:
+    """Largest absolute difference over the largest expected magnitude."""
+    scale = max(float(np.abs(expected).max()), 1e-12)
+    return float(np.abs(actual.astype(np.float64) - expected).max()) / scale
+
+
+def run_onnx(path: Path, clip: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits [classes] of one clip through the exported file, in float32 on the CPU."""
+    import openvino as ov
+
+    core = ov.Core()
+    model = core.read_model(path)
+    model.reshape([1, 1, *CLIP_SHAPE])
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return np.array(compiled([clip[None, None]])[0][0])
+
+
+def run_checkpoint(
+    arch: Architecture, weights: Weights, clip: NDArray[np.float32]
+) -> tuple[F64, str]:
+    """Logits [classes] of one clip from the unfolded weights, and what computed them."""
+    if importlib.util.find_spec("torch") is not None:
+        import torch
+
+        return _network(arch, clip, _TorchLayers(weights)), f"torch {torch.__version__}"
+    return _network(arch, clip, _NumpyLayers(weights)), f"numpy {np.__version__}"
+
+
+def _network(
+    arch: Architecture, clip: NDArray[np.float32], layers: _NumpyLayers | _TorchLayers
+) -> F64:
+    x: Any = layers.enter(clip)
+    x = layers.relu(layers.conv_bn(stem(arch), x))
+    x = layers.max_pool(x, arch.pool1_stride_s)
+    for block in bottlenecks(arch):
+        y = layers.relu(layers.conv_bn(block.conv1, x))
+        y = layers.relu(layers.conv_bn(block.conv2, y))
+        y = layers.conv_bn(block.conv3, y)
+        x = layers.relu(
+            y + (x if block.downsample is None else layers.conv_bn(block.downsample, x))
+        )
+    return layers.head(x)
+
+
+class _NumpyLayers:
+    """Float64 arrays [channels, time, height, width]."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+
+    def enter(self, clip: NDArray[np.float32]) -> F64:
+        return clip.astype(np.float64)
+
+    def conv_bn(self, conv: Conv, x: F64) -> F64:
+        kernel = self.weights[f"{conv.name}.conv.weight"].astype(np.float64)
+        borders = [(0, 0), *((p, p) for p in conv.padding)]
+        padded = np.pad(x, borders)
+        size = [(n - k) // s + 1
+                for n, k, s in zip(padded.shape[1:], conv.kernel, conv.stride, strict=True)]  # fmt: skip
+        out = np.zeros((conv.outputs, int(np.prod(size))))
+        for tap in np.ndindex(*conv.kernel):
+            window = (slice(None),) + tuple(
+                slice(first, first + step * count, step)
+                for first, step, count in zip(tap, conv.stride, size, strict=True)
+            )
+            values = padded[window].reshape(conv.inputs, -1)
+            out += kernel[(..., *tap)] @ values
+        mean, var, scale, shift = (
+            self.weights[f"{conv.name}.bn.{part}"].astype(np.float64)[:, None]
+            for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        out = (out - mean) / np.sqrt(var + BN_EPSILON) * scale + shift
+        return out.reshape(conv.outputs, *size)
+
+    def relu(self, x: F64) -> F64:
+        return np.maximum(x, 0)
+
+    def max_pool(self, x: F64, stride: int) -> F64:
+        padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
+        return np.asarray(windows[:, :, ::stride, ::stride].max(axis=(-2, -1)), np.float64)
+
+    def head(self, x: F64) -> F64:
+        pooled = x.mean(axis=(1, 2, 3))
+        return np.asarray(
+            self.weights["fc_cls.weight"] @ pooled + self.weights["fc_cls.bias"], np.float64
+        )
+
+
+class _TorchLayers:
+    """Float32 tensors [1, channels, time, height, width], torch's own layers."""
+
+    def __init__(self, weights: Weights) -> None:
+        import torch
+
+        self.functional = torch.nn.functional
+        self.tensor = torch.from_numpy
+        self.weights = weights
+
+    def enter(self, clip: NDArray[np.float32]) -> Any:
+        return self.tensor(clip)[None]
+
+    def _get(self, name: str) -> Any:
+        return self.tensor(np.array(self.weights[name]))
+
+    def conv_bn(self, conv: Conv, x: Any) -> Any:
+        y = self.functional.conv3d(
+            x, self._get(f"{conv.name}.conv.weight"), stride=conv.stride, padding=conv.padding
+        )
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return self.functional.batch_norm(
+            y, *(self._get(f"{conv.name}.bn.{part}") for part in parts), eps=BN_EPSILON
+        )
+
+    def relu(self, x: Any) -> Any:
+        return self.functional.relu(x)
+
+    def max_pool(self, x: Any, stride: int) -> Any:
+        return self.functional.max_pool3d(x, (1, 3, 3), (1, stride, stride), (0, 1, 1))
+
+    def head(self, x: Any) -> F64:
+        pooled = x.mean(dim=(2, 3, 4))
+        logits = self.functional.linear(
+            pooled, self._get("fc_cls.weight"), self._get("fc_cls.bias")
+        )
+        return np.asarray(logits[0].numpy(), np.float64)

@@ -1,0 +1,28 @@
+"""Streaming inference for skeleton action recognition with PoseC3D."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from engine.clips import preprocess
+
+if TYPE_CHECKING:
+    from engine.options import Options
+    from engine.pipeline import Pipeline, predict
+
+__version__ = "0.1.0"
+
+__all__ = ["Options", "Pipeline", "__version__", "predict", "preprocess"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: a decode worker imports this package and needs none of it.
+    if name in ("Pipeline", "predict"):
+        from engine import pipeline
+
+        return getattr(pipeline, name)
+    if name == "Options":
+        from engine.options import Options
+
+        return Options
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")

@@ -1,0 +1,108 @@
+"""Backends: runtimes that execute the network on one device.
+
+A backend is a class registered under the entry point group ``engine.backends``. It
+runs in one thread of one process, may hold the GIL during a run, and takes only the
+sizes that it announces. The executor is its only caller.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import UsageError
+from engine.models import ModelFile
+
+Precision = Literal["f32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16")
+GROUP = "engine.backends"
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a loaded backend really runs on; printed and written into the summary."""
+
+    runtime: str  # name and version
+    device: str  # the device as the runtime calls it
+    precision: str  # read back from the runtime, not the one requested
+    threads: int  # of the runtime; 0 where the notion has no meaning
+
+
+class Backend(Protocol):
+    """One network on one device.
+
+    `sizes`: the numbers of clips that one run takes, ascending. `run` accepts nothing
+    else; the executor splits and pads.
+    """
+
+    facts: Facts
+    sizes: tuple[int, ...]
+
+    def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits [n, classes] of clips [n, 17, 48, 56, 56] (C-contiguous, n in `sizes`).
+
+        Raises `BackendError` when the runtime fails. The result is the caller's.
+        """
+
+    def close(self) -> None:
+        """Give the device back. No call follows."""
+
+
+class Loader(Protocol):
+    """What an entry point names: loads a model onto a device.
+
+    `device` is the runtime's own name, None for its default. Raises `ModelError` or
+    `UsageError` for what it cannot load or honour.
+    """
+
+    def __call__(
+        self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
+    ) -> Backend: ...
+
+
+def available() -> dict[str, EntryPoint]:
+    """The registered backends by name."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def choose(name: str) -> tuple[str, str]:
+    """The backend to load for ``--backend NAME``, and why."""
+    found = available()
+    if not found:
+        raise UsageError("no backend is registered; install the package: pip install .")
+    if name == AUTO:
+        # OpenVINO ran this network four times as fast as ONNX Runtime on a CPU.
+        return "openvino", "the fastest on a CPU; --backend names another"
+    if name not in found:
+        raise UsageError(f"backend {name!r} is not registered; known: {', '.join(sorted(found))}")
+    return name, "asked for"
+
+
+def load(
+    name: str, model: ModelFile, *, device: str | None, precision: Precision, threads: int
+) -> Backend:
+    """Load `model` on the backend `name`.
+
+    Raises `UsageError` where its package is missing, or where it executes another
+    precision than was requested.
+    """
+    try:
+        loader: Loader = available()[name].load()
+        backend = loader(model, device=device, precision=precision, threads=threads)
+    except ImportError as error:
+        raise UsageError(
+            f"backend {name}: {error}. Install it: pip install 'posec3d-engine[{name}]'"
+        ) from None
+    effective = backend.facts.precision
+    if effective != precision:
+        backend.close()
+        raise UsageError(
+            f"backend {name} executes {effective} on {backend.facts.device}, "
+            f"not --precision {precision}"
+        )
+    return backend

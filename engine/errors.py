@@ -1,0 +1,54 @@
+"""Every error that the engine raises on purpose, one tree in one place.
+
+Data flow, and where an error belongs::
+
+    options ─► dataset, model ─► sample ─► clips ─► backend ─► results
+    Usage      Dataset, Model    Sample    Sample   Backend    Output
+
+A `SampleError` concerns one sample: it becomes that sample's error record and
+the run goes on (exit code 3 at the end). Every other one ends the run: the
+`exit_code` of its class is the exit code of the process.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of the tree. The message says what was wrong, where, and what to do."""
+
+    exit_code = 1
+
+
+class UsageError(EngineError):
+    """An option, or a combination of options, that cannot be honoured."""
+
+    exit_code = 2
+
+
+class DatasetError(UsageError):
+    """An annotation file that is missing, unreadable, hostile or without samples."""
+
+
+class ModelError(UsageError):
+    """A model file that is missing, unreadable or not a PoseC3D network."""
+
+
+class BackendError(EngineError):
+    """The runtime or its device failed while executing the network."""
+
+
+class OutputError(EngineError):
+    """A result file that cannot be written."""
+
+
+class SampleError(EngineError):
+    """One sample that cannot be scored.
+
+    `stage` is where it failed: ``"read"``, ``"decode"``, ``"infer"`` or ``"score"``.
+    """
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, stage: str = "decode") -> None:
+        super().__init__(message)
+        self.stage = stage

@@ -1,0 +1,180 @@
+"""Heatmap frames: pose coordinates moved, scaled and drawn as the network wants them.
+
+Comes in: a `PoseSequence` and a `ClipPlan`. Goes out: float32 heatmaps, one for
+each distinct frame of the plan and one for its flipped twin. Called by
+`engine.clips`. Source: the test pipeline of mmaction2 0.24.1 (``PoseDecode``,
+``PoseCompact``, ``Resize``, ``CenterCrop``, ``GeneratePoseTarget``) and, for
+``reference="1.x"``, of 1.2.0. The results are equal bit for bit, which is why
+every cast is written out: the reference's numpy (< 2) promoted scalars otherwise
+than today's.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.constants import (
+    BOX_PADDING,
+    BOX_THRESHOLD,
+    JOINTS,
+    LEFT_JOINTS,
+    RIGHT_JOINTS,
+    SCORE_THRESHOLD,
+    SIGMA,
+    SIZE,
+    Reference,
+)
+from engine.errors import SampleError
+from engine.poses import PoseSequence
+from engine.sampling import ClipPlan
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+_REACH = 3 * SIGMA  # how far a joint is drawn around its centre, pixels
+_WINDOW = 5  # columns that 2 * _REACH can touch at most
+_VARIANCE = np.float32(SIGMA**2)
+
+_TWIN = np.arange(JOINTS)
+_TWIN[list(LEFT_JOINTS)] = RIGHT_JOINTS
+_TWIN[list(RIGHT_JOINTS)] = LEFT_JOINTS
+
+
+def render(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1") -> F32:
+    """Draw the distinct frames of `plan`: float32 [2, U, 17, 56, 56].
+
+    ``[0]`` are the frames as they are, ``[1]`` their flipped twins (left and
+    right joints exchanged). Raises `SampleError` for coordinates that the
+    reference cannot place either.
+    """
+    keypoint = poses.keypoint[:, plan.unique].astype(np.float32)
+    if poses.keypoint_score is None:
+        score = np.ones(keypoint.shape[:3], np.float32)
+    else:
+        score = poses.keypoint_score[:, plan.unique].astype(np.float32)
+
+    keypoint, img_shape = compact(keypoint, poses.img_shape)
+    keypoint, img_shape = resize(keypoint, img_shape)
+    centres = center_crop(keypoint, img_shape)
+
+    frames = np.zeros((2, len(plan.unique), JOINTS, SIZE, SIZE), np.float32)
+    if reference == "1.x":
+        # 1.x casts the cropped coordinates back to float32 and mirrors the result.
+        draw(centres.astype(np.float32).astype(np.float64), score, frames[0])
+        np.take(frames[0], _TWIN, axis=1, out=frames[1], mode="clip")
+        frames[1] = frames[1, ..., ::-1].copy()
+    else:
+        draw(centres, score, frames[0])
+        draw(flip(centres), score[..., _TWIN], frames[1])
+    return frames
+
+
+def compact(keypoint: F32, img_shape: tuple[int, int]) -> tuple[F32, tuple[int, int]]:
+    """``PoseCompact``: move the origin to the corner of a padded square around all poses.
+
+    `keypoint` float32 [P, U, 17, 2] pixels, `img_shape` (height, width). Returns
+    both for the square, unchanged where the poses span less than ten pixels.
+    """
+    keypoint = np.where(np.isnan(keypoint), np.float32(0), keypoint)
+    low = np.empty(2, np.float32)
+    high = np.empty(2, np.float32)
+    for axis in (0, 1):
+        present = keypoint[..., axis]
+        present = present[present != 0]
+        if not present.size:
+            return keypoint, img_shape
+        low[axis], high[axis] = present.min(), present.max()
+    with np.errstate(over="ignore"):
+        span, total = high - low, high + low  # float32, as the reference
+    if span[0] < BOX_THRESHOLD or span[1] < BOX_THRESHOLD:
+        return keypoint, img_shape
+    centre = total.astype(np.float64) / 2
+    radius = float((span.astype(np.float64) / 2 * (1 + BOX_PADDING)).max())
+    if not (np.isfinite(centre).all() and math.isfinite(radius)):
+        raise SampleError(
+            f"keypoint spans {low.tolist()} to {high.tolist()}: no box fits around that"
+        )
+    corner = [int(c - radius) for c in centre]
+    far = [int(c + radius) for c in centre]
+    for axis in (0, 1):
+        values = keypoint[..., axis]
+        np.subtract(values, np.float32(corner[axis]), out=values, where=values != 0)
+    return keypoint, (far[1] - corner[1], far[0] - corner[0])
+
+
+def resize(keypoint: F32, img_shape: tuple[int, int]) -> tuple[F32, tuple[int, int]]:
+    """``Resize``: scale so that the short side is 56. Shapes as for `compact`."""
+    height, width = img_shape
+    scale = SIZE / min(height, width)
+    new_height, new_width = int(height * scale + 0.5), int(width * scale + 0.5)
+    factors = np.array([new_width / width, new_height / height], np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return keypoint * factors, (new_height, new_width)
+
+
+def center_crop(keypoint: F32, img_shape: tuple[int, int]) -> F64:
+    """``CenterCrop``: float64 coordinates in the 56 x 56 square in the middle.
+
+    Every coordinate moves, those of absent joints (0, 0) too.
+    """
+    height, width = img_shape
+    offset = np.array([(width - SIZE) // 2, (height - SIZE) // 2], np.float64)
+    return keypoint.astype(np.float64) - offset
+
+
+def flip(centres: F64) -> F64:
+    """0.24.1's flip of float64 [..., 17, 2] coordinates: x becomes 56 - x.
+
+    The width, not width - 1, so this is one pixel off the mirror image; x of
+    exactly zero means "absent" and stays. Joints change places with their twins.
+    """
+    flipped = centres[..., _TWIN, :]
+    x = flipped[..., 0]
+    np.subtract(SIZE, x, out=x, where=x != 0)
+    return flipped
+
+
+def draw(centres: F64, score: F32, frames: F32) -> None:
+    """``GeneratePoseTarget``: draw joints as Gaussians, the maximum over persons.
+
+    `centres` float64 [P, U, 17, 2] pixels, `score` float32 [P, U, 17] the peaks;
+    drawn into `frames` float32 [U, 17, 56, 56] (C-contiguous, zeroed by the caller).
+    """
+    canvas = frames.reshape(-1)
+    # The persons of one frame may overlap, the joints of one person never share
+    # a canvas: so one person at a time needs no atomic maximum.
+    for person_centres, person_score in zip(centres, score, strict=True):
+        visible = np.flatnonzero(~(person_score.astype(np.float64) < SCORE_THRESHOLD))
+        centre = person_centres.reshape(-1, 2)[visible]
+        first, last = _window(centre)
+        inside = (first < last).all(axis=1)
+        visible, centre, first, last = (a[inside] for a in (visible, centre, first, last))
+
+        # float32 squares of the distances along each axis: [joints, window, 2]
+        cells = first[:, None, :] + np.arange(_WINDOW)[:, None]
+        offset = cells.astype(np.float32) - centre.astype(np.float32)[:, None, :]
+        square = offset * offset
+        exponent = square[:, None, :, 0] + square[:, :, None, 1]  # [joints, y, x]
+        patch = np.exp(-exponent / np.float32(2) / _VARIANCE)
+        patch *= person_score.reshape(-1)[visible][:, None, None]
+
+        wanted = cells < last[:, None, :]
+        mask = wanted[:, None, :, 0] & wanted[:, :, None, 1]
+        index = visible[:, None, None] * (SIZE * SIZE)
+        index = index + cells[:, :, None, 1] * SIZE + cells[:, None, :, 0]
+        index, values = index[mask], patch[mask]
+        canvas[index] = np.maximum(canvas[index], values)
+
+
+def _window(centre: F64) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """First cell and end (excluded) that a joint is drawn on, int64 [joints, 2]."""
+    # Truncation toward zero in float64. Far-off centres are clamped first, since
+    # they may not fit an integer; they lie outside the canvas either way.
+    near = np.clip(centre, -4.0 * SIZE, 4.0 * SIZE)
+    first = np.maximum(np.trunc(near - _REACH), 0).astype(np.int64)
+    last = np.minimum(np.trunc(near + _REACH) + 1, SIZE).astype(np.int64)
+    return first, last

@@ -1,0 +1,165 @@
+"""Model files: what a file says of itself, and whether this engine can honour it.
+
+Comes in: what ``--model`` says. Goes out: a `ModelFile`. Called by `engine.pipeline`
+before a backend loads it. Checkpoints are converted once, by one call of
+``python -m converters.pytorch2onnx``, into the cache directory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+from google.protobuf.message import DecodeError
+
+from engine import __version__, assets
+from engine.classes import HMDB51
+from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
+from engine.errors import ModelError
+
+log = logging.getLogger("engine")
+
+LAYOUT = "clips"
+_CHECKPOINT_SUFFIXES = (".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A network on disk.
+
+    `path`: an ``.onnx`` or ``.om`` file. `sha256`: of that file, hex. `input_name`: of
+    its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
+    the file leaves it free. `classes`: names, one an output.
+    """
+
+    path: Path
+    sha256: str
+    input_name: str
+    batch: int | None
+    classes: tuple[str, ...]
+
+
+def open_model(spec: str) -> ModelFile:
+    """Find, convert if need be, and check the model that `spec` names.
+
+    `spec` is an ``.onnx`` or ``.om`` path, a checkpoint (``.pth``), or the name of a
+    published checkpoint. Raises `ModelError` (or `UsageError` where a published file is
+    not at hand) that says what to do.
+    """
+    if spec in assets.CHECKPOINTS:
+        path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
+    else:
+        path = Path(spec)
+        if not path.is_file():
+            known = "\n  ".join(assets.CHECKPOINTS)
+            raise ModelError(f"model {spec}: no such file, and not a published name:\n  {known}")
+        if path.suffix in _CHECKPOINT_SUFFIXES:
+            path = _converted(path)
+    if path.suffix == ".om":
+        raise ModelError(
+            f"{path}: an OM runs on an Ascend NPU only, and no backend for one is installed"
+        )
+    if path.suffix != ".onnx":
+        raise ModelError(f"{path}: models end in .onnx, .om or .pth")
+    return _read_onnx(path)
+
+
+def _converted(checkpoint: Path) -> Path:
+    """The ONNX of a checkpoint, from the cache or converted now."""
+    digest = assets.file_sha256(checkpoint)
+    folder = assets.cache_dir() / "models"
+    path = folder / f"{checkpoint.stem}-{digest[:12]}-v{__version__}.onnx"
+    if path.is_file():
+        return path
+    log.info("converting %s (once)", checkpoint)
+    command = [sys.executable, "-m", "converters.pytorch2onnx", assets.DEFAULT_CHECKPOINT,
+               str(checkpoint), "--output-file", str(path)]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
+        raise ModelError(
+            f"{reason}\nCheckpoints are converted as {assets.DEFAULT_CHECKPOINT}; for another "
+            "network run python -m converters.pytorch2onnx with its config and pass the .onnx"
+        )
+    return path
+
+
+def _read_onnx(path: Path) -> ModelFile:
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise ModelError(f"{path} is damaged or not an ONNX file ({error})") from None
+    graph = model.graph
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in graph.initializer):
+        raise ModelError(f"{path} keeps its weights in other files; store it as one file")
+    weights = {t.name for t in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in weights]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise ModelError(
+            f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; "
+            "a PoseC3D of layout `clips` has one of each"
+        )
+    shape = _shape(inputs[0])
+    if len(shape) != 6 or shape[1:] != (VIEWS, *CLIP_SHAPE):
+        raise ModelError(
+            f"{path}: input {inputs[0].name!r} has shape {_spell(shape)}; expected "
+            f"{_spell((None, VIEWS, *CLIP_SHAPE))}"
+        )
+    if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        raise ModelError(f"{path}: input {inputs[0].name!r} is not float32")
+    output = _shape(graph.output[0])
+    if len(output) != 2 or output[1] is None:
+        raise ModelError(f"{path}: output has shape {_spell(output)}; expected [clips, classes]")
+    properties = {p.key: p.value for p in model.metadata_props}
+    return ModelFile(
+        path=path,
+        sha256=assets.file_sha256(path),
+        input_name=inputs[0].name,
+        batch=shape[0],
+        classes=_classes(path, properties, output[1]),
+    )
+
+
+def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str, ...]:
+    """Class names out of the metadata, after checking the rest of it."""
+    if "layout" not in properties:
+        log.warning(
+            "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
+        )
+        return HMDB51 if count == len(HMDB51) else tuple(f"class_{i}" for i in range(count))
+    if properties["layout"] != LAYOUT:
+        raise ModelError(f"{path}: layout {properties['layout']!r}; this engine runs `{LAYOUT}`")
+    try:
+        constants: dict[str, Any] = json.loads(properties["preprocessing"])
+        classes = tuple(str(c) for c in json.loads(properties["classes"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
+    for key, value in preprocessing().items():
+        if constants.get(key, value) != value:
+            raise ModelError(
+                f"{path} wants preprocessing {key}={constants[key]!r}; "
+                f"this engine computes {key}={value!r} only"
+            )
+    unknown = constants.keys() - preprocessing().keys()
+    if unknown:
+        raise ModelError(f"{path} wants unknown preprocessing {', '.join(sorted(unknown))}")
+    if len(classes) != count:
+        raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
+    return classes
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """Dimensions; None where the file leaves one free."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+
+
+def _spell(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("batch" if n is None else str(n) for n in shape) + "]"

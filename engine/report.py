@@ -1,0 +1,116 @@
+"""The report of a run: its figures as a dict, and as the lines printed at the end.
+
+Called by `engine.run`. The accuracy lines are spelt as the published NPU recipe prints
+them, so that its scripts can read ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from engine import __version__, machine
+from engine.aggregator import Failure, Prediction
+from engine.constants import VIEWS
+from engine.metrics import mean_class_accuracy, top_k_accuracy
+from engine.pipeline import Pipeline
+
+_FAILURES_SHOWN = 5
+
+
+def summarise(
+    pipeline: Pipeline,
+    predictions: Sequence[Prediction],
+    failures: Sequence[Failure],
+    *,
+    seconds: float,
+    startup_s: float,
+) -> dict[str, Any]:
+    """Figures of a run, JSON types only.
+
+    `seconds`: from the first sample begun to the last record written; fps and clips/s
+    are end to end, preprocessing included, failed samples not counted. `startup_s`:
+    reading annotations and loading the model. Accuracies are None without labels.
+    """
+    rate = len(predictions) / seconds if seconds > 0 else 0.0
+    options, facts = pipeline.options, pipeline.facts
+    return {
+        "version": __version__,
+        **_accuracies(predictions),
+        "samples": len(predictions) + len(failures),
+        "ok": len(predictions),
+        "failed": len(failures),
+        "of": len(pipeline.dataset.samples),
+        "fps": rate,
+        "clips_per_s": rate * VIEWS,
+        "seconds": seconds,
+        "startup_s": startup_s,
+        "dataset": {
+            "name": pipeline.dataset.name,
+            "path": str(pipeline.dataset.path),
+            "split": pipeline.dataset.split,
+        },
+        "model": {"path": str(pipeline.model.path), "sha256": pipeline.model.sha256},
+        "reference": options.reference,
+        "backend": {
+            "name": pipeline.backend_name,
+            "runtime": facts.runtime,
+            "device": facts.device,
+            "precision": facts.precision,
+            "threads": facts.threads,
+            "clips_run": pipeline.executor.clips_run,
+            "clips_padded": pipeline.executor.clips_padded,
+        },
+        "machine": machine.describe(),
+    }
+
+
+def _accuracies(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    labelled = [p for p in predictions if p.label is not None]
+    labels = [p.label for p in labelled if p.label is not None]
+    scores = np.array([p.scores for p in labelled], np.float32)
+    found = {
+        "top1_acc": top_k_accuracy(scores, labels, 1),
+        "top5_acc": top_k_accuracy(scores, labels, 5),
+        "mean_class_accuracy": mean_class_accuracy(scores, labels),
+    }
+    return {
+        "labelled": len(labels),
+        **{name: None if math.isnan(value) else value for name, value in found.items()},
+    }
+
+
+def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
+    """What is printed at the end of a run."""
+    out: list[str] = []
+    if summary["labelled"]:
+        for name in ("top1_acc", "top5_acc", "mean_class_accuracy"):
+            out.append(f"{name}\t{summary[name]:.4f}")
+        if summary["labelled"] < summary["ok"]:
+            out.append(f"accuracy is over the {summary['labelled']} samples that have a label")
+    elif summary["ok"]:
+        out.append("no accuracy: the samples have no labels")
+    out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")
+    for failure in failures[:_FAILURES_SHOWN]:
+        out.append(f"  failed: {failure.id} ({failure.stage}): {failure.message}")
+    if len(failures) > _FAILURES_SHOWN:
+        more = len(failures) - _FAILURES_SHOWN
+        out.append(f"  and {more} more; --output FILE has them all")
+    out.append(
+        f"fps\t{summary['fps']:.3f} end to end, preprocessing included "
+        f"({summary['clips_per_s']:.1f} clips/s, {summary['seconds']:.1f} s; "
+        f"start-up {summary['startup_s']:.1f} s not included)"
+    )
+    backend, host = summary["backend"], summary["machine"]
+    if backend["clips_padded"]:
+        out.append(f"clips\t{backend['clips_run']} real, {backend['clips_padded']} padded")
+    out.append(
+        f"backend\t{backend['runtime']}, {backend['device']}, {backend['precision']}, "
+        f"{backend['threads']} threads"
+    )
+    packages = ", ".join(f"{name} {v}" for name, v in host["versions"].items())
+    out.append(f"machine\t{host['cpu']}, {host['cores']} cores, {host['system']}; {packages}")
+    return out

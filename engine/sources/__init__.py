@@ -1,0 +1,1 @@
+"""Where samples come from: annotation files on disk, by path or by name."""

@@ -1,0 +1,142 @@
+"""Annotation files: mmaction2's pickles and two plain equivalents.
+
+Comes in: a path ending in ``.pkl``, ``.npz`` or ``.jsonl``. Goes out: the annotations
+in file order and, where the file has them, its splits. Called by
+`engine.sources.dataset`.
+
+An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``),
+``label`` (int), ``img_shape`` (height, width), ``total_frames`` (int), ``keypoint``
+[P, T, 17, 2] pixels and ``keypoint_score`` [P, T, 17].
+
+* ``.pkl``: a dict of ``split`` (name -> identifiers) and ``annotations`` (list), or the
+  bare list.
+* ``.npz``: ``frame_dir`` [N] str, ``img_shape`` [N, 2]; optional ``label`` [N] and
+  ``total_frames`` [N]; for sample i ``i/keypoint`` and ``i/keypoint_score``;
+  ``split/NAME`` [n] str. Leading zeros of i do not matter. No pickled objects.
+* ``.jsonl``: one annotation a line, arrays as nested lists; ``split`` (optional) lists
+  the splits that the line belongs to.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from engine.errors import DatasetError
+from engine.sources import pickles
+
+Splits = Mapping[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for an annotation that could not be read; becomes an error record."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class AnnotationFile:
+    """`annotations`: dicts (or what stands in their place); `splits`: None in a bare list."""
+
+    annotations: list[Any]
+    splits: Splits | None
+
+
+def read_annotations(path: Path) -> AnnotationFile:
+    """Read an annotation file.
+
+    Raises `DatasetError` that names the file, for one that is missing, damaged, hostile
+    or of another format.
+    """
+    readers = {".pkl": _read_pickle, ".npz": _read_npz, ".jsonl": _read_jsonl}
+    reader = readers.get(path.suffix)
+    if reader is None:
+        raise DatasetError(
+            f"{path}: annotation files end in {', '.join(readers)}; this is {path.suffix or 'none'}"
+        )
+    try:
+        return reader(path)
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from None
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
+
+
+def _read_pickle(path: Path) -> AnnotationFile:
+    with path.open("rb") as source:
+        root = pickles.load(source)
+    if isinstance(root, list):
+        return AnnotationFile(root, None)
+    if not isinstance(root, dict) or not isinstance(root.get("annotations"), list):
+        raise DatasetError("expected a list of annotations, or a dict with a list `annotations`")
+    splits = root.get("split")
+    if splits is None:
+        return AnnotationFile(root["annotations"], None)
+    if not isinstance(splits, dict):
+        raise DatasetError("`split` must map names to lists of identifiers")
+    return AnnotationFile(
+        root["annotations"], {str(name): _identifiers(name, v) for name, v in splits.items()}
+    )
+
+
+def _identifiers(name: Any, value: Any) -> list[str]:
+    if not isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        raise DatasetError(f"split {name!r} is a {type(value).__name__}, not a list of identifiers")
+    return [str(v) for v in value]
+
+
+def _read_npz(path: Path) -> AnnotationFile:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:
+        raise DatasetError(f"not a readable .npz of plain arrays ({error})") from None
+    for field in ("frame_dir", "img_shape"):
+        if field not in arrays:
+            raise DatasetError(f"no array `{field}`")
+    count = len(arrays["frame_dir"])
+    annotations: list[dict[str, Any]] = [{} for _ in range(count)]
+    splits: dict[str, list[str]] = {}
+    for key, array in arrays.items():
+        head, _, field = key.partition("/")
+        if head == "split" and field:
+            splits[field] = [str(v) for v in array]
+        elif head.isdecimal() and field:
+            if int(head) >= count:
+                raise DatasetError(f"`{key}` belongs to no sample: `frame_dir` has {count} entries")
+            annotations[int(head)][field] = array
+        elif not field:
+            if len(array) != count:
+                raise DatasetError(f"`{key}` has {len(array)} entries, `frame_dir` {count}")
+            for annotation, value in zip(annotations, array.tolist(), strict=True):
+                annotation[key] = value
+    return AnnotationFile(list(annotations), splits or None)
+
+
+def _read_jsonl(path: Path) -> AnnotationFile:
+    annotations: list[Any] = []
+    splits: dict[str, list[str]] = {}
+    with path.open("rb") as source:
+        for number, line in enumerate(source, 1):
+            if not line.strip():
+                continue
+            try:
+                annotation = orjson.loads(line)
+            except orjson.JSONDecodeError as error:
+                annotations.append(Unreadable(f"line {number} is not JSON: {error}"))
+                continue
+            annotations.append(annotation)
+            if isinstance(annotation, dict) and "split" in annotation:
+                names = annotation.pop("split")
+                identifier = annotation.get("filename", annotation.get("frame_dir"))
+                for name in names if isinstance(names, list) else [names]:
+                    splits.setdefault(str(name), []).append(str(identifier))
+    return AnnotationFile(annotations, splits or None)

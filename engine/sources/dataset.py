@@ -1,0 +1,131 @@
+"""Datasets: a named or given annotation file, one split of it, as samples with ids.
+
+Comes in: what ``--dataset``, ``--ann-file``, ``--split`` and ``--limit`` say. Goes out: a
+`Dataset`. Called by `engine.pipeline`. Selection and order follow ``PoseDataset``
+of mmaction2 0.24.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import assets
+from engine.errors import DatasetError, SampleError
+from engine.poses import PoseSequence
+from engine.sources.annotations import AnnotationFile, Unreadable, read_annotations
+
+DEFAULT_SPLIT = "test1"
+ALL = "all"  # a --split that takes every annotation
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One entry of a dataset, unchecked. `id` is unique within the dataset."""
+
+    index: int
+    id: str
+    annotation: Any
+
+    @property
+    def label(self) -> int | None:
+        """The class, or None where the annotation has none."""
+        value = self.annotation.get("label") if isinstance(self.annotation, dict) else None
+        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+            return int(value)
+        return None
+
+    def poses(self, num_classes: int) -> PoseSequence:
+        """Check the annotation. Raises `SampleError`."""
+        if isinstance(self.annotation, Unreadable):
+            raise SampleError(self.annotation.message, stage="read")
+        if not isinstance(self.annotation, dict):
+            kind = type(self.annotation).__name__
+            raise SampleError(f"the annotation is a {kind}, not a dict", stage="read")
+        label = self.annotation.get("label")
+        if label is not None and (self.label is None or not 0 <= self.label < num_classes):
+            raise SampleError(
+                f"label is {label!r:.60}; this model has classes 0 to {num_classes - 1}"
+            )
+        return PoseSequence.from_annotation(self.annotation)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """`samples` in the reference's order; `path` of the file they come from."""
+
+    name: str
+    path: Path
+    split: str
+    samples: list[Sample]
+
+
+def open_dataset(
+    name: str, ann_file: str | None = None, split: str | None = None, limit: int | None = None
+) -> Dataset:
+    """Open ``hmdb51`` or a path. Raises `DatasetError` with what to do.
+
+    `split` None means ``test1`` where the file has splits and everything where it has
+    none; ``all`` takes every annotation.
+    """
+    if ann_file is not None:
+        path = Path(ann_file)
+    elif name in assets.DATASETS:
+        path = assets.locate(assets.DATASETS[name])
+    else:
+        path = Path(name)
+        if not path.suffix:
+            known = ", ".join(assets.DATASETS)
+            raise DatasetError(f"dataset {name!r}: neither a path nor a known name ({known})")
+    content = read_annotations(path)
+    selected, split = _select(content, split, path)
+    if not selected:
+        raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
+    return Dataset(name, path, split, _number(selected, limit))
+
+
+def _identifier_key(annotations: list[Any]) -> str:
+    first = annotations[0] if annotations else None
+    return "filename" if isinstance(first, dict) and "filename" in first else "frame_dir"
+
+
+def _select(
+    content: AnnotationFile, split: str | None, path: Path
+) -> tuple[list[tuple[str | None, Any]], str]:
+    """(identifier, annotation) in file order, and the split's name."""
+    key = _identifier_key(content.annotations)
+    named = [
+        (str(a[key]) if isinstance(a, dict) and key in a else None, a) for a in content.annotations
+    ]
+    if split == ALL or (split is None and content.splits is None):
+        return named, ALL
+    split = split or DEFAULT_SPLIT
+    if content.splits is None:
+        raise DatasetError(
+            f"{path} is a bare list without splits; leave --split out, or say --split {ALL}"
+        )
+    if split not in content.splits:
+        known = ", ".join(sorted(content.splits))
+        raise DatasetError(f"{path} has no split {split!r}; it has {known}, and `{ALL}` takes all")
+    members = set(content.splits[split])
+    # An entry without identifier belongs to no split and would vanish: it is kept
+    # and fails on its own.
+    return [(i, a) for i, a in named if i is None or i in members], split
+
+
+def _number(selected: list[tuple[str | None, Any]], limit: int | None) -> list[Sample]:
+    """Give repeated identifiers the suffixes #2, #3, … so that ids are unique."""
+    samples: list[Sample] = []
+    taken: set[str] = set()
+    repeats: dict[str, int] = {}
+    for index, (identifier, annotation) in enumerate(selected[:limit]):
+        name = unique = identifier if identifier is not None else f"annotation-{index}"
+        while unique in taken:
+            repeats[name] = repeats.get(name, 1) + 1
+            unique = f"{name}#{repeats[name]}"
+        taken.add(unique)
+        samples.append(Sample(index, unique, annotation))
+    return samples

@@ -1,0 +1,146 @@
+"""Annotation pickles, read without running anything that the file names.
+
+Comes in: bytes of a pickle as numpy 1 or 2 writes it, protocols 2 to 5. Goes out:
+plain containers, numbers, strings and numpy arrays. Called by
+`engine.sources.annotations`.
+
+``pickle.load`` executes whatever a file asks for. Here every global that a pickle may
+name is on a list and maps to a function of this module that checks its arguments;
+any other name ends the reading, before anything was called.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import DatasetError
+
+_KINDS = "biufSUO"  # dtypes that an annotation may have; O is refused later, by sample
+
+
+def load(source: IO[bytes]) -> Any:
+    """Read one pickle. Raises `DatasetError` for anything but plain data.
+
+    The message names a refused global; the caller adds the file's name.
+    """
+    try:
+        return _Unpickler(source).load()
+    except DatasetError:
+        raise
+    except Exception as error:
+        # A damaged pickle makes the unpickler raise nearly anything.
+        raise DatasetError(
+            f"truncated or not a pickle ({type(error).__name__}: {error!s:.120})"
+        ) from None
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        found = _ALLOWED.get((module, name))
+        if found is None:
+            raise DatasetError(
+                f"it names {module}.{name}, which no annotation file needs. It may be an "
+                "attack; nothing was executed. Allowed are numpy arrays and plain containers"
+            )
+        return found
+
+
+class _Dtype:
+    """A dtype in the making: numpy pickles its code first and its byte order after."""
+
+    def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
+        if not isinstance(code, str):
+            raise DatasetError(f"a dtype given as {type(code).__name__}")
+        self.dtype: np.dtype[Any] = np.dtype(code)
+        if self.dtype.kind not in _KINDS or self.dtype.fields or self.dtype.subdtype:
+            raise DatasetError(f"an array of dtype {code!r:.40}")
+
+    def __setstate__(self, state: Any) -> None:
+        order = state[1]
+        if order not in ("<", ">", "|", "="):
+            raise DatasetError(f"a byte order {order!r:.40}")
+        if order in "<>":
+            self.dtype = self.dtype.newbyteorder(order)
+
+
+class _Array(np.ndarray[Any, np.dtype[Any]]):
+    """An array whose numbers arrive after it was created."""
+
+    def __setstate__(self, state: Any) -> None:
+        version, shape, dtype, fortran, data = state
+        if version != 1 or not isinstance(dtype, _Dtype):
+            raise DatasetError("an array of an unknown pickle version")
+        self._check(shape, dtype.dtype, data)
+        state = (version, shape, dtype.dtype, bool(fortran), data)
+        super().__setstate__(state)  # type: ignore[arg-type]  # the stub asks for numpy's bool
+
+    @staticmethod
+    def _check(shape: Any, dtype: np.dtype[Any], data: Any) -> None:
+        if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
+            raise DatasetError(f"an array of shape {shape!r:.40}")
+        count = 1
+        for n in shape:
+            count *= n
+        held = len(data) if dtype.hasobject else len(data) / max(dtype.itemsize, 1)
+        if isinstance(data, list) != dtype.hasobject or held != count:
+            raise DatasetError(f"an array of shape {shape} with {len(data)} bytes")
+
+
+def _reconstruct(kind: Any, shape: Any, typecode: Any) -> NDArray[Any]:
+    # numpy always writes an empty array here and fills it in __setstate__.
+    if kind is not _ndarray or shape != (0,):
+        raise DatasetError("an array created in an unknown way")
+    empty: NDArray[Any] = np.ndarray.__new__(_Array, (0,), np.uint8)
+    return empty
+
+
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
+    if not isinstance(data, (bytes, bytearray)) or order not in ("C", "F"):
+        raise DatasetError("an array created in an unknown way")
+    _Array._check(shape, dtype.dtype, data)
+    flat: NDArray[Any] = np.frombuffer(data, dtype.dtype)
+    return np.reshape(flat, shape, order="F" if order == "F" else "C")
+
+
+def _scalar(dtype: Any, data: Any = b"") -> Any:
+    if dtype.dtype.hasobject or len(data) != dtype.dtype.itemsize:
+        raise DatasetError("a scalar of an unknown kind")
+    return np.frombuffer(data, dtype.dtype)[0]
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    # How protocol 2 spells bytes.
+    if not isinstance(text, str) or encoding != "latin1":
+        raise DatasetError("bytes in an unknown encoding")
+    return text.encode("latin1")
+
+
+def _bytes() -> bytes:
+    # How protocol 2 spells empty bytes.
+    return b""
+
+
+def _ndarray() -> None:
+    # Only ever named as an argument of _reconstruct.
+    raise DatasetError("an array created in an unknown way")
+
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _ndarray,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+    ("builtins", "bytes"): _bytes,
+    ("collections", "OrderedDict"): OrderedDict,
+    **{
+        (f"numpy.{core}.multiarray", name): function
+        for core in ("core", "_core")
+        for name, function in (("_reconstruct", _reconstruct), ("scalar", _scalar))
+    },
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
+}
