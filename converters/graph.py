@@ -154,10 +154,9 @@ def build_clips(
         x = graph.relu(graph.node("Add", f"{block.name}.add", [y, shortcut]))
     x = graph.node("GlobalAveragePool", "avg_pool", [x])
     x = graph.reshape("features", x, (-1, arch.features))
-    fc = [
-        graph.constant(f"fc_cls.{part}", weights[f"fc_cls.{part}"]) for part in ("weight", "bias")
-    ]
-    graph.node("Gemm", OUTPUT, [x, *fc], transB=1)
+    for part in ("fc_cls.weight", "fc_cls.bias"):
+        graph.constant(part, weights[part])
+    graph.node("Gemm", OUTPUT, [x, "fc_cls.weight", "fc_cls.bias"], transB=1)
 
     samples: int | str = "batch" if batch == DYNAMIC else batch
     rows: int | str = "clips" if batch == DYNAMIC else batch * VIEWS

@@ -89,19 +89,19 @@ class _NumpyLayers:
         return clip.astype(np.float64)
 
     def conv_bn(self, conv: Conv, x: F64) -> F64:
-        kernel = self.weights[f"{conv.name}.conv.weight"].astype(np.float64)
+        weight = self.weights[f"{conv.name}.conv.weight"].astype(np.float64)
         borders = [(0, 0), *((p, p) for p in conv.padding)]
         padded = np.pad(x, borders)
-        size = [(n - k) // s + 1
-                for n, k, s in zip(padded.shape[1:], conv.kernel, conv.stride, strict=True)]  # fmt: skip
+        axes = list(zip(padded.shape[1:], conv.kernel, conv.stride, strict=True))
+        size = [(length - kernel) // stride + 1 for length, kernel, stride in axes]
         out = np.zeros((conv.outputs, int(np.prod(size))))
         for tap in np.ndindex(*conv.kernel):
-            window = (slice(None),) + tuple(
-                slice(first, first + step * count, step)
-                for first, step, count in zip(tap, conv.stride, size, strict=True)
-            )
-            values = padded[window].reshape(conv.inputs, -1)
-            out += kernel[(..., *tap)] @ values
+            # what this tap of the kernel sees, one column for each output
+            seen = padded
+            for axis, (first, count, stride) in enumerate(zip(tap, size, conv.stride, strict=True)):
+                places = np.arange(first, first + count * stride, stride)
+                seen = seen.take(places, axis=axis + 1)
+            out += weight[(..., *tap)] @ seen.reshape(conv.inputs, -1)
         mean, var, scale, shift = (
             self.weights[f"{conv.name}.bn.{part}"].astype(np.float64)[:, None]
             for part in ("running_mean", "running_var", "weight", "bias")

@@ -18,6 +18,7 @@ import orjson
 from numpy.typing import NDArray
 
 from engine.aggregator import Failure, Prediction, Record
+from engine.constants import VIEWS
 from engine.errors import OutputError
 from engine.metrics import top_classes
 from engine.options import Options
@@ -91,14 +92,11 @@ class ResultWriter:
         width = len(self._classes)
         for name, field, shape in (
             (self._options.scores, "scores", (len(rows), width)),
-            (self._options.logits, "logits", (len(rows), -1, width)),
+            (self._options.logits, "logits", (len(rows), VIEWS, width)),
         ):
             if name is not None:
                 values = np.array([getattr(p, field) for p in rows], np.float32)
-                arrays: dict[str, NDArray[Any]] = {
-                    "id": ids,
-                    field: values.reshape(shape) if rows else values,
-                }
+                arrays = {"id": ids, field: values.reshape(shape)}
                 write_atomically(Path(name), partial(_save, arrays))
 
 

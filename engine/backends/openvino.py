@@ -29,7 +29,7 @@ class OpenVINOBackend:
         core = ov.Core()
         if device.split(".")[0] not in core.available_devices:
             raise UsageError(
-                f"OpenVINO has no device {device!r} here; it has {', '.join(core.available_devices)}"
+                f"OpenVINO has no device {device!r} here, only {', '.join(core.available_devices)}"
             )
         # The precision is always stated: the CPU plugin takes bf16 by itself on chips
         # that have it.

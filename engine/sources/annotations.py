@@ -95,7 +95,7 @@ def _identifiers(name: Any, value: Any) -> list[str]:
 
 def _read_npz(path: Path) -> AnnotationFile:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as source, np.load(source, allow_pickle=False) as archive:
             arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
     except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:
         raise DatasetError(f"not a readable .npz of plain arrays ({error})") from None

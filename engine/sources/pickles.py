@@ -78,7 +78,7 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
             raise DatasetError("an array of an unknown pickle version")
         self._check(shape, dtype.dtype, data)
         state = (version, shape, dtype.dtype, bool(fortran), data)
-        super().__setstate__(state)  # type: ignore[arg-type]  # the stub asks for numpy's bool
+        super().__setstate__(state)
 
     @staticmethod
     def _check(shape: Any, dtype: np.dtype[Any], data: Any) -> None:
@@ -136,6 +136,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
     ("builtins", "bytes"): _bytes,
+    ("__builtin__", "bytes"): _bytes,
     ("collections", "OrderedDict"): OrderedDict,
     **{
         (f"numpy.{core}.multiarray", name): function

@@ -1,0 +1,111 @@
+"""Shared fixtures: reference data where it is at hand, a small network where it is not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.graph import DYNAMIC, build_clips, select_weights
+from converters.network import Architecture, convolutions
+from engine.classes import HMDB51
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(__file__).parent / "data"
+
+TINY = Architecture(base_channels=4, stage_blocks=(1, 1, 1))
+"""A network of the same form, 40 times cheaper."""
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference outputs, real annotations and weights; skips where absent."""
+    path = Path(os.environ.get("POSEC3D_SHARED", ROOT.parent / "shared"))
+    if not (path / "golden").is_dir():
+        pytest.skip(f"no reference data at {path} (POSEC3D_SHARED names another place)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> Path:
+    return shared / "golden"
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """No test sees the user's settings, cache or data."""
+    for name in [name for name in os.environ if name.startswith("ENGINE_")]:
+        monkeypatch.delenv(name)
+    cache = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("ENGINE_CACHE_DIR", str(cache))
+
+
+def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """Weights under mmaction2's names, scaled so that activations neither die nor explode."""
+    rng = np.random.default_rng(seed)
+    state: dict[str, np.ndarray[Any, Any]] = {}
+    for conv in convolutions(arch):
+        shape = (conv.outputs, conv.inputs, *conv.kernel)
+        bound = np.sqrt(6 / np.prod(shape[1:]))
+        state[f"backbone.{conv.name}.conv.weight"] = rng.uniform(-bound, bound, shape)
+        low, high = (0.2, 0.6) if conv.name.endswith("conv3") else (0.5, 1.5)
+        state[f"backbone.{conv.name}.bn.weight"] = rng.uniform(low, high, conv.outputs)
+        state[f"backbone.{conv.name}.bn.bias"] = rng.uniform(-0.3, 0.3, conv.outputs)
+        state[f"backbone.{conv.name}.bn.running_mean"] = rng.uniform(-0.1, 0.1, conv.outputs)
+        state[f"backbone.{conv.name}.bn.running_var"] = rng.uniform(0.5, 1.5, conv.outputs)
+    state["cls_head.fc_cls.weight"] = rng.uniform(-3, 3, (arch.num_classes, arch.features))
+    state["cls_head.fc_cls.bias"] = rng.uniform(-1, 1, arch.num_classes)
+    return {name: array.astype(np.float32) for name, array in state.items()}
+
+
+def write_model(
+    path: Path,
+    state: Mapping[str, np.ndarray[Any, Any]],
+    arch: Architecture,
+    batch: int = DYNAMIC,
+) -> Path:
+    weights = select_weights(arch, state)
+    model = build_clips(arch, weights, batch=batch, classes=HMDB51, source_sha256="0" * 64)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of layout `clips`, batch free."""
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    return write_model(path, random_state_dict(TINY), TINY)
+
+
+def annotation(frames: int = 20, persons: int = 1, seed: int = 0, **fields: Any) -> dict[str, Any]:
+    """A made-up annotation: joints scattered around a drifting centre."""
+    rng = np.random.default_rng(seed)
+    centre = np.array([160.0, 120.0]) + np.arange(frames)[None, :, None, None] * 0.5
+    keypoint = centre + rng.normal(0, 30, (persons, frames, 17, 2))
+    return {
+        "frame_dir": f"video_{seed}",
+        "label": seed % 51,
+        "img_shape": (240, 320),
+        "original_shape": (240, 320),
+        "total_frames": frames,
+        "keypoint": keypoint.astype(np.float16),
+        "keypoint_score": rng.uniform(0.2, 1, (persons, frames, 17)).astype(np.float16),
+        **fields,
+    }
+
+
+@pytest.fixture
+def make_annotation() -> Callable[..., dict[str, Any]]:
+    return annotation
+
+
+@pytest.fixture
+def chdir_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

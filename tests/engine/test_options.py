@@ -1,0 +1,58 @@
+"""Command line over environment over default."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from engine.errors import UsageError
+from engine.options import Options, parse
+
+
+def test_defaults() -> None:
+    assert parse([], {}) == Options()
+
+
+def test_order() -> None:
+    environment = {"ENGINE_LIMIT": "7", "ENGINE_IN_PROCESS": "1", "ENGINE_SPLIT": "val"}
+    options = parse(["--limit", "3"], environment)
+    assert (options.limit, options.in_process, options.split) == (3, True, "val")
+
+
+def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], {})
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for f in fields(Options):
+        assert "--" + f.name.replace("_", "-") in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["--limit", "0"], {}, "--limit 0: must be at least 1"),
+        (["--limit", "x"], {}, "invalid int"),
+        (["--reference", "2.x"], {}, "invalid choice"),
+        (["--unknown"], {}, "unrecognized arguments"),
+        ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many"),
+        ([], {"ENGINE_IN_PROCESS": "yes"}, "expected 0 or 1"),
+        ([], {"ENGINE_PRECISION": "f64"}, "choose from f32, bf16"),
+    ],
+)
+def test_usage_errors(
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments, environment)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_as_python() -> None:
+    with pytest.raises(UsageError, match="choose from"):
+        Options(reference="2.x")  # type: ignore[arg-type]

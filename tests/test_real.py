@@ -1,0 +1,70 @@
+"""Real annotations and a real trained network, against the recorded logits.
+
+A few samples in every run; the whole test split on both backends with ``-m full``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.aggregator import Prediction
+from engine.metrics import mean_class_accuracy, top_k_accuracy
+from engine.options import Options
+from engine.pipeline import Pipeline
+
+BACKENDS = ["openvino", "onnxruntime"]
+
+
+def score(shared: Path, backend: str, limit: int | None = None) -> list[Prediction]:
+    options = Options(
+        dataset=str(shared / "data" / "jhmdb_hmdb51_2d.pkl"),
+        model=str(shared / "models" / "posec3d_jhmdb_split1.pth"),
+        backend=backend,
+        limit=limit,
+        in_process=True,
+    )
+    with Pipeline(options) as pipeline:
+        records = list(pipeline)
+    predictions = [r for r in records if isinstance(r, Prediction)]
+    assert len(predictions) == len(records)
+    return predictions
+
+
+def recorded(shared: Path) -> dict[str, Any]:
+    with np.load(shared / "models" / "posec3d_jhmdb_split1.logits.npz") as archive:
+        return dict(archive)
+
+
+def check(predictions: Sequence[Prediction], expected: dict[str, Any]) -> None:
+    """In the order of the annotations, which is that of the split here."""
+    for row, prediction in enumerate(predictions):
+        assert prediction.id == expected["frame_dir"][row]
+        assert prediction.label == expected["label"][row]
+        np.testing.assert_allclose(prediction.logits, expected["logits"][row], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(prediction.scores, expected["scores"][row], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(("backend", "limit"), [("openvino", 8), ("onnxruntime", 2)])
+def test_some_real_samples(shared: Path, backend: str, limit: int) -> None:
+    predictions = score(shared, backend, limit)
+    assert len(predictions) == limit
+    check(predictions, recorded(shared))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_whole_test_split(shared: Path, backend: str) -> None:
+    predictions = score(shared, backend)
+    check(predictions, recorded(shared))
+    scores = np.array([p.scores for p in predictions])
+    labels = [p.label for p in predictions if p.label is not None]
+    assert len(labels) == len(predictions) == 176
+    assert round(top_k_accuracy(scores, labels, 1), 4) == 0.8011
+    assert round(top_k_accuracy(scores, labels, 5), 4) == 0.9886
+    assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
