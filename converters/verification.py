@@ -101,7 +101,8 @@ class _NumpyLayers:
             for axis, (first, count, stride) in enumerate(zip(tap, size, conv.stride, strict=True)):
                 places = np.arange(first, first + count * stride, stride)
                 seen = seen.take(places, axis=axis + 1)
-            out += weight[(..., *tap)] @ seen.reshape(conv.inputs, -1)
+            t, h, w = tap
+            out += weight[:, :, t, h, w] @ seen.reshape(conv.inputs, -1)
         mean, var, scale, shift = (
             self.weights[f"{conv.name}.bn.{part}"].astype(np.float64)[:, None]
             for part in ("running_mean", "running_var", "weight", "bias")

@@ -76,7 +76,7 @@ def choose(name: str) -> tuple[str, str]:
     if not found:
         raise UsageError("no backend is registered; install the package: pip install .")
     if name == AUTO:
-        # OpenVINO ran this network four times as fast as ONNX Runtime on a CPU.
+        # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
         return "openvino", "the fastest on a CPU; --backend names another"
     if name not in found:
         raise UsageError(f"backend {name!r} is not registered; known: {', '.join(sorted(found))}")
