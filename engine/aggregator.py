@@ -1,17 +1,21 @@
-"""The aggregator: the logits of twenty clips become the scores of one sample.
+"""The aggregator: the logits of twenty clips become the one record of a sample.
 
-Comes in: logits. Goes out: `Prediction` or `Failure`, the terminal record of a sample.
-Called by `engine.pipeline`. Source: ``average_clips='prob'`` of mmaction2.
+Comes in: logits, and what is known of the way they took. Goes out: `Prediction` or
+`Failure`. Lives in the parent, with the result files; called by the supervisor and by
+the in-process runner. Source of the average: ``average_clips='prob'`` of mmaction2.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.constants import VIEWS
 from engine.errors import SampleError
+from engine.sources.dataset import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +23,7 @@ class Prediction:
     """The scores of a sample.
 
     `logits`: float32 [20, classes]. `scores`: float32 [classes], sums to one. `ms`:
-    milliseconds by stage.
+    milliseconds of work or waiting, by stage.
     """
 
     index: int
@@ -43,6 +47,56 @@ class Failure:
 
 
 Record = Prediction | Failure
+
+
+@dataclass
+class Figures:
+    """What a run amounted to so far, for progress and report."""
+
+    decode_s: float = 0.0  # seconds of work, all workers together
+    infer_s: float = 0.0  # seconds of work, all executors together
+    clips_run: int = 0
+    clips_padded: int = 0
+    bytes_sent: int = 0  # of clips, between processes
+    peak_bytes: int = 0  # in flight
+    restarts: int = 0
+    dropped: int = 0  # messages that were not ours
+
+
+class Aggregator:
+    """Makes records of a dataset's samples."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._samples = samples
+        self.figures = Figures()
+
+    def score(
+        self, index: int, logits: NDArray[np.float32], padded: int, ms: dict[str, float]
+    ) -> Record:
+        """The record of a sample whose logits, float32 [20, classes], are complete.
+
+        `padded`: filler clips that were run with it. `ms`: as in `Prediction`; ``infer`` is
+        counted as work of the device.
+        """
+        self.figures.infer_s += ms["infer"] / 1e3
+        self.figures.clips_run += VIEWS
+        self.figures.clips_padded += padded
+        sample = self._samples[index]
+        try:
+            scores = average(logits)
+        except SampleError as error:
+            return self.fail(index, error.stage, error)
+        return Prediction(index, sample.id, sample.label, logits, scores, ms)
+
+    def fail(self, index: int, stage: str, error: Exception) -> Failure:
+        """The record of a sample that `error` stopped in `stage`."""
+        message = str(error) or repr(error)
+        return self.failure(index, stage, type(error).__name__, message)
+
+    def failure(self, index: int, stage: str, type: str, message: str) -> Failure:
+        """The record of a sample that could not be scored, as another process reports it."""
+        sample = self._samples[index]
+        return Failure(index, sample.id, sample.label, stage, type, message)
 
 
 def average(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -46,6 +46,21 @@ class HeatmapClips:
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class ClipTensor:
+    """The 20 clips of a sample as the whole tensor, float32 [20, 17, 48, 56, 56]."""
+
+    clips: NDArray[np.float32]
+
+    def write(self, first: int, out: NDArray[np.float32]) -> None:
+        """As `HeatmapClips.write`."""
+        out[:] = self.clips[first : first + len(out)]
+
+
+Clips = HeatmapClips | ClipTensor
+"""What an executor takes."""
+
+
 def decode(poses: PoseSequence, reference: Reference = "0.24.1") -> HeatmapClips:
     """Sample and draw the clips of a checked pose sequence."""
     plan = clip_plan(poses.total_frames)

@@ -37,6 +37,14 @@ class BackendError(EngineError):
     """The runtime or its device failed while executing the network."""
 
 
+class WorkerError(EngineError):
+    """A child process that does not start, or that keeps dying."""
+
+
+class WireError(EngineError):
+    """A message that is not one of ours. The receiver counts it and drops it."""
+
+
 class OutputError(EngineError):
     """A result file that cannot be written."""
 

@@ -15,6 +15,19 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def memory_limit() -> int:
+    """Bytes of memory that this process may use: the machine's, or its control group's."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text.isdecimal():
+            limits.append(int(text))
+    return min(limits)
+
+
 def cpu_model() -> str:
     """The processor's name, as /proc/cpuinfo has it."""
     try:

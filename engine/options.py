@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -16,8 +16,9 @@ from engine import assets
 from engine.backends import AUTO, PRECISIONS, Precision
 from engine.constants import REFERENCES, Reference
 from engine.errors import UsageError
+from engine.wire import WIRES, Wire
 
-GROUPS = ("input", "model", "device", "output")
+GROUPS = ("input", "model", "device", "processes", "output")
 
 
 def _option(
@@ -25,13 +26,24 @@ def _option(
     group: str,
     help: str,
     *,
-    kind: type = str,
+    kind: Callable[[str], Any] = str,
     metavar: str | None = None,
     choices: Sequence[str] | None = None,
+    least: float = 1,
 ) -> Any:
     assert group in GROUPS
-    about = {"group": group, "help": help, "kind": kind, "metavar": metavar, "choices": choices}
+    about = {"group": group, "help": help, "kind": kind, "metavar": metavar,
+             "choices": choices, "least": least}  # fmt: skip
     return field(default=default, metadata=about)
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes: ``1000000``, ``512K``, ``512M``, ``2G`` (powers of 1024)."""
+    number, unit = text.strip(), 1
+    if number[-1:].upper() in "KMG" and number:
+        unit = 1024 ** (1 + "KMG".index(number[-1].upper()))
+        number = number[:-1]
+    return int(float(number) * unit)
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,43 @@ class Options:
     threads: int | None = _option(
         None, "device", "threads of the runtime (default: one a core)", kind=int, metavar="N"
     )
+    max_batch: int = _option(
+        4, "device", "samples (20 clips each) that run as one batch at most", kind=int, metavar="N"
+    )
+    max_wait_ms: float = _option(
+        0.0, "device",
+        "how long an idle device waits for a batch to fill, from its first sample", kind=float,
+        metavar="MS", least=0,
+    )  # fmt: skip
+    workers: int | None = _option(
+        None, "processes",
+        "decode workers (default: a quarter of the cores, at least 1: rendering a sample takes a "
+        "hundredth of the time a CPU needs to run it)", kind=int, metavar="N",
+    )  # fmt: skip
+    wire: Wire = _option(
+        "frames", "processes",
+        "what workers send: each distinct heatmap frame once, with the clip plan, or the whole "
+        "clip tensor (205 MB a sample)", choices=WIRES,
+    )  # fmt: skip
+    max_memory: int | None = _option(
+        None, "processes",
+        "bytes of clips in flight, such as 512M (default: a quarter of the memory)",
+        kind=parse_bytes, metavar="BYTES",
+    )  # fmt: skip
+    lease_timeout: float = _option(
+        60.0, "processes", "a worker silent for so long over a sample is killed", kind=float,
+        metavar="S",
+    )  # fmt: skip
+    stall_timeout: float = _option(
+        300.0, "processes", "a device silent for so long over a batch is restarted", kind=float,
+        metavar="S",
+    )  # fmt: skip
     in_process: bool = _option(
-        False, "device", "run everything in this process, one sample after the other", kind=bool
+        False,
+        "processes",
+        "run everything in this process, one sample after the other",
+        kind=bool,
+        least=0,
     )
     output: str | None = _option(
         None, "output", "write one JSON line a sample to FILE", metavar="FILE"
@@ -93,16 +140,13 @@ class Options:
     top_k: int = _option(5, "output", "classes listed for each sample", kind=int, metavar="K")
 
     def __post_init__(self) -> None:
-        for name, least in (("limit", 1), ("threads", 1), ("top_k", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{_flag(name)} {value}: must be at least {least}")
-        for name in ("reference", "precision"):
-            choices = next(f for f in fields(self) if f.name == name).metadata["choices"]
-            if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"{_flag(name)} {getattr(self, name)!r}: choose from {', '.join(choices)}"
-                )
+        for f in fields(self):
+            value, about = getattr(self, f.name), f.metadata
+            if isinstance(value, (int, float)) and not value >= about["least"]:
+                raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
+            if about["choices"] and value not in about["choices"]:
+                known = ", ".join(about["choices"])
+                raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
 
 
 def parse(
@@ -163,4 +207,4 @@ def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, st
     try:
         return kind(text)
     except ValueError:
-        raise UsageError(f"{variable}={text}: not a valid {kind.__name__}") from None
+        raise UsageError(f"{variable}={text}: not a valid value") from None

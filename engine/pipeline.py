@@ -3,8 +3,9 @@
 Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each sample.
 Called by `engine.run`, and by users::
 
-    for record in engine.predict("annotations.pkl", model="posec3d.onnx"):
-        print(record.id, record.scores.argmax())
+    if __name__ == "__main__":
+        for record in engine.predict("annotations.pkl", model="posec3d.onnx"):
+            print(record.id, record.scores.argmax())
 """
 
 from __future__ import annotations
@@ -15,21 +16,23 @@ from types import TracebackType
 from typing import Any
 
 from engine import backends, machine
-from engine.aggregator import Failure, Prediction, Record, average
+from engine.aggregator import Aggregator, Figures, Record
 from engine.clips import decode
 from engine.errors import EngineError, SampleError
-from engine.executor import Executor
+from engine.executor import Executor, ExecutorSettings
 from engine.models import open_model
 from engine.options import Options
 from engine.sources.dataset import Sample, open_dataset
+from engine.supervisor import Supervisor, SupervisorSettings
+from engine.worker import WorkerSettings
 
 
 class Pipeline:
     """A dataset, a model and a device, ready to run.
 
-    Opening it reads the annotations and loads the model (errors are `EngineError`);
-    iterating it does the work. `started` and `finished` are monotonic seconds of the
-    first sample begun and the last record taken.
+    Opening it reads the annotations, starts the processes and loads the model (errors are
+    `EngineError`); iterating it does the work; leaving the ``with`` block ends every
+    process. `facts` tell what the device really runs.
     """
 
     def __init__(self, options: Options) -> None:
@@ -37,15 +40,44 @@ class Pipeline:
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
         self.model = open_model(options.model)
         self.backend_name, self.backend_reason = backends.choose(options.backend)
-        self._backend = backends.load(
-            self.backend_name,
-            self.model,
+        self.interrupted = False
+        self.workers = 0 if options.in_process else options.workers or default_workers()
+        self._aggregator = Aggregator(self.dataset.samples)
+        settings = ExecutorSettings(
+            backend=self.backend_name,
+            model=self.model,
             device=options.device,
             precision=options.precision,
             threads=options.threads or machine.cores(),
+            max_batch=options.max_batch,
+            max_wait=options.max_wait_ms / 1e3,
         )
-        self.facts = self._backend.facts
-        self.executor = Executor(self._backend)
+        self._runner = self._local(settings) if options.in_process else self._processes(settings)
+        try:
+            self.facts = self._runner.start()
+        except BaseException:
+            self._runner.close()
+            raise
+
+    def _local(self, settings: ExecutorSettings) -> _InProcess:
+        return _InProcess(self, settings, self._aggregator)
+
+    def _processes(self, settings: ExecutorSettings) -> Supervisor:
+        options = self.options
+        return Supervisor(
+            self.dataset.samples,
+            len(self.model.classes),
+            self._aggregator,
+            SupervisorSettings(
+                workers=self.workers,
+                executors=(settings,),
+                worker=WorkerSettings(options.reference, options.wire),
+                max_memory=options.max_memory or machine.memory_limit() // 4,
+                lease_timeout=options.lease_timeout,
+                stall_timeout=options.stall_timeout,
+            ),
+            lambda: self.interrupted,
+        )
 
     def __enter__(self) -> Pipeline:
         return self
@@ -56,29 +88,85 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._backend.close()
+        self._runner.close()
 
     def __iter__(self) -> Iterator[Record]:
-        for sample in self.dataset.samples:
-            yield self._score(sample)
+        return self._runner.records()
 
-    def _score(self, sample: Sample) -> Record:
+    @property
+    def figures(self) -> Figures:
+        """Work, bytes and restarts so far."""
+        return self._aggregator.figures
+
+    def waits(self) -> str:
+        """Which stage waits for which at the moment, in words."""
+        return self._runner.waits()
+
+    def interrupt(self) -> None:
+        """End the iteration soon. May be called from a signal handler."""
+        self.interrupted = True
+
+
+class _InProcess:
+    """The same work without processes: one sample after the other."""
+
+    def __init__(
+        self, pipeline: Pipeline, settings: ExecutorSettings, aggregator: Aggregator
+    ) -> None:
+        self._pipeline, self._aggregator = pipeline, aggregator
+        self._backend = backends.load(
+            settings.backend,
+            settings.model,
+            device=settings.device,
+            precision=settings.precision,
+            threads=settings.threads,
+        )
+        self._executor = Executor(self._backend)
+
+    def start(self) -> backends.Facts:
+        return self._backend.facts
+
+    def records(self) -> Iterator[Record]:
+        for sample in self._pipeline.dataset.samples:
+            if self._pipeline.interrupted:
+                return
+            yield self._record(sample)
+
+    def waits(self) -> str:
+        return "in process"
+
+    def close(self) -> None:
+        self._backend.close()
+
+    def _record(self, sample: Sample) -> Record:
         start = time.perf_counter()
         try:
-            clips = decode(sample.poses(len(self.model.classes)), self.options.reference)
-            decoded = time.perf_counter()
-            [logits] = self.executor.infer([clips])
-            scores = average(logits)
-        except SampleError as error:
-            return _failure(sample, error.stage, error)
-        except EngineError:
-            raise
+            poses = sample.poses(len(self._pipeline.model.classes))
+            clips = decode(poses, self._pipeline.options.reference)
+        except EngineError as error:
+            stage = error.stage if isinstance(error, SampleError) else "decode"
+            return self._aggregator.fail(sample.index, stage, error)
         except Exception as error:
             # Whatever else an unforeseen annotation provokes concerns that sample only.
-            return _failure(sample, "decode", error)
+            return self._aggregator.fail(sample.index, "decode", error)
+        decoded = time.perf_counter()
+        padded = self._executor.clips_padded
+        [logits] = self._executor.infer([clips])
         end = time.perf_counter()
-        ms = {"decode": 1e3 * (decoded - start), "infer": 1e3 * (end - decoded)}
-        return Prediction(sample.index, sample.id, sample.label, logits, scores, ms)
+        self._aggregator.figures.decode_s += decoded - start
+        ms = {"decode": decoded - start, "infer": end - decoded, "total": end - start}
+        return self._aggregator.score(
+            sample.index,
+            logits,
+            self._executor.clips_padded - padded,
+            {stage: 1e3 * seconds for stage, seconds in ms.items()},
+        )
+
+
+def default_workers() -> int:
+    """Decode workers by the number of cores: rendering a sample costs about a hundredth of
+    running it on a CPU, so one worker serves a small machine; an accelerator wants more."""
+    return max(1, min(8, machine.cores() // 4))
 
 
 def predict(dataset: str, **options: Any) -> Iterator[Record]:
@@ -88,8 +176,3 @@ def predict(dataset: str, **options: Any) -> Iterator[Record]:
     """
     with Pipeline(Options(dataset=dataset, **options)) as pipeline:
         yield from pipeline
-
-
-def _failure(sample: Sample, stage: str, error: Exception) -> Failure:
-    message = str(error) or repr(error)
-    return Failure(sample.index, sample.id, sample.label, stage, type(error).__name__, message)

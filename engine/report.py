@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,31 @@ def summarise(
             "device": facts.device,
             "precision": facts.precision,
             "threads": facts.threads,
-            "clips_run": pipeline.executor.clips_run,
-            "clips_padded": pipeline.executor.clips_padded,
+        },
+        "pipeline": {
+            "workers": pipeline.workers,
+            "wire": options.wire,
+            "max_batch": options.max_batch,
+            "busy": busy_shares(pipeline, seconds),
+            **asdict(pipeline.figures),
         },
         "machine": machine.describe(),
     }
+
+
+def busy_shares(pipeline: Pipeline, seconds: float) -> dict[str, float]:
+    """Share of `seconds` that each stage worked, 0 to 1, mean over its processes."""
+    figures = pipeline.figures
+    seconds = max(seconds, 1e-9)
+    return {
+        "decode": figures.decode_s / seconds / max(pipeline.workers, 1),
+        "device": figures.infer_s / seconds,
+    }
+
+
+def spell_shares(shares: dict[str, float]) -> str:
+    """Busy shares in words, for progress and report."""
+    return ", ".join(f"{stage} {100 * share:.0f} % busy" for stage, share in shares.items())
 
 
 def _accuracies(predictions: Sequence[Prediction]) -> dict[str, Any]:
@@ -104,9 +125,12 @@ def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
         f"({summary['clips_per_s']:.1f} clips/s, {summary['seconds']:.1f} s; "
         f"start-up {summary['startup_s']:.1f} s not included)"
     )
-    backend, host = summary["backend"], summary["machine"]
-    if backend["clips_padded"]:
-        out.append(f"clips\t{backend['clips_run']} real, {backend['clips_padded']} padded")
+    backend, host, work = summary["backend"], summary["machine"], summary["pipeline"]
+    out.append(f"stages\t{spell_shares(work['busy'])}")
+    if work["clips_padded"]:
+        out.append(f"clips\t{work['clips_run']} real, {work['clips_padded']} padded")
+    if work["restarts"]:
+        out.append(f"restarts\t{work['restarts']} processes died and were replaced")
     out.append(
         f"backend\t{backend['runtime']}, {backend['device']}, {backend['precision']}, "
         f"{backend['threads']} threads"

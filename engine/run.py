@@ -1,21 +1,25 @@
-"""The command line: ``python -m engine.run`` and ``posec3d``."""
+"""The command line: ``python -m engine.run`` and ``posec3d``.
+
+Imports on use: worker processes import the module that started them, and need nothing of
+what only the parent does.
+"""
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import orjson
-
-from engine import report
 from engine.errors import EngineError, SampleError
-from engine.options import Options, parse
-from engine.pipeline import Pipeline
-from engine.progress import SampleProgress
-from engine.results import ResultWriter, write_atomically
+
+if TYPE_CHECKING:
+    from engine.options import Options
+    from engine.pipeline import Pipeline
 
 INTERRUPTED = 130
 
@@ -23,6 +27,8 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run. Returns the exit code: 0 all scored, 1 cannot go on, 2 usage, 3 some samples
     failed, 130 interrupted."""
+    from engine.options import parse
+
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
     options = parse(arguments)
     try:
@@ -31,25 +37,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"engine.run: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("engine.run: interrupted before the first sample", file=sys.stderr)
+        print("engine.run: interrupted at once; nothing was summed up", file=sys.stderr)
         return INTERRUPTED
 
 
 def _run(options: Options) -> int:
+    import orjson
+
+    from engine import report
+    from engine.pipeline import Pipeline
+    from engine.progress import SampleProgress
+    from engine.results import ResultWriter, write_atomically
+
     opened = time.monotonic()
-    with Pipeline(options) as pipeline:
+    with Pipeline(options) as pipeline, _interruptible(pipeline):
         _announce(pipeline)
         started = finished = time.monotonic()
-        interrupted = False
-        with ResultWriter(options, pipeline.model.classes) as writer:
-            try:
-                with SampleProgress("samples", len(pipeline.dataset.samples)) as progress:
-                    for done, record in enumerate(pipeline, 1):
-                        writer.write(record)
-                        finished = time.monotonic()
-                        progress.update(done)
-            except KeyboardInterrupt:
-                interrupted = True
+        with (
+            ResultWriter(options, pipeline.model.classes) as writer,
+            SampleProgress("samples", len(pipeline.dataset.samples)) as progress,
+        ):
+            for done, record in enumerate(pipeline, 1):
+                writer.write(record)
+                finished = time.monotonic()
+                busy = report.busy_shares(pipeline, finished - started)
+                progress.update(done, f"{report.spell_shares(busy)}; {pipeline.waits()}")
         summary = report.summarise(
             pipeline,
             writer.predictions,
@@ -61,10 +73,27 @@ def _run(options: Options) -> int:
         text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
         write_atomically(Path(options.summary), lambda target: target.write(text))
     print("\n".join(report.lines(summary, writer.failures)))
-    if interrupted:
+    if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED
     return SampleError.exit_code if writer.failures else 0
+
+
+@contextmanager
+def _interruptible(pipeline: Pipeline) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the iteration, a second one everything."""
+
+    def handle(number: int, frame: Any) -> None:
+        if pipeline.interrupted:
+            raise KeyboardInterrupt
+        pipeline.interrupt()
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _announce(pipeline: Pipeline) -> None:
@@ -73,9 +102,10 @@ def _announce(pipeline: Pipeline) -> None:
     print(f"model     {pipeline.model.path}: {len(pipeline.model.classes)} classes")
     print(
         f"backend   {pipeline.backend_name} ({pipeline.backend_reason}): {facts.runtime} on "
-        f"{facts.device}, {facts.precision}",
-        flush=True,
+        f"{facts.device}, {facts.precision}, {facts.threads} threads"
     )
+    where = f"{pipeline.workers} workers, 1 executor" if pipeline.workers else "in this process"
+    print(f"running   {where}", flush=True)
 
 
 if __name__ == "__main__":

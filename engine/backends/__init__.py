@@ -36,17 +36,26 @@ class Facts:
 class Backend(Protocol):
     """One network on one device.
 
-    `sizes`: the numbers of clips that one run takes, ascending. `run` accepts nothing
-    else; the executor splits and pads.
+    `sizes`: the numbers of clips that one run takes, ascending; the executor splits and
+    pads. `lanes`: how many runs may be under way at once, each in a lane of its own. A
+    runtime that only runs synchronously has one lane and does the work in `start`.
     """
 
     facts: Facts
     sizes: tuple[int, ...]
+    lanes: int
 
-    def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits [n, classes] of clips [n, 17, 48, 56, 56] (C-contiguous, n in `sizes`).
+    def start(self, lane: int, clips: NDArray[np.float32]) -> None:
+        """Begin a run in a free lane (counted from 0).
 
-        Raises `BackendError` when the runtime fails. The result is the caller's.
+        `clips` [n, 17, 48, 56, 56], C-contiguous, n in `sizes`; the caller leaves them
+        alone until `finish`. Raises `BackendError` when the runtime fails.
+        """
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        """Wait for the lane's run: its logits [n, classes], which are the caller's.
+
+        Raises `BackendError` when the runtime failed.
         """
 
     def close(self) -> None:

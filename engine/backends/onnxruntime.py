@@ -44,6 +44,7 @@ class OnnxRuntimeBackend:
             raise UsageError(f"ONNX Runtime could not start {provider}; its log says why")
         self._session.disable_fallback()
         self._input = model.input_name
+        self.lanes = 1
         self.sizes = ((model.batch or 1) * VIEWS,)
         self.facts = Facts(
             runtime=f"ONNX Runtime {ort.__version__}",
@@ -52,12 +53,15 @@ class OnnxRuntimeBackend:
             threads=threads if provider == CPU else 0,
         )
 
-    def run(self, clips: NDArray[np.float32]) -> NDArray[np.float32]:
+    def start(self, lane: int, clips: NDArray[np.float32]) -> None:
         batch = clips.reshape(-1, VIEWS, *CLIP_SHAPE)
         try:
-            logits: NDArray[np.float32] = self._session.run(None, {self._input: batch})[0]
+            self._logits = self._session.run(None, {self._input: batch})[0]
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on {self.facts.device}: {error}") from None
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._logits
         return logits
 
     def close(self) -> None:

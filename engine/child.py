@@ -1,0 +1,82 @@
+"""What worker and executor processes have in common: the line to the supervisor, and how
+they end.
+
+A child ignores SIGINT (the supervisor decides when it is over) and ends itself as soon as
+its parent is gone, taking the private socket directory with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import multiprocess.connection
+import zmq
+
+from engine import wire
+from engine.errors import EngineError, WireError
+from engine.wire import Message
+
+ORPHANED = 70  # exit code of a child whose parent has gone
+SEND_TIMEOUT_MS = 2000
+
+
+class Control:
+    """A child's socket to the supervisor."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.context = zmq.Context()
+        self.socket: zmq.Socket[bytes] = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.IDENTITY, name.encode())
+        self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
+        wire.limit(self.socket, wire.MAX_POSES)
+        self.socket.connect(address)
+
+    def send(self, message: Message) -> None:
+        """Send to the supervisor. A supervisor that does not take it is as good as gone."""
+        try:
+            self.socket.send_multipart(wire.encode(message))
+        except zmq.Again:
+            sys.exit(ORPHANED)
+
+    def receive(self) -> Message | None:
+        """The next message, or None when there is none."""
+        while True:
+            try:
+                return wire.receive(self.socket)[1]
+            except zmq.Again:
+                return None
+            except WireError as error:
+                self.dropped(error)
+
+    def dropped(self, error: WireError) -> None:
+        """Report a message that was not one of ours."""
+        self.send(Message("dropped", {"message": str(error)}))
+
+
+def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None:
+    """The body of a child process: connect, serve, say goodbye."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    directory = Path(address.removeprefix("ipc://")).parent
+    threading.Thread(target=_end_with_parent, args=(directory,), daemon=True).start()
+    control = Control(address, name)
+    try:
+        serve(control)
+    except EngineError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    finally:
+        # What was said last still goes out; nobody there any more is no reason to stay.
+        control.context.destroy(linger=SEND_TIMEOUT_MS)
+
+
+def _end_with_parent(directory: Path) -> None:
+    parent = multiprocess.parent_process()
+    multiprocess.connection.wait([parent.sentinel])
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(ORPHANED)

@@ -1,0 +1,211 @@
+"""Leases: which sample is with whom, and what follows when a holder dies.
+
+Events in, decisions out: no sockets, no processes, and the clock is an argument. Driven
+by `engine.supervisor`. A sample passes through the stages of `Stage`; it is leased
+until its terminal record is written, and a lease is granted only when its bytes fit.
+
+A death counts against a sample only if the holder had started that sample alone. Whoever
+was started together with others is a suspect: requeued last, run singly from then on.
+Three deaths of its own convict a sample; so random kills convict nobody.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+MAX_DEATHS = 3
+
+
+class Stage(enum.IntEnum):
+    """Where a leased sample is. The first two are the worker's, the others the executor's."""
+
+    GRANTED = 0  # on its way to a worker
+    DECODING = 1  # a worker has started it
+    SENT = 2  # the worker has handed the clips to the transport
+    QUEUED = 3  # the executor has received the clips
+    RUNNING = 4  # the executor has started a batch with it
+
+
+@dataclass
+class Task:
+    """A sample without a terminal record. `cost`: bytes that its clips occupy in flight."""
+
+    index: int
+    cost: int
+    deaths: int = 0
+    suspect: bool = False
+
+
+@dataclass
+class Lease:
+    """One attempt at a task; `number` is unique, so that late results are recognised.
+
+    While a lease `alone` is out, no other one is.
+    """
+
+    number: int
+    task: Task
+    worker: str
+    executor: str
+    alone: bool
+    granted: float
+    stage: Stage = Stage.GRANTED
+    entered: dict[Stage, float] = field(default_factory=dict)
+
+    @property
+    def holder(self) -> str:
+        return self.worker if self.stage < Stage.SENT else self.executor
+
+
+class LeaseTable:
+    """All tasks of a run: waiting, leased or done.
+
+    `budget` bounds the bytes in flight (a task larger than it runs alone), `ahead` the
+    leases of one executor, `per_worker` those that one worker has not sent yet.
+    """
+
+    def __init__(self, *, budget: int, ahead: int, per_worker: int) -> None:
+        self._waiting: deque[Task] = deque()
+        self._suspects: deque[Task] = deque()
+        self._leases: dict[int, Lease] = {}
+        self._heard: dict[str, float] = {}
+        self._numbers = 0
+        self.budget, self.ahead, self.per_worker = budget, ahead, per_worker
+        self.bytes_in_flight = 0
+        self.peak_bytes = 0
+
+    def add(self, task: Task) -> None:
+        """A new task, behind those that wait."""
+        self._waiting.append(task)
+
+    def __len__(self) -> int:
+        """Tasks that are not done."""
+        return len(self._waiting) + len(self._suspects) + len(self._leases)
+
+    @property
+    def leases(self) -> list[Lease]:
+        """The leases out, oldest first."""
+        return list(self._leases.values())
+
+    @property
+    def hungry(self) -> bool:
+        """Whether no task waits but suspects: time to add the next one."""
+        return not self._waiting
+
+    @property
+    def waiting(self) -> int:
+        """Tasks without a lease."""
+        return len(self._waiting) + len(self._suspects)
+
+    def grant(self, now: float, workers: Iterable[str], executors: Iterable[str]) -> Lease | None:
+        """Lease the next task to the least busy worker and executor, or None for now."""
+        alone = not self._waiting  # only suspects are left
+        queue = self._suspects if alone else self._waiting
+        if not queue or (alone and self._leases):
+            return None
+        if any(lease.alone for lease in self._leases.values()):
+            return None
+        task = queue[0]
+        if self._leases and self.bytes_in_flight + task.cost > self.budget:
+            return None
+        held = self._held()
+        worker = min(workers, key=lambda name: held.get(name, 0), default=None)
+        if worker is None or held.get(worker, 0) >= self.per_worker:
+            return None
+        load = self._loads()
+        executor = min(executors, key=lambda name: load.get(name, 0), default=None)
+        if executor is None or load.get(executor, 0) >= self.ahead:
+            return None
+        queue.popleft()
+        self._numbers += 1
+        lease = Lease(self._numbers, task, worker, executor, alone, now)
+        self._leases[lease.number] = lease
+        self.bytes_in_flight += task.cost
+        self.peak_bytes = max(self.peak_bytes, self.bytes_in_flight)
+        self._heard[worker] = now  # its silence counts from here
+        return lease
+
+    def advance(self, number: int, stage: Stage, now: float) -> Lease | None:
+        """A holder says that a lease has reached `stage`. None if the lease is no more."""
+        lease = self._leases.get(number)
+        if lease is None:
+            return None
+        if stage > lease.stage:
+            if stage is Stage.SENT:
+                self._heard[lease.executor] = now  # its silence counts from here
+            lease.stage = stage
+        lease.entered.setdefault(stage, now)
+        self._heard[lease.worker if stage <= Stage.SENT else lease.executor] = now
+        return lease
+
+    def complete(self, number: int, now: float) -> Lease | None:
+        """The terminal record of a lease is here. None for a lease that is no more:
+        its sample has been leased again or is done, and the record must be dropped."""
+        lease = self._leases.pop(number, None)
+        if lease is not None:
+            self.bytes_in_flight -= lease.task.cost
+            self._heard[lease.holder] = now
+        return lease
+
+    def lost(self, name: str) -> list[Task]:
+        """A worker or executor died: take its leases back. Returns the tasks convicted.
+
+        A worker's leases are its own until the executor has received them, since what
+        it had sent may have died with it.
+        """
+        gone = [
+            lease
+            for lease in self._leases.values()
+            if lease.executor == name or (lease.worker == name and lease.stage < Stage.QUEUED)
+        ]
+        started = [
+            lease
+            for lease in gone
+            if lease.stage is (Stage.DECODING if lease.worker == name else Stage.RUNNING)
+        ]
+        convicted: list[Task] = []
+        # Last first, so that the tasks return to the head of the queue in their order.
+        for lease in reversed(gone):
+            del self._leases[lease.number]
+            self.bytes_in_flight -= lease.task.cost
+            task = lease.task
+            if lease in started:
+                task.suspect = True
+                task.deaths += len(started) == 1
+            if task.deaths >= MAX_DEATHS:
+                convicted.append(task)
+            elif task.suspect:
+                self._suspects.append(task)
+            else:
+                self._waiting.appendleft(task)
+        self._heard.pop(name, None)
+        return convicted
+
+    def silent(self, now: float, worker_limit: float, executor_limit: float) -> list[str]:
+        """Holders with work that have said nothing for longer than allowed."""
+        found: list[str] = []
+        for lease in self._leases.values():
+            limit = worker_limit if lease.stage < Stage.SENT else executor_limit
+            if lease.holder in found:
+                continue
+            if now - self._heard.get(lease.holder, lease.granted) > limit:
+                found.append(lease.holder)
+        return found
+
+    def _held(self) -> dict[str, int]:
+        """Leases not sent yet, by worker."""
+        held: dict[str, int] = {}
+        for lease in self._leases.values():
+            if lease.stage < Stage.SENT:
+                held[lease.worker] = held.get(lease.worker, 0) + 1
+        return held
+
+    def _loads(self) -> dict[str, int]:
+        """Leases by executor."""
+        loads: dict[str, int] = {}
+        for lease in self._leases.values():
+            loads[lease.executor] = loads.get(lease.executor, 0) + 1
+        return loads

@@ -1,0 +1,126 @@
+"""Child processes: started with spawn, found dead by their sentinel, ended by pid.
+
+Called by `engine.supervisor` alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import multiprocess
+
+from engine.errors import UsageError
+
+NO_GUARD = 71  # exit code of a child that found itself starting children
+MAX_IPC_PATH = 107  # characters of a Unix socket's path
+# Libraries read these once, when they are loaded.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+_spawn = multiprocess.get_context("spawn")
+
+
+@dataclass(eq=False)
+class Child:
+    """A process in a slot. `slot` is what it does (``worker-0``); `name` is unique, since a
+    slot's process may be replaced (``worker-0.2`` is its second)."""
+
+    slot: str
+    incarnation: int
+    process: Any
+    ready: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.slot}.{self.incarnation}"
+
+    @property
+    def pid(self) -> int:
+        return int(self.process.pid)
+
+    @property
+    def sentinel(self) -> int:
+        """A file descriptor that becomes readable when the process has ended."""
+        return int(self.process.sentinel)
+
+    @property
+    def alive(self) -> bool:
+        return bool(self.process.is_alive())
+
+    @property
+    def exit_code(self) -> int | None:
+        code: int | None = self.process.exitcode
+        return code
+
+
+def refuse_inside_import() -> None:
+    """Stop a child whose main module starts the engine while the child imports it.
+
+    The parent turns the exit code into one message for the user.
+    """
+    if getattr(multiprocess.current_process(), "_inheriting", False):
+        sys.exit(NO_GUARD)
+
+
+def start(
+    slot: str, incarnation: int, threads: int, target: Callable[..., None], *arguments: Any
+) -> Child:
+    """Start ``target(control, name, *rest)``; `arguments` are (control, *rest)."""
+    control, *rest = arguments
+    child = Child(slot, incarnation, None)
+    child.process = _spawn.Process(
+        target=target, args=(control, child.name, *rest), name=child.name, daemon=True
+    )
+    with _thread_variables(threads):
+        child.process.start()
+    return child
+
+
+def end(children: list[Child], grace: float) -> None:
+    """Wait for children to end by themselves, kill the rest; none is left afterwards."""
+    deadline = time.monotonic() + grace
+    for child in children:
+        child.process.join(max(0.0, deadline - time.monotonic()))
+    for child in children:
+        if child.alive:
+            child.process.kill()
+        child.process.join()
+        child.process.close()
+
+
+def private_directory() -> Path:
+    """A new directory for sockets: of unguessable name, for this user only (0700)."""
+    for base in (tempfile.gettempdir(), "/tmp"):
+        path = Path(tempfile.mkdtemp(prefix="posec3d-", dir=base))
+        if len(str(path / "executor-00.0000")) <= MAX_IPC_PATH:
+            return path
+        shutil.rmtree(path)
+    raise UsageError("the temporary directory's path is too long for sockets; set TMPDIR")
+
+
+@contextmanager
+def _thread_variables(threads: int) -> Iterator[None]:
+    """The thread counts that a child is to see, set while it is started."""
+    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,357 @@
+"""The supervisor: grants leases, watches children, turns logits into records.
+
+Runs in the parent, with the aggregator. Workers and executors are its children; every
+message of theirs passes through one socket here, every decision on a lease is
+`engine.leases`'. Supervision in short:
+
+* a child that dies is replaced, and its leases are granted again;
+* a child that has work and says nothing for too long is killed, which is a death;
+* three children of a slot that die before READY, or ten deaths without a record between
+  them, end the run.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import zmq
+
+from engine import executor as executor_process
+from engine import processes, wire
+from engine import worker as worker_process
+from engine.aggregator import Aggregator, Record
+from engine.backends import Facts
+from engine.constants import VIEWS
+from engine.errors import EngineError, SampleError, UsageError, WireError, WorkerError
+from engine.executor import ExecutorSettings
+from engine.leases import Lease, LeaseTable, Stage, Task
+from engine.poses import PoseSequence
+from engine.processes import Child
+from engine.sampling import clip_plan
+from engine.sources.dataset import Sample
+from engine.wire import Message
+from engine.worker import WorkerSettings
+
+log = logging.getLogger("engine")
+
+START_TIMEOUT_S = 300.0  # loading a model onto a device can take minutes
+STOP_GRACE_S = 3.0
+MAX_FAILED_STARTS = 3
+MAX_BARREN_DEATHS = 10
+_TURN_MS = 200  # longest wait, so that an interruption is noticed
+_MAX_RESULT = 1 << 20
+
+
+@dataclass(frozen=True)
+class SupervisorSettings:
+    """How many children, with what, and within which limits."""
+
+    workers: int
+    executors: tuple[ExecutorSettings, ...]
+    worker: WorkerSettings
+    max_memory: int  # bytes in flight
+    lease_timeout: float  # seconds of a worker's silence
+    stall_timeout: float  # seconds of an executor's silence
+
+
+class Supervisor:
+    """Children, leases and records of one run."""
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        num_classes: int,
+        aggregator: Aggregator,
+        settings: SupervisorSettings,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        processes.refuse_inside_import()
+        self._fresh = iter(samples)
+        self._aggregator = aggregator
+        self._figures = aggregator.figures
+        self._num_classes = num_classes
+        self._settings = settings
+        self._interrupted = interrupted
+        self._poses: dict[int, PoseSequence] = {}
+        max_batch = settings.executors[0].max_batch
+        self._table = LeaseTable(
+            budget=settings.max_memory,
+            ahead=2 * max_batch + settings.workers,  # one batch runs, the next one fills
+            per_worker=2,
+        )
+        self._children: dict[str, Child] = {}
+        self._failed_starts: Counter[str] = Counter()
+        self._barren_deaths = 0
+        self._busy: dict[int, float] = {}  # seconds of decoding, by lease
+        self.facts: Facts | None = None
+
+        self._context = zmq.Context()
+        self._directory = processes.private_directory()
+        self._address = f"ipc://{self._directory}/control"
+        self._control: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        wire.limit(self._control, _MAX_RESULT)
+        self._control.bind(self._address)
+
+    def start(self) -> Facts:
+        """Start the children and wait until all are READY. Returns the device's facts.
+
+        Raises `UsageError` or `EngineError` where one cannot start.
+        """
+        for number in range(len(self._settings.executors)):
+            self._spawn(f"executor-{number}")
+        for number in range(self._settings.workers):
+            self._spawn(f"worker-{number}")
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not all(child.ready for child in self._children.values()):
+            for _ in self._turn():
+                pass
+            if self._interrupted():
+                raise KeyboardInterrupt
+            if time.monotonic() > deadline:
+                missing = [c.name for c in self._children.values() if not c.ready]
+                raise WorkerError(f"{', '.join(missing)} not ready after {START_TIMEOUT_S:.0f} s")
+        assert self.facts is not None  # it came with the executor's READY
+        return self.facts
+
+    def records(self) -> Iterator[Record]:
+        """One record for each sample, as they come; ends early when interrupted."""
+        while not self._interrupted():
+            yield from self._grant()
+            if not len(self._table):
+                return
+            yield from self._turn()
+
+    def close(self) -> None:
+        """End the children and remove what they used. Safe to call twice."""
+        for child in self._children.values():
+            self._send(child, Message("stop"))
+        processes.end(list(self._children.values()), STOP_GRACE_S)
+        self._children.clear()
+        self._control.close()
+        self._context.term()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def waits(self) -> str:
+        """Which stage waits for which, in words."""
+        stages = Counter(lease.stage for lease in self._table.leases)
+        if not stages[Stage.RUNNING] and not stages[Stage.QUEUED]:
+            return "device waits for clips"
+        if stages[Stage.GRANTED] or stages[Stage.DECODING]:
+            return "all busy"
+        return "workers wait for the device"
+
+    # Children
+
+    def _spawn(self, slot: str, incarnation: int = 1) -> None:
+        role, _, number = slot.partition("-")
+        if role == "worker":
+            child = processes.start(
+                slot, incarnation, 1, worker_process.main, self._address, self._settings.worker
+            )
+        else:
+            settings = self._settings.executors[int(number)]
+            endpoint = f"ipc://{self._directory}/{slot}.{incarnation}"
+            child = processes.start(
+                slot, incarnation, settings.threads,
+                executor_process.main, self._address, endpoint, settings,
+            )  # fmt: skip
+        self._children[child.name] = child
+
+    def _of_role(self, role: str) -> list[Child]:
+        """The children of a role that are READY."""
+        return [c for c in self._children.values() if c.ready and c.slot.startswith(role)]
+
+    def _bury(self, child: Child) -> Iterator[Record]:
+        """A child is dead: take its leases back and replace it, or give up."""
+        del self._children[child.name]
+        code = child.exit_code
+        child.process.close()
+        if code == processes.NO_GUARD:
+            raise UsageError(
+                "this script starts the engine while it is being imported. Put that under\n"
+                '    if __name__ == "__main__":\n'
+                "since worker processes import the script that started them"
+            )
+        if not child.ready:
+            self._failed_starts[child.slot] += 1
+            if self._failed_starts[child.slot] >= MAX_FAILED_STARTS:
+                raise WorkerError(
+                    f"{child.slot} ended {MAX_FAILED_STARTS} times before it was ready "
+                    f"(exit code {code}); what it printed is above"
+                )
+        self._barren_deaths += 1
+        if self._barren_deaths >= MAX_BARREN_DEATHS:
+            raise WorkerError(
+                f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
+                f"was {child.slot} (exit code {code}); what they printed is above"
+            )
+        log.warning("%s died (exit code %s); starting another", child.name, code)
+        self._figures.restarts += 1
+        for task in self._table.lost(child.name):
+            stage = "decode" if child.slot.startswith("worker") else "infer"
+            message = f"its {child.slot.partition('-')[0]} process died {task.deaths} times on it"
+            self._poses.pop(task.index)
+            yield self._aggregator.failure(task.index, stage, "ProcessDied", message)
+        self._spawn(child.slot, child.incarnation + 1)
+
+    def _kill_silent(self, now: float) -> None:
+        """Kill children that have work and say nothing; their sentinel does the rest."""
+        limits = self._settings.lease_timeout, self._settings.stall_timeout
+        for name in self._table.silent(now, *limits):
+            child = self._children.get(name)
+            if child is not None and child.alive:
+                stages = Counter(lease.stage.name for lease in self._table.leases)
+                log.warning("%s has said nothing for too long; killing it. Leases: %s; waiting: %d",
+                            name, dict(stages), self._table.waiting)  # fmt: skip
+                child.process.kill()
+
+    # Leases
+
+    def _grant(self) -> Iterator[Record]:
+        """Grant what fits. Samples that cannot be used become failures on the way."""
+        while True:
+            while self._table.hungry and (sample := next(self._fresh, None)) is not None:
+                try:
+                    poses = sample.poses(self._num_classes)
+                except SampleError as error:
+                    yield self._aggregator.fail(sample.index, error.stage, error)
+                    continue
+                self._poses[sample.index] = poses
+                unique = len(clip_plan(poses.total_frames).unique)
+                cost = wire.clips_nbytes(self._settings.worker.wire, unique)
+                # the sender's copy and the receiver's
+                self._table.add(Task(sample.index, 2 * cost))
+            workers = {c.name: c for c in self._of_role("worker")}
+            executors = [c.name for c in self._of_role("executor")]
+            lease = self._table.grant(time.monotonic(), workers, executors)
+            if lease is None:
+                return
+            poses = self._poses[lease.task.index]
+            self._send(
+                workers[lease.worker],
+                worker_process.lease_message(lease.number, lease.executor, poses),
+            )
+
+    # Messages
+
+    def _send(self, child: Child, message: Message) -> None:
+        # A peer that is gone gets nothing; its death is noticed by its sentinel.
+        self._control.send_multipart([child.name.encode(), *wire.encode(message)])
+
+    def _turn(self) -> Iterator[Record]:
+        """Wait a little for messages and deaths, and deal with them."""
+        poller = zmq.Poller()
+        poller.register(self._control, zmq.POLLIN)
+        for child in self._children.values():
+            poller.register(child.sentinel, zmq.POLLIN)
+        poller.poll(_TURN_MS)
+        yield from self._receive()
+        for child in [c for c in self._children.values() if not c.alive]:
+            yield from self._receive()  # what it said last counts
+            yield from self._bury(child)
+        self._kill_silent(time.monotonic())
+
+    def _receive(self) -> Iterator[Record]:
+        while True:
+            try:
+                sender, message = wire.receive(self._control, routed=True)
+                child = self._children.get(sender.decode(errors="replace"))
+                if child is None:
+                    continue
+                record = self._handle(child, message)
+            except zmq.Again:
+                return
+            except (WireError, KeyError, TypeError) as error:
+                self._figures.dropped += 1
+                log.warning("dropped a message: %s", error)
+                continue
+            if record is not None:
+                yield record
+
+    def _handle(self, child: Child, message: Message) -> Record | None:
+        now, fields, kind = time.monotonic(), message.fields, message.kind
+        table = self._table
+        if kind == "ready":
+            self._ready(child, message)
+        elif kind == "decoding":
+            table.advance(fields["lease"], Stage.DECODING, now)
+        elif kind == "sent":
+            self._busy[fields["lease"]] = fields["busy"]
+            self._figures.decode_s += fields["busy"]
+            self._figures.bytes_sent += fields["bytes"]
+            table.advance(fields["lease"], Stage.SENT, now)
+        elif kind == "queued":
+            table.advance(fields["lease"], Stage.QUEUED, now)
+        elif kind == "running":
+            for number in fields["leases"]:
+                table.advance(number, Stage.RUNNING, now)
+        elif kind == "result":
+            return self._result(message, now)
+        elif kind == "failed":
+            lease = table.complete(fields["lease"], now)
+            if lease is not None:
+                self._poses.pop(lease.task.index)
+                about = fields["stage"], fields["type"], fields["message"]
+                return self._aggregator.failure(lease.task.index, *about)
+        elif kind == "fatal":
+            raise (UsageError if fields["usage"] else EngineError)(fields["message"])
+        elif kind == "dropped":
+            self._figures.dropped += 1
+            log.warning("%s dropped a message: %s", child.name, fields["message"])
+        else:
+            raise WireError(f"a message of kind {kind!r:.20}")
+        return None
+
+    def _ready(self, child: Child, message: Message) -> None:
+        child.ready = True
+        self._failed_starts[child.slot] = 0
+        if child.slot.startswith("executor"):
+            self.facts = executor_process.facts_from(message.fields)
+            for worker in self._of_role("worker"):
+                self._announce(worker, child)
+        else:
+            for executor in self._of_role("executor"):
+                self._announce(child, executor)
+
+    def _announce(self, worker: Child, executor: Child) -> None:
+        """Tell a worker where an executor takes clips."""
+        endpoint = f"ipc://{self._directory}/{executor.name}"
+        fields = {"slot": executor.slot, "name": executor.name, "endpoint": endpoint}
+        self._send(worker, Message("executor", fields))
+
+    # Records
+
+    def _result(self, message: Message, now: float) -> Record | None:
+        fields = message.fields
+        logits = wire.check_array(
+            message.arrays[0], "logits", np.float32, (VIEWS, self._num_classes)
+        )
+        lease = self._table.complete(fields["lease"], now)
+        if lease is None:  # done already, or leased again
+            return None
+        self._figures.peak_bytes = self._table.peak_bytes
+        self._barren_deaths = 0
+        self._poses.pop(lease.task.index)
+        ms = self._stage_ms(lease, fields["busy"], now)
+        return self._aggregator.score(lease.task.index, logits.copy(), fields["padded"], ms)
+
+    def _stage_ms(self, lease: Lease, infer: float, now: float) -> dict[str, float]:
+        """Milliseconds: work of the two stages, waiting between them, and all in all."""
+        entered = lease.entered
+        sent = entered.get(Stage.SENT, now)
+        queued = entered.get(Stage.QUEUED, sent)
+        running = entered.get(Stage.RUNNING, queued)
+        seconds = {
+            "decode": self._busy.pop(lease.number, 0.0),
+            "transport": queued - sent,
+            "queue": running - queued,
+            "infer": infer,
+            "total": now - lease.granted,
+        }
+        return {stage: 1e3 * max(0.0, s) for stage, s in seconds.items()}

@@ -1,0 +1,150 @@
+"""Messages: a header and raw arrays, checked before anything is used.
+
+On the wire a message is a frame of JSON (``{"kind": …, "fields": {…}, "arrays":
+[[dtype, shape], …]}``) and one raw frame an array. Nothing is pickled. Used by every
+process; the sockets themselves belong to their owners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+import zmq
+from numpy.typing import NDArray
+
+from engine.constants import CLIP_LEN, CLIP_SHAPE, NUM_CLIPS, VIEWS
+from engine.errors import WireError
+
+DTYPES = frozenset(["<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"])
+MAX_HEADER = 1 << 16
+MAX_FRAMES = 3  # the header and two arrays
+MAX_RANK = 6
+# A clip tensor; 480 distinct frames and their twins are as many bytes.
+MAX_CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4
+MAX_POSES = 1 << 30
+
+Wire = Literal["frames", "clips"]
+WIRES: tuple[Wire, ...] = ("frames", "clips")
+FRAMES, CLIPS = WIRES
+
+
+@dataclass(frozen=True)
+class Message:
+    """`kind` says what it is; `fields` are JSON values; `arrays` are C-contiguous."""
+
+    kind: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    arrays: tuple[NDArray[Any], ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return sum(a.nbytes for a in self.arrays)
+
+
+def limit(socket: zmq.Socket[bytes], max_bytes: int) -> None:
+    """Make libzmq itself refuse larger frames: it would allocate them before we could look."""
+    socket.setsockopt(zmq.MAXMSGSIZE, max(max_bytes, MAX_HEADER))
+    socket.setsockopt(zmq.LINGER, 0)
+
+
+def encode(message: Message) -> list[Any]:
+    """The frames of a message: bytes of the header, then buffers of the arrays."""
+    arrays = [np.ascontiguousarray(a) for a in message.arrays]
+    header = orjson.dumps(
+        {
+            "kind": message.kind,
+            "fields": message.fields,
+            "arrays": [[a.dtype.str, list(a.shape)] for a in arrays],
+        },
+        option=orjson.OPT_SERIALIZE_NUMPY,
+    )
+    # numpy cannot export an empty array's buffer as contiguous bytes
+    return [header, *(a.data if a.size else b"" for a in arrays)]
+
+
+def decode(frames: Sequence[Any]) -> Message:
+    """Check frames (bytes or buffers) and make a message of them; arrays are views.
+
+    Raises `WireError` for anything that `encode` does not write.
+    """
+    if not 1 <= len(frames) <= MAX_FRAMES:
+        raise WireError(f"{len(frames)} frames; expected 1 to {MAX_FRAMES}")
+    if len(frames[0]) > MAX_HEADER:
+        raise WireError(f"a header of {len(frames[0])} bytes")
+    try:
+        header = orjson.loads(frames[0])
+        kind, fields, specs = header["kind"], header["fields"], header["arrays"]
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise WireError(f"not a header ({type(error).__name__})") from None
+    if not (isinstance(kind, str) and isinstance(fields, dict) and isinstance(specs, list)):
+        raise WireError("a header of another form")
+    if len(specs) != len(frames) - 1:
+        raise WireError(f"{len(specs)} arrays announced, {len(frames) - 1} frames sent")
+    arrays = tuple(_array(s, f) for s, f in zip(specs, frames[1:], strict=True))
+    return Message(kind, fields, arrays)
+
+
+def _array(spec: Any, frame: Any) -> NDArray[Any]:
+    if not (isinstance(spec, list) and len(spec) == 2 and isinstance(spec[1], list)):
+        raise WireError("an array described in another form")
+    code, shape = spec
+    if code not in DTYPES:
+        raise WireError(f"an array of dtype {code!r:.20}")
+    if len(shape) > MAX_RANK or not all(type(n) is int and n >= 0 for n in shape):
+        raise WireError(f"an array of shape {shape!r:.60}")
+    dtype = np.dtype(code)
+    expected = dtype.itemsize
+    for n in shape:
+        expected *= n
+    if expected != len(frame):
+        raise WireError(f"an array of {len(frame)} bytes; {code} {shape} needs {expected}")
+    array: NDArray[Any] = np.frombuffer(frame, dtype)
+    return array.reshape(shape)
+
+
+def receive(socket: zmq.Socket[bytes], *, routed: bool = False) -> tuple[bytes, Message]:
+    """Read one message without waiting: (sender's identity if `routed`, message).
+
+    Raises `zmq.Again` when there is none, and `WireError` for one that is dropped. Arrays
+    are views of libzmq's own memory; frames beyond the allowed number are read away.
+    """
+    parts: list[zmq.Frame] = []
+    allowed = MAX_FRAMES + routed
+    surplus = False
+    while True:
+        part = socket.recv(zmq.NOBLOCK, copy=False)
+        if len(parts) < allowed:
+            parts.append(part)
+        else:
+            surplus = True
+        if not part.more:
+            break
+    sender = parts.pop(0).bytes if routed else b""
+    if surplus:
+        raise WireError(f"more than {MAX_FRAMES} frames")
+    return sender, decode([p.buffer for p in parts])
+
+
+def check_array(
+    array: NDArray[Any], name: str, dtype: Any, shape: tuple[int | None, ...]
+) -> NDArray[Any]:
+    """`array` itself if it has `dtype` and `shape` (None: any). Raises `WireError`."""
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if array.dtype != dtype or not fits:
+        raise WireError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}")
+    return array
+
+
+def clips_nbytes(wire: Wire, unique_frames: int) -> int:
+    """Bytes of the arrays of one sample's clips on a wire."""
+    if wire == CLIPS:
+        return MAX_CLIPS
+    joints, _, height, width = CLIP_SHAPE
+    return 2 * unique_frames * joints * height * width * 4 + NUM_CLIPS * CLIP_LEN * 4
