@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -25,7 +26,8 @@ from typing import IO, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import ModelError
+from engine.errors import DatasetError, ModelError
+from engine.sources.pickles import Constructor, check_memo
 
 StateDict = dict[str, NDArray[Any]]
 
@@ -113,13 +115,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         else:
             root, resolve = _read_legacy(data)
         state = _state_dict(root, resolve)
-    except ModelError as error:
+    except (ModelError, DatasetError) as error:
         raise ModelError(f"checkpoint {path}: {error}") from None
     except (
         # what the unpickler and the archive reader raise for malformed bytes
         pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, IndexError,
         ValueError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError,
-        NotImplementedError, ImportError,
+        NotImplementedError, ImportError, RuntimeError,
     ) as error:  # fmt: skip
         raise ModelError(
             f"checkpoint {path} is truncated or not a torch checkpoint "
@@ -136,11 +138,11 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "collections" and name == "OrderedDict":
-            return OrderedDict
+            return Constructor(OrderedDict)
         if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
-            return _rebuild_tensor
+            return Constructor(_rebuild_tensor)
         if module == "torch._utils" and name == "_rebuild_parameter":
-            return _rebuild_parameter
+            return Constructor(_rebuild_parameter)
         if module in ("torch", "torch.storage") and name in _DTYPES:
             return name
         return type(name, (_Placeholder,), {"origin": f"{module}.{name}"})
@@ -173,6 +175,7 @@ def _rebuild_parameter(data: Any, *unused: Any) -> Any:
 
 
 def _load(source: IO[bytes]) -> Any:
+    check_memo(source)
     return _Unpickler(source, encoding="utf-8").load()
 
 
@@ -264,6 +267,8 @@ def _state_dict(root: Any, resolve: Resolve) -> StateDict:
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, _Tensor):
             _not_tensor(f"state_dict[{name!r}]", tensor)
+        if math.prod(tensor.shape) > tensor.storage.count:
+            raise ModelError(f"state_dict[{name!r}] has more elements than its storage")
         base = resolve(tensor.storage)
         reach = tensor.offset + sum(
             (n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True)

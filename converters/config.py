@@ -56,17 +56,20 @@ def read_config(path: Path, _parents: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ModelError(f"config {path}: _base_ leads back to itself")
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError) as error:
         raise ModelError(f"config {path}: {error}") from None
     own: dict[str, Any] = {}
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target = node.targets[0]
             if isinstance(target, ast.Name):
-                own[target.id] = _evaluate(node.value, own, path)
+                try:
+                    own[target.id] = _evaluate(node.value, own, path)
+                except RecursionError:
+                    raise ModelError(f"config {path}: line {node.lineno} nests too deep") from None
     bases = own.pop("_base_", [])
     merged: dict[str, Any] = {}
-    for base in [bases] if isinstance(bases, str) else bases:
+    for base in bases if isinstance(bases, (list, tuple)) else [bases]:
         if not isinstance(base, str):
             raise ModelError(f"config {path}: _base_ holds {base!r:.60}, not a path")
         merged.update(read_config(path.parent / base, (*_parents, path)))
@@ -109,7 +112,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any], path: Path) -> Any:
             left, right = value(node.left), value(node.right)
             try:
                 return _OPERATORS[type(node.op)](left, right)
-            except (TypeError, ZeroDivisionError):
+            except (TypeError, ArithmeticError):
                 pass
     return Unreadable(f"{path.name} line {node.lineno}")
 
@@ -131,22 +134,33 @@ def _architecture(values: Mapping[str, Any], path: Path) -> Architecture:
     model = _section(values, "model", path)
     backbone = _section(model, "backbone", path)
     head = _section(model, "cls_head", path)
-    for section, name, wanted in (
+    types: tuple[tuple[Mapping[str, Any], str, str], ...] = (
         (model, "model", "Recognizer3D"),
         (backbone, "backbone", "ResNet3dSlowOnly"),
         (head, "cls_head", "I3DHead"),
-    ):
-        if section.get("type") != wanted:
+    )
+    for section, name, kind in types:
+        if section.get("type") != kind:
             raise ModelError(
                 f"config {path}: {name} is {section.get('type')!r}; "
-                f"this converter builds {wanted} only"
+                f"this converter builds {kind} only"
             )
     depth = backbone.get("depth")
-    if depth not in BLOCKS_BY_DEPTH:
+    if not isinstance(depth, int) or depth not in BLOCKS_BY_DEPTH:
         raise ModelError(
             f"config {path}: backbone depth {depth!r}; known are {sorted(BLOCKS_BY_DEPTH)}"
         )
-    stages = backbone.get("num_stages", 4)
+    _check_average(values, head, path)
+
+    def number(section: Mapping[str, Any], key: str, default: int | None) -> int:
+        got = section.get(key, default)
+        if type(got) is not int or not 1 <= got <= 65536:
+            raise ModelError(f"config {path}: {key}={got!r:.40} is not a usable number")
+        return got
+
+    stages = number(backbone, "num_stages", 4)
+    if stages > 4:
+        raise ModelError(f"config {path}: num_stages={stages}; at most 4")
     fixed = {  # what the graph is built for; the defaults of ResNet3dSlowOnly otherwise
         "conv1_kernel": (1, 7, 7),
         "conv1_stride_t": 1,
@@ -172,18 +186,20 @@ def _architecture(values: Mapping[str, Any], path: Path) -> Architecture:
         got = backbone.get(key, default)
         if not isinstance(got, (list, tuple)) or len(got) < stages:
             raise ModelError(f"config {path}: backbone {key}={got!r} for {stages} stages")
-        return tuple(int(v) for v in got[:stages])
+        return tuple(
+            number({key: v}, key, None) if key != "inflate" else int(v == 1) for v in got[:stages]
+        )
 
     arch = Architecture(
-        in_channels=backbone.get("in_channels", 3),
-        base_channels=backbone.get("base_channels", 64),
+        in_channels=number(backbone, "in_channels", 3),
+        base_channels=number(backbone, "base_channels", 64),
         stage_blocks=per_stage("stage_blocks", BLOCKS_BY_DEPTH[depth]),
         inflate=per_stage("inflate", (0, 0, 1, 1)),
         spatial_strides=per_stage("spatial_strides", (1, 2, 2, 2)),
         temporal_strides=per_stage("temporal_strides", (1, 1, 1, 1)),
-        conv1_stride_s=backbone.get("conv1_stride_s", 2),
-        pool1_stride_s=backbone.get("pool1_stride_s", 2),
-        num_classes=head.get("num_classes", 0),
+        conv1_stride_s=number(backbone, "conv1_stride_s", 2),
+        pool1_stride_s=number(backbone, "pool1_stride_s", 2),
+        num_classes=number(head, "num_classes", None),
     )
     if head.get("in_channels") != arch.features:
         raise ModelError(
@@ -193,31 +209,73 @@ def _architecture(values: Mapping[str, Any], path: Path) -> Architecture:
     return arch
 
 
-def _check_pipeline(values: Mapping[str, Any], path: Path) -> None:
-    """Refuse a test pipeline whose constants the engine does not compute."""
-    steps = values.get("test_pipeline")
-    if not isinstance(steps, list):
-        return
-    known = constants.preprocessing()
-    size = known["size"]
-    target = ("sigma", "use_score", "with_kp", "with_limb", "double", "left_kp", "right_kp")
-    wanted: dict[str, dict[str, Any]] = {
-        "UniformSampleFrames": {key: known[key] for key in ("clip_len", "num_clips", "seed")},
-        "PoseCompact": {
-            key: known[key] for key in ("padding", "threshold", "hw_ratio", "allow_imgpad")
+def _check_average(values: Mapping[str, Any], head: Mapping[str, Any], path: Path) -> None:
+    """Refuse another average over the clips than the engine computes."""
+    test_cfg = values["model"].get("test_cfg")
+    for section in (test_cfg, head):  # 0.24.1's place and that of 1.x
+        got = section.get("average_clips", "prob") if isinstance(section, Mapping) else "prob"
+        if got != "prob":
+            raise ModelError(f"config {path}: average_clips={got!r}; the engine computes 'prob'")
+
+
+# The test pipeline that the engine computes: every step in order with its parameters.
+_STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("UniformSampleFrames", {"clip_len": 48, "num_clips": 10, "test_mode": True, "seed": 255}),
+    ("PoseDecode", {}),
+    (
+        "PoseCompact",
+        {"padding": 0.25, "threshold": 10, "hw_ratio": 1.0, "allow_imgpad": True},
+    ),
+    ("Resize", {"scale": (-1, 56), "keep_ratio": True}),
+    ("CenterCrop", {"crop_size": 56}),
+    (
+        "GeneratePoseTarget",
+        {
+            "sigma": 0.6,
+            "use_score": True,
+            "with_kp": True,
+            "with_limb": False,
+            "double": True,
+            "left_kp": constants.LEFT_JOINTS,
+            "right_kp": constants.RIGHT_JOINTS,
         },
-        "Resize": {"scale": (-1, size)},
-        "CenterCrop": {"crop_size": size},
-        "GeneratePoseTarget": {key: known[key] for key in target},
-    }
-    for step in steps:
-        kind = step.get("type") if isinstance(step, Mapping) else None
-        for key, value in wanted.get(str(kind), {}).items():
-            if step.get(key, value) != value:
+    ),
+)
+# mmaction2's defaults of those parameters, where a config may leave them out.
+_DEFAULTS: dict[str, Any] = {
+    "num_clips": 1, "test_mode": False, "seed": 255, "padding": 0.25, "threshold": 10,
+    "hw_ratio": None, "allow_imgpad": True, "keep_ratio": True, "sigma": 0.6, "use_score": True,
+    "with_kp": True, "with_limb": False, "double": False,
+    "left_kp": constants.LEFT_JOINTS, "right_kp": constants.RIGHT_JOINTS,
+}  # fmt: skip
+_PACKING = {"FormatShape", "Collect", "ToTensor", "PackActionInputs"}  # change no number
+
+
+def _check_pipeline(values: Mapping[str, Any], path: Path) -> None:
+    """Refuse a test pipeline that the engine does not compute."""
+    if "test_pipeline" not in values:
+        return
+    steps = values["test_pipeline"]
+    if not isinstance(steps, list) or not all(isinstance(s, Mapping) for s in steps):
+        raise ModelError(f"config {path}: test_pipeline is not a plain list of dicts")
+    numeric = [s for s in steps if s.get("type") not in _PACKING]
+    if [s.get("type") for s in numeric] != [name for name, _ in _STEPS]:
+        names = " ".join(str(s.get("type")) for s in numeric)
+        expected = " ".join(name for name, _ in _STEPS)
+        raise ModelError(f"config {path}: test pipeline {names}; the engine computes {expected}")
+    for step, (kind, wanted) in zip(numeric, _STEPS, strict=True):
+        unknown = set(step) - set(wanted) - {"type"}
+        for key, value in wanted.items():
+            got = step.get(key, _DEFAULTS.get(key))
+            if (tuple(got) if isinstance(got, list) else got) != value:
                 raise ModelError(
-                    f"config {path}: test pipeline {kind} has {key}={step[key]!r}; "
+                    f"config {path}: test pipeline {kind} has {key}={got!r}; "
                     f"the engine computes {key}={value!r} only"
                 )
+        if unknown:
+            raise ModelError(
+                f"config {path}: test pipeline {kind} has {', '.join(sorted(unknown))}"
+            )
 
 
 def _section(values: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:

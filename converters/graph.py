@@ -134,6 +134,8 @@ def build_clips(
 
     `batch` is the number of samples, or `DYNAMIC`.
     """
+    if not input_name:
+        raise ModelError("the input needs a name")
     graph = _Graph(weights)
     x = graph.reshape("clips", input_name, (-1, *CLIP_SHAPE))
     x = graph.relu(graph.conv(stem(arch), x))
@@ -158,6 +160,8 @@ def build_clips(
         graph.constant(part, weights[part])
     graph.node("Gemm", OUTPUT, [x, "fc_cls.weight", "fc_cls.bias"], transB=1)
 
+    if input_name in {t.name for t in graph.initializers} | {n.name for n in graph.nodes}:
+        raise ModelError(f"input name {input_name!r} is a tensor of the network; choose another")
     samples: int | str = "batch" if batch == DYNAMIC else batch
     rows: int | str = "clips" if batch == DYNAMIC else batch * VIEWS
     model = helper.make_model(
@@ -183,5 +187,8 @@ def build_clips(
             "source_sha256": source_sha256,
         },
     )
-    onnx.checker.check_model(model)
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"input name {input_name!r} does not fit this graph: {error}") from None
     return model

@@ -44,7 +44,8 @@ def main():
     count = len(dataset) if args.limit is None else min(args.limit, len(dataset))
     ids, digests, logits, scores = [], [], [], []
     for index in range(count):
-        ids.append(dataset.video_infos[index]["frame_dir"])
+        info = dataset.video_infos[index]
+        ids.append(info.get("filename", info.get("frame_dir")))
         clips = dataset[index]["imgs"].contiguous()
         digests.append(hashlib.sha256(clips.numpy().tobytes()).hexdigest())
         if index < args.network:

@@ -84,8 +84,8 @@ def _compare(args: argparse.Namespace) -> bool:
 
         samples = pipeline.dataset.samples
         # Repeated identifiers carry a suffix here and none there.
-        order = [s.annotation.get("filename", s.annotation["frame_dir"]) for s in samples]
-        same_order = order == expected["id"].tolist()
+        names = [a.get("filename", a.get("frame_dir")) for a in (s.annotation for s in samples)]
+        same_order = names == expected["id"].tolist()
         equal = 0
         for sample, digest in zip(samples, expected["sha256"], strict=False):
             found = hashlib.sha256(preprocess(sample.annotation).tobytes()).hexdigest()

@@ -9,6 +9,7 @@ changed. The graph is built from the checkpoint's tensors; mmaction2 is needed o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from engine.classes import HMDB51
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.errors import EngineError, ModelError, UsageError
 
+MAX_BATCH = 4096  # what a device takes at most
 _EXPORTER = Path(__file__).parent / "mmaction2_export.py"
 
 
@@ -38,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EngineError as error:
         print(f"pytorch2onnx: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("pytorch2onnx: interrupted; nothing was written", file=sys.stderr)
+        return 130
     return 0
 
 
@@ -102,7 +107,7 @@ class _Refused(argparse.Action):
 
 def _convert(args: argparse.Namespace) -> None:
     batch, *rest = args.shape
-    if rest != [VIEWS, *CLIP_SHAPE] or not (batch == DYNAMIC or batch >= 1):
+    if rest != [VIEWS, *CLIP_SHAPE] or not (batch == DYNAMIC or 1 <= batch <= MAX_BATCH):
         wanted = " ".join(map(str, (VIEWS, *CLIP_SHAPE)))
         raise UsageError(f"--shape {' '.join(map(str, args.shape))}: expected BS {wanted}")
     if (args.via is None) != (args.python is None):
@@ -126,9 +131,9 @@ def _convert(args: argparse.Namespace) -> None:
 
     # Written beside the target and moved there at the end: a file of that name is
     # always whole and, unless --no-verify, proven.
-    args.output_file.parent.mkdir(parents=True, exist_ok=True)
     part = args.output_file.with_name(f".{args.output_file.name}.{os.getpid()}.part")
     try:
+        args.output_file.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(model.SerializeToString())
         if args.verify:
             clip = example_clip()
@@ -144,7 +149,8 @@ def _convert(args: argparse.Namespace) -> None:
     except OSError as error:
         raise ModelError(f"{args.output_file}: {error.strerror or error}") from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
     print(f"wrote {args.output_file}")
 
 

@@ -72,6 +72,7 @@ def locate(asset: Asset) -> Path:
             return path
     path = cache_dir() / asset.filename
     if path.is_file():
+        _check_digest(path, asset)
         return path
     try:
         _download(asset, path)
@@ -89,6 +90,14 @@ def locate(asset: Asset) -> Path:
 def _download(asset: Asset, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
+    try:
+        _download_part(asset, part, path)
+    finally:
+        if part.is_file() and not part.stat().st_size:
+            part.unlink()
+
+
+def _download_part(asset: Asset, part: Path, path: Path) -> None:
     with part.open("ab") as target:
         fcntl.flock(target, fcntl.LOCK_EX)  # two runs at once: the second waits, then finds it
         if path.is_file():

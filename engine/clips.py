@@ -1,7 +1,7 @@
 """Heatmap clips: a sample as frames and plan, and as the tensor that the network takes.
 
-Comes in: an annotation. Goes out: `HeatmapClips`, 5 to 30 times smaller than the
-clip tensor and equal to it; the tensor is materialised as late as the runtime
+Comes in: an annotation. Goes out: `HeatmapClips`, smaller than the clip tensor and equal
+to it; the tensor is materialised as late as the runtime
 demands. Called by the decode stage (`decode`) and the executor (`HeatmapClips.write`).
 """
 
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_SHAPE, NUM_CLIPS, VIEWS, Reference
+from engine.constants import CLIP_SHAPE, NUM_CLIPS, REFERENCES, VIEWS, Reference
+from engine.errors import UsageError
 from engine.heatmaps import render
 from engine.poses import PoseSequence
 from engine.sampling import clip_plan
@@ -23,6 +24,8 @@ from engine.sampling import clip_plan
 @dataclass(frozen=True, eq=False)
 class HeatmapClips:
     """The 20 clips of a sample, each distinct frame stored once.
+
+    Never larger than the tensor: 16 times smaller for 30 frames, 5 for 90, 2 for 300.
 
     `frames`: float32 [2, U, 17, 56, 56], the distinct frames and their flipped twins.
     `plan`: int32 [10, 48], positions in the second axis of `frames`.
@@ -75,6 +78,9 @@ def preprocess(
     `annotation` is a dict as in mmaction2's pose pickles (``keypoint`` [P, T, 17, 2],
     ``keypoint_score`` [P, T, 17], ``img_shape`` (height, width), ``total_frames``). The
     values equal those of mmaction2's test pipeline bit for bit: ten clips, then the
-    same ten flipped. Raises `SampleError` for an annotation that cannot be used.
+    same ten flipped. Raises `SampleError` for an annotation that cannot be used, and
+    `UsageError` for an unknown reference.
     """
+    if reference not in REFERENCES:
+        raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
     return decode(PoseSequence.from_annotation(annotation), reference).tensor()

@@ -36,7 +36,8 @@ class ModelFile:
 
     `path`: an ``.onnx`` or ``.om`` file. `sha256`: of that file, hex. `input_name`: of
     its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
-    the file leaves it free. `classes`: names, one an output.
+    the file leaves it free. `classes`: names, one an output. `precision`: of
+    the weights, ``f32`` or ``mixed``.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class ModelFile:
     input_name: str
     batch: int | None
     classes: tuple[str, ...]
+    precision: str
 
 
 def open_model(spec: str) -> ModelFile:
@@ -77,17 +79,23 @@ def _converted(checkpoint: Path) -> Path:
     folder = assets.cache_dir() / "models"
     path = folder / f"{checkpoint.stem}-{digest[:12]}-v{__version__}.onnx"
     if path.is_file():
-        return path
+        try:
+            _read_onnx(path)
+            return path
+        except ModelError:
+            log.warning("%s is damaged; converting again", path)
     log.info("converting %s (once)", checkpoint)
     command = [sys.executable, "-m", "converters.pytorch2onnx", assets.DEFAULT_CHECKPOINT,
                str(checkpoint), "--output-file", str(path)]  # fmt: skip
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
-        raise ModelError(
-            f"{reason}\nCheckpoints are converted as {assets.DEFAULT_CHECKPOINT}; for another "
-            "network run python -m converters.pytorch2onnx with its config and pass the .onnx"
-        )
+        if "than the config describes" in reason:
+            reason += (
+                f"\nCheckpoints are converted as {assets.DEFAULT_CHECKPOINT}; for another network "
+                "run python -m converters.pytorch2onnx with its config and pass the .onnx"
+            )
+        raise ModelError(reason)
     return path
 
 
@@ -97,6 +105,9 @@ def _read_onnx(path: Path) -> ModelFile:
     except (DecodeError, OSError) as error:
         raise ModelError(f"{path} is damaged or not an ONNX file ({error})") from None
     graph = model.graph
+    output = graph.output[0].name if graph.output else ""
+    if any(node.op_type == "Softmax" and output in node.output for node in graph.node):
+        raise ModelError(f"{path} ends in a Softmax; export it without: the engine needs logits")
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in graph.initializer):
         raise ModelError(f"{path} keeps its weights in other files; store it as one file")
     weights = {t.name for t in graph.initializer}
@@ -114,16 +125,17 @@ def _read_onnx(path: Path) -> ModelFile:
         )
     if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise ModelError(f"{path}: input {inputs[0].name!r} is not float32")
-    output = _shape(graph.output[0])
-    if len(output) != 2 or output[1] is None:
-        raise ModelError(f"{path}: output has shape {_spell(output)}; expected [clips, classes]")
+    columns = _shape(graph.output[0])
+    if len(columns) != 2 or columns[1] is None:
+        raise ModelError(f"{path}: output has shape {_spell(columns)}; expected [clips, classes]")
     properties = {p.key: p.value for p in model.metadata_props}
     return ModelFile(
         path=path,
         sha256=assets.file_sha256(path),
         input_name=inputs[0].name,
         batch=shape[0],
-        classes=_classes(path, properties, output[1]),
+        classes=_classes(path, properties, columns[1]),
+        precision=_precision(graph),
     )
 
 
@@ -137,9 +149,12 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
     if properties["layout"] != LAYOUT:
         raise ModelError(f"{path}: layout {properties['layout']!r}; this engine runs `{LAYOUT}`")
     try:
-        constants: dict[str, Any] = json.loads(properties["preprocessing"])
-        classes = tuple(str(c) for c in json.loads(properties["classes"]))
-    except (KeyError, ValueError, TypeError) as error:
+        constants: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
+        classes = tuple(
+            str(name).encode("utf-8", "backslashreplace").decode()
+            for name in json.loads(properties["classes"])
+        )
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
     for key, value in preprocessing().items():
         if constants.get(key, value) != value:
@@ -153,6 +168,12 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
     if len(classes) != count:
         raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
     return classes
+
+
+def _precision(graph: onnx.GraphProto) -> str:
+    """What a runtime that computes in the types of the file computes in."""
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}  # int64: shapes
+    return "f32" if {t.data_type for t in graph.initializer} <= floats else "mixed"
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

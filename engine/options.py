@@ -87,9 +87,11 @@ class Options:
     threads: int | None = _option(
         None, "device", "threads of the runtime (default: one a core)", kind=int, metavar="N"
     )
-    max_batch: int = _option(
-        4, "device", "samples (20 clips each) that run as one batch at most", kind=int, metavar="N"
-    )
+    max_batch: int | None = _option(
+        None, "device",
+        "samples (20 clips each) that run as one batch at most (default: 4, or the model's fixed "
+        "batch where that is larger)", kind=int, metavar="N",
+    )  # fmt: skip
     max_wait_ms: float = _option(
         0.0, "device",
         "how long an idle device waits for a batch to fill, from its first sample", kind=float,
@@ -142,6 +144,8 @@ class Options:
     def __post_init__(self) -> None:
         for f in fields(self):
             value, about = getattr(self, f.name), f.metadata
+            if about["kind"] in (int, float) and isinstance(value, str):
+                raise UsageError(f"{_flag(f.name)} {value!r}: a number is needed")
             if isinstance(value, (int, float)) and not value >= about["least"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
             if about["choices"] and value not in about["choices"]:

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any
 
 from engine import backends, machine
-from engine.aggregator import Aggregator, Figures, Record
-from engine.clips import decode
-from engine.errors import EngineError, SampleError
+from engine.aggregator import Aggregator, Failure, Figures, Record
+from engine.clips import HeatmapClips, decode
+from engine.errors import SampleError
 from engine.executor import Executor, ExecutorSettings
 from engine.models import open_model
 from engine.options import Options
@@ -39,17 +39,18 @@ class Pipeline:
         self.options = options
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
         self.model = open_model(options.model)
-        self.backend_name, self.backend_reason = backends.choose(options.backend)
+        self.backend_name, self.backend_reason = backends.choose(options.backend, options.device)
         self.interrupted = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
         self._aggregator = Aggregator(self.dataset.samples)
+        self.max_batch = options.max_batch or max(4, self.model.batch or 1)
         settings = ExecutorSettings(
             backend=self.backend_name,
             model=self.model,
             device=options.device,
             precision=options.precision,
             threads=options.threads or machine.cores(),
-            max_batch=options.max_batch,
+            max_batch=self.max_batch,
             max_wait=options.max_wait_ms / 1e3,
         )
         self._runner = self._local(settings) if options.in_process else self._processes(settings)
@@ -127,10 +128,23 @@ class _InProcess:
         return self._backend.facts
 
     def records(self) -> Iterator[Record]:
+        # As many samples together as the model's fixed batch holds, one where it is free.
+        together = self._pipeline.model.batch or 1
+        waiting: list[tuple[Sample, HeatmapClips, float]] = []
         for sample in self._pipeline.dataset.samples:
             if self._pipeline.interrupted:
                 return
-            yield self._record(sample)
+            start = time.perf_counter()
+            clips = self._decode(sample)
+            if isinstance(clips, Failure):
+                yield clips
+                continue
+            waiting.append((sample, clips, time.perf_counter() - start))
+            if len(waiting) == together:
+                yield from self._infer(waiting)
+                waiting.clear()
+        if waiting:
+            yield from self._infer(waiting)
 
     def waits(self) -> str:
         return "in process"
@@ -138,29 +152,26 @@ class _InProcess:
     def close(self) -> None:
         self._backend.close()
 
-    def _record(self, sample: Sample) -> Record:
-        start = time.perf_counter()
+    def _decode(self, sample: Sample) -> HeatmapClips | Failure:
         try:
             poses = sample.poses(len(self._pipeline.model.classes))
-            clips = decode(poses, self._pipeline.options.reference)
-        except EngineError as error:
-            stage = error.stage if isinstance(error, SampleError) else "decode"
-            return self._aggregator.fail(sample.index, stage, error)
+            return decode(poses, self._pipeline.options.reference)
+        except SampleError as error:
+            return self._aggregator.fail(sample.index, error.stage, error)
         except Exception as error:
             # Whatever else an unforeseen annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "decode", error)
-        decoded = time.perf_counter()
-        padded = self._executor.clips_padded
-        [logits] = self._executor.infer([clips])
-        end = time.perf_counter()
-        self._aggregator.figures.decode_s += decoded - start
-        ms = {"decode": decoded - start, "infer": end - decoded, "total": end - start}
-        return self._aggregator.score(
-            sample.index,
-            logits,
-            self._executor.clips_padded - padded,
-            {stage: 1e3 * seconds for stage, seconds in ms.items()},
-        )
+
+    def _infer(self, batch: list[tuple[Sample, HeatmapClips, float]]) -> Iterator[Record]:
+        padded, start = self._executor.clips_padded, time.perf_counter()
+        outputs = self._executor.infer([clips for _, clips, _ in batch])
+        for (sample, _, decoding), logits in zip(batch, outputs, strict=True):
+            now = time.perf_counter()
+            self._aggregator.figures.decode_s += decoding
+            ms = {"decode": 1e3 * decoding, "infer": 1e3 * (now - start)}
+            more = self._executor.clips_padded - padded
+            yield self._aggregator.score(sample.index, logits, more, ms)
+            padded, start = self._executor.clips_padded, time.perf_counter()
 
 
 def default_workers() -> int:

@@ -7,6 +7,7 @@ without asking. Called by the decode stage, in whichever process it runs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,6 +43,8 @@ class PoseSequence:
         ``total_frames`` (optional, default T). Raises `SampleError` that says
         which field is wrong and what was expected.
         """
+        if not isinstance(annotation, Mapping):
+            raise SampleError(f"an annotation is a dict, this is a {type(annotation).__name__}")
         keypoint = _numeric(annotation, "keypoint")
         if keypoint.ndim != 4 or keypoint.shape[-1] != 2:
             raise SampleError(
@@ -62,7 +65,9 @@ class PoseSequence:
                     f"keypoint_score has shape {score.shape}; keypoint {keypoint.shape} "
                     f"needs {keypoint.shape[:3]}"
                 )
-        total = _integer(annotation.get("total_frames", frames), "total_frames")
+        total = frames
+        if annotation.get("total_frames") is not None:
+            total = _integer(annotation["total_frames"], "total_frames")
         if not 1 <= total <= frames:
             raise SampleError(
                 f"total_frames is {total}, but keypoint holds {frames} frames; "
@@ -97,10 +102,22 @@ def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
     return array
 
 
+def whole_number(value: Any) -> int | None:
+    """`value` as an int: whole numbers of any type, numpy's and 0-d arrays too; else None."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    if isinstance(value, (float, np.floating)) and math.isfinite(value) and value == int(value):
+        return int(value)
+    return int(value) if isinstance(value, (int, np.integer)) else None
+
+
 def _integer(value: Any, field: str) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise SampleError(f"{field} is {value!r:.80}; expected a whole number")
-    return int(value)
+    number = whole_number(value)
+    if number is None:
+        raise SampleError(f"{field} is {value!s:.80}; expected a whole number")
+    return number
 
 
 def _img_shape(annotation: Mapping[str, Any]) -> tuple[int, int]:

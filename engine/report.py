@@ -66,7 +66,7 @@ def summarise(
         "pipeline": {
             "workers": pipeline.workers,
             "wire": options.wire,
-            "max_batch": options.max_batch,
+            "max_batch": pipeline.max_batch,
             "busy": busy_shares(pipeline, seconds),
             **asdict(pipeline.figures),
         },
@@ -116,7 +116,7 @@ def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
         out.append("no accuracy: the samples have no labels")
     out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")
     for failure in failures[:_FAILURES_SHOWN]:
-        out.append(f"  failed: {failure.id} ({failure.stage}): {failure.message}")
+        out.append(f"  failed: {failure.id:.80} ({failure.stage}): {failure.message:.300}")
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         out.append(f"  and {more} more; --output FILE has them all")

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.aggregator import Failure, Prediction, Record
 from engine.constants import VIEWS
-from engine.errors import OutputError
+from engine.errors import OutputError, UsageError
 from engine.metrics import top_classes
 from engine.options import Options
 
@@ -39,10 +39,47 @@ def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str,
     return line
 
 
+def check_outputs(options: Options) -> None:
+    """Find files that cannot or must not be written, before the work and not after.
+
+    Raises `UsageError` where an output is an input or another output, and `OutputError`
+    where it cannot be written. Whole files replace what is there, so they must not stand
+    for a device; ``--output`` may be one.
+    """
+    taken = {
+        Path(name).resolve(): option
+        for option, name in (
+            ("--dataset", options.dataset),
+            ("--ann-file", options.ann_file),
+            ("--model", options.model),
+        )
+        if name is not None and Path(name).exists()
+    }
+    for option in ("output", "scores", "logits", "summary"):
+        name = getattr(options, option)
+        if name is None:
+            continue
+        path = Path(name)
+        if path.resolve() in taken:
+            raise UsageError(f"--{option} {name} is the file of {taken[path.resolve()]} as well")
+        taken[path.resolve()] = f"--{option}"
+        if path.is_dir() or (path.exists() and not path.is_file() and option != "output"):
+            raise OutputError(f"{name} exists and is not a file")
+        if option != "output" or not path.exists():
+            _guard(name, _probe)
+
+
+def _probe(path: Path) -> None:
+    """Create and remove a file beside `path`."""
+    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
+    probe.touch()
+    probe.unlink()
+
+
 class ResultWriter:
     """Writes every record once. Raises `OutputError` when a file cannot be written.
 
-    `predictions` keeps what was written, in the order of arrival.
+    `predictions` and `failures` keep what was written, in the order of arrival.
     """
 
     def __init__(self, options: Options, classes: Sequence[str]) -> None:
@@ -50,15 +87,12 @@ class ResultWriter:
         self.predictions: list[Prediction] = []
         self.failures: list[Failure] = []
         self._lines: IO[bytes] | None = None
-        # Files that cannot be written are found before the work, not after.
-        for name in (options.scores, options.logits, options.summary):
-            if name is not None and not os.access(Path(name).absolute().parent, os.W_OK):
-                raise OutputError(f"{name}: its directory does not exist or is not writable")
         if options.output is not None:
-            self._lines = _guard(options.output, lambda path: path.open("wb"))
+            # Unbuffered: a record is with the system when `write` returns.
+            self._lines = _guard(options.output, lambda path: path.open("wb", buffering=0))
 
     def write(self, record: Record) -> None:
-        """Take one record; its JSON line is on its way to the disk when this returns."""
+        """Take one record and write its JSON line."""
         if isinstance(record, Failure):
             self.failures.append(record)
         else:
@@ -69,7 +103,7 @@ class ResultWriter:
                 option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE,
             )
             lines = self._lines
-            _guard(str(self._options.output), lambda _: (lines.write(line), lines.flush()))
+            _guard(str(self._options.output), lambda _: _write_all(lines, line))
 
     def __enter__(self) -> ResultWriter:
         return self
@@ -82,11 +116,9 @@ class ResultWriter:
     ) -> None:
         if self._lines is not None:
             self._lines.close()
-        # An interrupted run leaves what it has; a broken one leaves no archives.
-        if kind is None or issubclass(kind, KeyboardInterrupt):
-            self._archives()
 
-    def _archives(self) -> None:
+    def write_archives(self) -> None:
+        """Write the files of ``--scores`` and ``--logits``, in the data set's order."""
         rows = sorted(self.predictions, key=lambda p: p.index)
         ids = np.array([p.id for p in rows], dtype=np.str_)
         width = len(self._classes)
@@ -98,6 +130,11 @@ class ResultWriter:
                 values = np.array([getattr(p, field) for p in rows], np.float32)
                 arrays = {"id": ids, field: values.reshape(shape)}
                 write_atomically(Path(name), partial(_save, arrays))
+
+
+def _write_all(target: IO[bytes], data: bytes) -> None:
+    while data:
+        data = data[target.write(data) :]
 
 
 def _save(arrays: dict[str, NDArray[Any]], target: IO[bytes]) -> None:

@@ -7,6 +7,7 @@ what only the parent does.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -18,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import EngineError, SampleError
 
 if TYPE_CHECKING:
-    from engine.options import Options
     from engine.pipeline import Pipeline
 
 INTERRUPTED = 130
@@ -27,28 +27,32 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run. Returns the exit code: 0 all scored, 1 cannot go on, 2 usage, 3 some samples
     failed, 130 interrupted."""
-    from engine.options import parse
-
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
-    options = parse(arguments)
     try:
-        return _run(options)
+        return _run(arguments)
     except EngineError as error:
         print(f"engine.run: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("engine.run: interrupted at once; nothing was summed up", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing more can be said there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EngineError.exit_code
 
 
-def _run(options: Options) -> int:
+def _run(arguments: Sequence[str] | None) -> int:
     import orjson
 
     from engine import report
+    from engine.options import parse
     from engine.pipeline import Pipeline
     from engine.progress import SampleProgress
-    from engine.results import ResultWriter, write_atomically
+    from engine.results import ResultWriter, check_outputs, write_atomically
 
+    options = parse(arguments)
+    check_outputs(options)
     opened = time.monotonic()
     with Pipeline(options) as pipeline, _interruptible(pipeline):
         _announce(pipeline)
@@ -69,10 +73,11 @@ def _run(options: Options) -> int:
             seconds=finished - started,
             startup_s=started - opened,
         )
-    if options.summary is not None:
-        text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-        write_atomically(Path(options.summary), lambda target: target.write(text))
-    print("\n".join(report.lines(summary, writer.failures)))
+        print("\n".join(report.lines(summary, writer.failures)), flush=True)
+        writer.write_archives()
+        if options.summary is not None:
+            text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            write_atomically(Path(options.summary), lambda target: target.write(text))
     if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED

@@ -93,9 +93,9 @@ def _array(spec: Any, frame: Any) -> NDArray[Any]:
     if not (isinstance(spec, list) and len(spec) == 2 and isinstance(spec[1], list)):
         raise WireError("an array described in another form")
     code, shape = spec
-    if code not in DTYPES:
+    if not isinstance(code, str) or code not in DTYPES:
         raise WireError(f"an array of dtype {code!r:.20}")
-    if len(shape) > MAX_RANK or not all(type(n) is int and n >= 0 for n in shape):
+    if len(shape) > MAX_RANK or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
         raise WireError(f"an array of shape {shape!r:.60}")
     dtype = np.dtype(code)
     expected = dtype.itemsize
@@ -104,7 +104,7 @@ def _array(spec: Any, frame: Any) -> NDArray[Any]:
     if expected != len(frame):
         raise WireError(f"an array of {len(frame)} bytes; {code} {shape} needs {expected}")
     array: NDArray[Any] = np.frombuffer(frame, dtype)
-    return array.reshape(shape)
+    return np.reshape(array, shape)
 
 
 def receive(socket: zmq.Socket[bytes], *, routed: bool = False) -> tuple[bytes, Message]:

@@ -29,7 +29,7 @@ class Facts:
 
     runtime: str  # name and version
     device: str  # the device as the runtime calls it
-    precision: str  # read back from the runtime, not the one requested
+    precision: str  # what is executed, not the one requested
     threads: int  # of the runtime; 0 where the notion has no meaning
 
 
@@ -79,17 +79,21 @@ def available() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def choose(name: str) -> tuple[str, str]:
-    """The backend to load for ``--backend NAME``, and why."""
+def choose(name: str, device: str | None = None) -> tuple[str, str]:
+    """The backend to load for ``--backend NAME --device DEVICE``, and why."""
     found = available()
-    if not found:
-        raise UsageError("no backend is registered; install the package: pip install .")
     if name == AUTO:
-        # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
-        return "openvino", "the fastest on a CPU; --backend names another"
+        if device is not None and device.endswith("ExecutionProvider"):
+            name, reason = "onnxruntime", f"{device} is one of its execution providers"
+        else:
+            # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
+            name, reason = "openvino", "the fastest on a CPU; --backend names another"
+    else:
+        reason = "asked for"
     if name not in found:
-        raise UsageError(f"backend {name!r} is not registered; known: {', '.join(sorted(found))}")
-    return name, "asked for"
+        known = ", ".join(sorted(found)) or "none: install the package, pip install ."
+        raise UsageError(f"backend {name!r} is not registered; known: {known}")
+    return name, reason
 
 
 def load(
@@ -105,7 +109,7 @@ def load(
         backend = loader(model, device=device, precision=precision, threads=threads)
     except ImportError as error:
         raise UsageError(
-            f"backend {name}: {error}. Install it: pip install 'posec3d-engine[{name}]'"
+            f"backend {name}: {error}. Install its package: pip install {error.name or name}"
         ) from None
     effective = backend.facts.precision
     if effective != precision:

@@ -49,7 +49,7 @@ class OnnxRuntimeBackend:
         self.facts = Facts(
             runtime=f"ONNX Runtime {ort.__version__}",
             device=provider,
-            precision="f32",  # a session computes in the types of the file, which is float32
+            precision=model.precision,  # a session computes in the types of the file
             threads=threads if provider == CPU else 0,
         )
 

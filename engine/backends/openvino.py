@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
@@ -28,7 +26,10 @@ class OpenVINOBackend:
     ) -> None:
         device = device or "CPU"
         core = ov.Core()
-        if device.split(".")[0] not in core.available_devices:
+        if not any(
+            name in (device, device.split(".")[0]) or name.split(".")[0] == device
+            for name in core.available_devices
+        ):
             raise UsageError(
                 f"OpenVINO has no device {device!r} here, only {', '.join(core.available_devices)}"
             )
@@ -48,7 +49,7 @@ class OpenVINOBackend:
             network.reshape(self._shape)
             compiled = core.compile_model(network, device, settings)
         except RuntimeError as error:
-            raise ModelError(f"OpenVINO cannot load {model.path}: {error}") from None
+            raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
         streams = compiled.get_property("NUM_STREAMS")
         self.lanes = 2 * streams
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
@@ -65,26 +66,40 @@ class OpenVINOBackend:
             self._requests[lane].set_input_tensor(tensor)
             self._requests[lane].start_async()
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO failed on {self.facts.device}: {error}") from None
+            raise BackendError(
+                f"OpenVINO failed on {self.facts.device}: {_reason(error)}"
+            ) from None
 
     def finish(self, lane: int) -> NDArray[np.float32]:
         try:
             self._requests[lane].wait()
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO failed on {self.facts.device}: {error}") from None
+            raise BackendError(
+                f"OpenVINO failed on {self.facts.device}: {_reason(error)}"
+            ) from None
         return np.array(self._requests[lane].get_output_tensor().data)
+
+    def _failed(self, error: RuntimeError) -> BackendError:
+        return BackendError(f"OpenVINO failed on {self.facts.device}: {_reason(error)}")
 
     def close(self) -> None:
         self._requests.clear()
 
 
 def _executed_precision(compiled: ov.CompiledModel) -> str:
-    """The precision of most convolutions of the compiled graph, as the plugin reports it."""
-    found: Counter[str] = Counter()
+    """The precision of the compiled graph's convolutions, as the plugin reports it."""
+    found: set[str] = set()
     for node in compiled.get_runtime_model().get_ops():
         info = node.get_rt_info()
         if info["layerType"].astype(str) == "Convolution":
-            found[info["runtimePrecision"].astype(str)] += 1
+            found.add(info["runtimePrecision"].astype(str))
     if not found:
         raise ModelError("the network has no convolutions left after compilation")
-    return found.most_common(1)[0][0]
+    return " and ".join(sorted(found))
+
+
+def _reason(error: RuntimeError) -> str:
+    """What an OpenVINO error says, less the places in its source that it lists."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith(("Exception from", "Check '"))]
+    return " ".join(said or lines)[:300]

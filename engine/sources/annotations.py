@@ -13,8 +13,8 @@ An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``
 * ``.npz``: ``frame_dir`` [N] str, ``img_shape`` [N, 2]; optional ``label`` [N] and
   ``total_frames`` [N]; for sample i ``i/keypoint`` and ``i/keypoint_score``;
   ``split/NAME`` [n] str. Leading zeros of i do not matter. No pickled objects.
-* ``.jsonl``: one annotation a line, arrays as nested lists; ``split`` (optional) lists
-  the splits that the line belongs to.
+* ``.jsonl``: one annotation a line, arrays as nested lists (null: absent); ``split``
+  (optional) lists the splits that the line belongs to.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from engine.constants import JOINTS
 from engine.errors import DatasetError
+from engine.machine import memory_limit
 from engine.sources import pickles
 
 Splits = Mapping[str, list[str]]
@@ -57,7 +59,7 @@ def read_annotations(path: Path) -> AnnotationFile:
     or of another format.
     """
     readers = {".pkl": _read_pickle, ".npz": _read_npz, ".jsonl": _read_jsonl}
-    reader = readers.get(path.suffix)
+    reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DatasetError(
             f"{path}: annotation files end in {', '.join(readers)}; this is {path.suffix or 'none'}"
@@ -95,10 +97,22 @@ def _identifiers(name: Any, value: Any) -> list[str]:
 
 def _read_npz(path: Path) -> AnnotationFile:
     try:
+        with zipfile.ZipFile(path) as members:
+            unpacked = sum(member.file_size for member in members.infolist())
+        if unpacked > memory_limit() // 2:
+            raise DatasetError(f"unpacks to {unpacked / 1e9:.1f} GB, more than half of the memory")
         with path.open("rb") as source, np.load(source, allow_pickle=False) as archive:
             arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:
-        raise DatasetError(f"not a readable .npz of plain arrays ({error})") from None
+        return _from_arrays(arrays)
+    except (DatasetError, OSError):
+        raise
+    except Exception as error:
+        # A damaged archive makes its readers raise nearly anything.
+        kind = type(error).__name__
+        raise DatasetError(f"not a readable .npz of plain arrays ({kind}: {error})") from None
+
+
+def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:
     for field in ("frame_dir", "img_shape"):
         if field not in arrays:
             raise DatasetError(f"no array `{field}`")
@@ -123,20 +137,45 @@ def _read_npz(path: Path) -> AnnotationFile:
 
 def _read_jsonl(path: Path) -> AnnotationFile:
     annotations: list[Any] = []
-    splits: dict[str, list[str]] = {}
+    memberships: list[Any] = []
     with path.open("rb") as source:
         for number, line in enumerate(source, 1):
-            if not line.strip():
+            text = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if not text:
                 continue
             try:
-                annotation = orjson.loads(line)
+                annotation = orjson.loads(text)
             except orjson.JSONDecodeError as error:
-                annotations.append(Unreadable(f"line {number} is not JSON: {error}"))
-                continue
-            annotations.append(annotation)
-            if isinstance(annotation, dict) and "split" in annotation:
-                names = annotation.pop("split")
-                identifier = annotation.get("filename", annotation.get("frame_dir"))
-                for name in names if isinstance(names, list) else [names]:
-                    splits.setdefault(str(name), []).append(str(identifier))
+                annotation = Unreadable(f"line {number} is not JSON: {error}")
+            split = annotation.pop("split", None) if isinstance(annotation, dict) else None
+            memberships.append(split if isinstance(split, list) else [split] if split else [])
+            annotations.append(_arrays_of(annotation))
+    splits: dict[str, list[str]] = {}
+    key = identifier_key(annotations)
+    for annotation, names in zip(annotations, memberships, strict=True):
+        for name in names:
+            splits.setdefault(str(name), []).append(str(annotation.get(key)))
     return AnnotationFile(annotations, splits or None)
+
+
+def _arrays_of(annotation: Any) -> Any:
+    """Nested lists as arrays: null is NaN, and nobody (an empty list) keeps its frames."""
+    if not isinstance(annotation, dict):
+        return annotation
+    for field, shape in (("keypoint", (JOINTS, 2)), ("keypoint_score", (JOINTS,))):
+        value = annotation.get(field)
+        frames = annotation.get("total_frames")
+        if value == [] and type(frames) is int and 0 <= frames < 2**31:
+            annotation[field] = np.zeros((0, frames, *shape))
+        elif isinstance(value, list):
+            try:
+                annotation[field] = np.array(value, np.float64)
+            except (ValueError, TypeError):
+                continue  # said later, of this sample
+    return annotation
+
+
+def identifier_key(annotations: list[Any]) -> str:
+    """The field that names the videos: ``filename`` where the first annotation has it."""
+    first = annotations[0] if annotations else None
+    return "filename" if isinstance(first, dict) and "filename" in first else "frame_dir"

@@ -15,8 +15,8 @@ import numpy as np
 
 from engine import assets
 from engine.errors import DatasetError, SampleError
-from engine.poses import PoseSequence
-from engine.sources.annotations import AnnotationFile, Unreadable, read_annotations
+from engine.poses import PoseSequence, whole_number
+from engine.sources.annotations import AnnotationFile, Unreadable, identifier_key, read_annotations
 
 DEFAULT_SPLIT = "test1"
 ALL = "all"  # a --split that takes every annotation
@@ -34,9 +34,8 @@ class Sample:
     def label(self) -> int | None:
         """The class, or None where the annotation has none."""
         value = self.annotation.get("label") if isinstance(self.annotation, dict) else None
-        if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-            return int(value)
-        return None
+        number = whole_number(value)
+        return number if number is not None and abs(number) < 2**63 else None
 
     def poses(self, num_classes: int) -> PoseSequence:
         """Check the annotation. Raises `SampleError`."""
@@ -48,7 +47,8 @@ class Sample:
         label = self.annotation.get("label")
         if label is not None and (self.label is None or not 0 <= self.label < num_classes):
             raise SampleError(
-                f"label is {label!r:.60}; this model has classes 0 to {num_classes - 1}"
+                f"label is {label!s:.60}; this model has classes 0 to {num_classes - 1}, "
+                "given as whole numbers"
             )
         return PoseSequence.from_annotation(self.annotation)
 
@@ -71,35 +71,42 @@ def open_dataset(
     `split` None means ``test1`` where the file has splits and everything where it has
     none; ``all`` takes every annotation.
     """
-    if ann_file is not None:
-        path = Path(ann_file)
-    elif name in assets.DATASETS:
-        path = assets.locate(assets.DATASETS[name])
+    known = ", ".join(assets.DATASETS)
+    if name in assets.DATASETS:
+        path = Path(ann_file) if ann_file else assets.locate(assets.DATASETS[name])
+    elif ann_file is not None:
+        raise DatasetError(
+            f"dataset {name!r} is not a known name ({known}), so --ann-file cannot replace its file"
+        )
     else:
         path = Path(name)
-        if not path.suffix:
-            known = ", ".join(assets.DATASETS)
+        if not path.suffix and not path.exists():
             raise DatasetError(f"dataset {name!r}: neither a path nor a known name ({known})")
     content = read_annotations(path)
+    if not content.annotations:
+        raise DatasetError(f"{path} holds no annotations")
     selected, split = _select(content, split, path)
     if not selected:
         raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
     return Dataset(name, path, split, _number(selected, limit))
 
 
-def _identifier_key(annotations: list[Any]) -> str:
-    first = annotations[0] if annotations else None
-    return "filename" if isinstance(first, dict) and "filename" in first else "frame_dir"
+def _identifier(annotation: Any, key: str) -> str | None:
+    """The name of a video, fit to be written anywhere; None where there is none."""
+    value = annotation.get(key) if isinstance(annotation, dict) else None
+    if isinstance(value, (int, np.integer)) and -(2**63) <= value < 2**63:
+        return str(value)
+    if not isinstance(value, str):
+        return None
+    return value.encode("utf-8", "backslashreplace").decode()
 
 
 def _select(
     content: AnnotationFile, split: str | None, path: Path
 ) -> tuple[list[tuple[str | None, Any]], str]:
     """(identifier, annotation) in file order, and the split's name."""
-    key = _identifier_key(content.annotations)
-    named = [
-        (str(a[key]) if isinstance(a, dict) and key in a else None, a) for a in content.annotations
-    ]
+    key = identifier_key(content.annotations)
+    named = [(_identifier(a, key), a) for a in content.annotations]
     if split == ALL or (split is None and content.splits is None):
         return named, ALL
     split = split or DEFAULT_SPLIT
@@ -108,7 +115,7 @@ def _select(
             f"{path} is a bare list without splits; leave --split out, or say --split {ALL}"
         )
     if split not in content.splits:
-        known = ", ".join(sorted(content.splits))
+        known = ", ".join(sorted(content.splits)) or "none"
         raise DatasetError(f"{path} has no split {split!r}; it has {known}, and `{ALL}` takes all")
     members = set(content.splits[split])
     # An entry without identifier belongs to no split and would vanish: it is kept

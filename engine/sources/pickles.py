@@ -11,7 +11,9 @@ any other name ends the reading, before anything was called.
 
 from __future__ import annotations
 
+import io
 import pickle
+import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import IO, Any
@@ -30,6 +32,7 @@ def load(source: IO[bytes]) -> Any:
     The message names a refused global; the caller adds the file's name.
     """
     try:
+        check_memo(source)
         return _Unpickler(source).load()
     except DatasetError:
         raise
@@ -38,6 +41,35 @@ def load(source: IO[bytes]) -> Any:
         raise DatasetError(
             f"truncated or not a pickle ({type(error).__name__}: {error!s:.120})"
         ) from None
+
+
+def check_memo(source: IO[bytes]) -> None:
+    """Refuse a pickle that numbers its memo beyond its own size, and rewind `source`.
+
+    The unpickler allocates as many places as the highest number says.
+    """
+    start = source.tell()
+    size = source.seek(0, io.SEEK_END) - start
+    source.seek(start)
+    for opcode, argument, _ in pickletools.genops(source):
+        if isinstance(argument, int) and opcode.name.endswith("PUT") and argument > size:
+            raise DatasetError(f"its memo has a place {argument}; the file has {size} bytes")
+    source.seek(start)
+
+
+class Constructor:
+    """What a pickle gets for a global that it may name: callable, and unchangeable by it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise DatasetError("it tries to change a function")
 
 
 class _Unpickler(pickle.Unpickler):
@@ -94,7 +126,7 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
 
 def _reconstruct(kind: Any, shape: Any, typecode: Any) -> NDArray[Any]:
     # numpy always writes an empty array here and fills it in __setstate__.
-    if kind is not _ndarray or shape != (0,):
+    if kind is not _NDARRAY or shape != (0,):
         raise DatasetError("an array created in an unknown way")
     empty: NDArray[Any] = np.ndarray.__new__(_Array, (0,), np.uint8)
     return empty
@@ -131,13 +163,19 @@ def _ndarray() -> None:
     raise DatasetError("an array created in an unknown way")
 
 
-_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): _ndarray,
+_NDARRAY = Constructor(_ndarray)
+_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _encode,
+    ("collections", "OrderedDict"): OrderedDict,
+    # how protocols 2 and 3 spell containers that have no opcode there
+    **{
+        (module, kind.__name__): kind
+        for module in ("builtins", "__builtin__")
+        for kind in (set, frozenset)
+    },
     ("builtins", "bytes"): _bytes,
     ("__builtin__", "bytes"): _bytes,
-    ("collections", "OrderedDict"): OrderedDict,
     **{
         (f"numpy.{core}.multiarray", name): function
         for core in ("core", "_core")
@@ -145,3 +183,5 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     },
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
 }
+_ALLOWED = {name: Constructor(function) for name, function in _FUNCTIONS.items()}
+_ALLOWED["numpy", "ndarray"] = _NDARRAY

@@ -1,11 +1,11 @@
-"""Runs of allowed sizes."""
+"""Batches and runs of allowed sizes, with a clock of the test's own."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.batching import split_rows
+from engine.batching import Batcher, split_rows
 
 
 @given(st.integers(0, 500), st.sets(st.integers(1, 160), min_size=1))
@@ -22,3 +22,57 @@ def test_smallest_that_fits() -> None:
     assert split_rows(20, [20, 80, 160]) == [20]
     assert split_rows(340, [20, 80, 160]) == [160, 160, 20]
     assert split_rows(20, [1]) == [1] * 20
+
+
+def test_at_once() -> None:
+    batcher: Batcher[str] = Batcher(max_batch=3, max_wait=0)
+    assert batcher.due() is None
+    assert batcher.take(0) == []
+    batcher.add("a", 5)
+    assert batcher.due() == 5
+    assert batcher.take(5) == ["a"]
+    for item in "bcde":  # what came while the device was busy
+        batcher.add(item, 6)
+    assert batcher.take(7) == ["b", "c", "d"]
+    assert batcher.take(7) == ["e"]
+
+
+def test_waits_from_the_first_item() -> None:
+    batcher: Batcher[str] = Batcher(max_batch=3, max_wait=1)
+    batcher.add("a", 10)
+    batcher.add("b", 10.9)
+    assert batcher.due() == 11
+    assert batcher.take(10.95) == []
+    assert batcher.take(11) == ["a", "b"]
+    for item in "cde":
+        batcher.add(item, 20)
+    assert batcher.due() == 20  # full: no waiting
+    assert batcher.take(20) == ["c", "d", "e"]
+
+
+@given(
+    st.lists(st.floats(0, 5), max_size=30),
+    st.integers(1, 4),
+    st.floats(0, 3),
+)
+def test_everything_once_in_order_and_in_time(
+    gaps: list[float], max_batch: int, max_wait: float
+) -> None:
+    """A device that is always free takes each batch when it is due."""
+    batcher: Batcher[int] = Batcher(max_batch, max_wait)
+    now, taken, arrived = 0.0, [], {}
+
+    def take_due(until: float) -> None:
+        while (due := batcher.due()) is not None and due <= until:
+            batch = batcher.take(due)
+            assert 1 <= len(batch) <= max_batch
+            assert len(batch) == max_batch or due - arrived[batch[0]] <= max_wait + 1e-9
+            taken.extend(batch)
+
+    for item, gap in enumerate(gaps):
+        take_due(now + gap)
+        now += gap
+        arrived[item] = now
+        batcher.add(item, now)
+    take_due(now + max_wait)
+    assert taken == list(range(len(gaps)))

@@ -77,7 +77,7 @@ def test_a_run_with_good_and_bad_samples(mixed: Path, tiny_model: Path, tmp_path
     good = [r for r in records if "error" not in r]
     for record in good:
         assert sum(record["scores"]) == pytest.approx(1, abs=1e-5)
-        assert set(record["ms"]) == {"decode", "infer"}
+        assert {"decode", "infer"} <= set(record["ms"])
         best = record["top_k"]
         assert len(best) == 3
         assert best[0]["score"] == pytest.approx(max(record["scores"]), rel=1e-6)

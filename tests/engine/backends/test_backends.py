@@ -12,7 +12,7 @@ import pytest
 from converters.network import Architecture
 from engine import backends
 from engine.backends import Backend, choose, load
-from engine.constants import CLIP_SHAPE
+from engine.constants import CLIP_SHAPE, REFERENCES, Reference
 from engine.errors import ModelError, UsageError
 from engine.models import open_model
 from tests.conftest import TINY, random_state_dict, write_model
@@ -25,10 +25,15 @@ def clips(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(count).random((count, *CLIP_SHAPE), np.float32)
 
 
+def run(backend: Backend, data: Any) -> Any:
+    backend.start(0, data)
+    return backend.finish(0)
+
+
 def rows(backend: Backend, count: int) -> Any:
     data = clips(count)
     size = backend.sizes[0]
-    return np.concatenate([backend.run(data[i : i + size]) for i in range(0, count, size)])
+    return np.concatenate([run(backend, data[i : i + size]) for i in range(0, count, size)])
 
 
 def test_both_are_registered() -> None:
@@ -61,7 +66,7 @@ def test_a_fixed_batch_is_kept(tmp_path: Path, name: str) -> None:
     path = write_model(tmp_path / "bs2.onnx", random_state_dict(TINY), TINY, batch=2)
     backend = load(name, open_model(str(path)), **SETTINGS)
     assert backend.sizes == (40,)
-    assert backend.run(clips(40)).shape == (40, 51)
+    assert run(backend, clips(40)).shape == (40, 51)
     backend.close()
 
 
@@ -69,10 +74,24 @@ def test_a_fixed_batch_is_kept(tmp_path: Path, name: str) -> None:
 def test_results_are_the_callers(tiny_model: Path, name: str) -> None:
     backend = load(name, open_model(str(tiny_model)), **SETTINGS)
     data = clips(backend.sizes[0])
-    first = backend.run(data)
+    first = run(backend, data)
     kept = first.copy()
-    backend.run(data[::-1].copy() * 3)
+    run(backend, data[::-1].copy() * 3)
     np.testing.assert_array_equal(first, kept)
+    backend.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_lanes_are_independent(tiny_model: Path, name: str) -> None:
+    backend = load(name, open_model(str(tiny_model)), **SETTINGS)
+    size = backend.sizes[0]
+    data = clips(size * backend.lanes)
+    parts = [data[i * size : (i + 1) * size] for i in range(backend.lanes)]
+    alone = [run(backend, part) for part in parts]
+    for lane, part in enumerate(parts):
+        backend.start(lane, part)
+    for lane in reversed(range(backend.lanes)):
+        np.testing.assert_array_equal(backend.finish(lane), alone[lane])
     backend.close()
 
 
@@ -117,14 +136,24 @@ def test_choice() -> None:
     name, reason = choose("auto")
     assert name == "openvino"
     assert "CPU" in reason
+    assert choose("auto", "CUDAExecutionProvider")[0] == "onnxruntime"
     with pytest.raises(UsageError, match="not registered; known: .*openvino"):
         choose("tpu")
 
 
+RECORDED: dict[Reference, tuple[str, str]] = {
+    "0.24.1": ("model.npz", "logits_float64"),  # computed in double precision
+    "1.x": ("model_v1.npz", "logits"),
+}
+
+
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize("video", ["01", "08", "11"])
-def test_recorded_logits(golden: Path, tmp_path: Path, video: str, name: str) -> None:
-    """The golden model, computed by the reference in double precision."""
+def test_recorded_logits(
+    golden: Path, tmp_path: Path, video: str, reference: Reference, name: str
+) -> None:
+    """The golden model with random weights, in both references."""
     import importlib.util
 
     from engine.clips import preprocess
@@ -138,10 +167,11 @@ def test_recorded_logits(golden: Path, tmp_path: Path, video: str, name: str) ->
     arch = Architecture()
     path = write_model(tmp_path / "golden.onnx", script.state_dict(), arch)
     annotation = read_annotations(golden / "annotations.pkl").annotations[int(video)]
-    tensor = preprocess(annotation)
+    tensor = preprocess(annotation, reference)
     backend = load(name, open_model(str(path)), **SETTINGS)
     size = backend.sizes[0]
-    logits = np.concatenate([backend.run(tensor[i : i + size]) for i in range(0, 20, size)])
+    logits = np.concatenate([run(backend, tensor[i : i + size]) for i in range(0, 20, size)])
     backend.close()
-    with np.load(golden / "model.npz") as arrays:
-        np.testing.assert_allclose(logits, arrays[f"{video}/logits_float64"], rtol=0, atol=2e-4)
+    file, key = RECORDED[reference]
+    with np.load(golden / file) as arrays:
+        np.testing.assert_allclose(logits, arrays[f"{video}/{key}"], rtol=0, atol=2e-4)
