@@ -273,9 +273,7 @@ def _check_pipeline(values: Mapping[str, Any], path: Path) -> None:
                     f"the engine computes {key}={value!r} only"
                 )
         if unknown:
-            raise ModelError(
-                f"config {path}: test pipeline {kind} has {', '.join(sorted(unknown))}"
-            )
+            raise ModelError(f"config {path}: {kind} has unknown {', '.join(sorted(unknown))}")
 
 
 def _section(values: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:

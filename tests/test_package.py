@@ -74,3 +74,9 @@ def test_linters(arguments: list[str]) -> None:
         [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_ci_runs_the_readmes_command() -> None:
+    [command] = [line for line in (ROOT / "README.md").read_text().splitlines() if "pytest" in line
+                 and line.startswith("python3 -m venv")]  # fmt: skip
+    assert command in (ROOT / ".ci" / "run").read_text().splitlines()

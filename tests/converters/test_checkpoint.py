@@ -110,3 +110,20 @@ def test_other_files(tmp_path: Path, content: bytes) -> None:
         read_checkpoint(tmp_path / "a.pth")
     with pytest.raises(ModelError, match="No such file"):
         read_checkpoint(tmp_path / "b.pth")
+
+
+def test_a_tensor_larger_than_its_storage(tmp_path: Path) -> None:
+    """Strides of zero would unpack a few bytes into gigabytes."""
+    real = (DATA / "checkpoint_zip.pth").read_bytes()
+    with zipfile.ZipFile(DATA / "checkpoint_zip.pth") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    [index] = [name for name in members if name.endswith("data.pkl")]
+    shape_and_strides = b"K\x04K\x06\x86q"  # (4, 6)
+    assert members[index].count(shape_and_strides) >= 1
+    members[index] = members[index].replace(shape_and_strides, b"K\xffK\x06\x86q", 1)
+    with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    assert len(real) > 0
+    with pytest.raises(ModelError, match="more elements than its storage"):
+        read_checkpoint(tmp_path / "a.pth")

@@ -22,8 +22,13 @@ model = dict(
     cls_head=dict(type='I3DHead', in_channels=512, num_classes=51, spatial_type='avg'))
 test_pipeline = [
     dict(type='UniformSampleFrames', clip_len=48, num_clips=10, test_mode=True),
+    dict(type='PoseDecode'),
+    dict(type='PoseCompact', hw_ratio=1., allow_imgpad=True),
     dict(type='Resize', scale=(-1, 56)),
+    dict(type='CenterCrop', crop_size=56),
     dict(type='GeneratePoseTarget', sigma=0.6, double=True),
+    dict(type='FormatShape', input_format='NCTHW'),
+    dict(type='Collect', keys=['imgs', 'label'], meta_keys=[]),
 ]
 """
 
@@ -77,6 +82,24 @@ def test_literals(tmp_path: Path) -> None:
         ("clip_len=48", "clip_len=32", "clip_len=32"),
         ("sigma=0.6", "sigma=0.4", "sigma=0.4"),
         ("scale=(-1, 56)", "scale=(-1, 64)", "scale="),
+        (", double=True", "", "double=False"),
+        ("num_clips=10, ", "", "num_clips=1"),
+        ("    dict(type='PoseDecode'),\n", "", "the engine computes UniformSampleFrames Pose"),
+        ("dict(type='PoseDecode')", "dict(type='PoseDecode', x=1)", "unknown x"),
+        ("test_pipeline = [", "test_pipeline = list([", "invalid syntax|never closed"),
+        ("crop_size=56)", "crop_size=size())", "crop_size="),
+        (
+            "type='Recognizer3D',",
+            "type='Recognizer3D', test_cfg=dict(average_clips='score'),",
+            "average_clips='score'",
+        ),
+        ("depth=50", "depth=[50]", "depth"),
+        ("num_stages=stages", "num_stages='x'", "num_stages='x'"),
+        ("num_stages=stages", "num_stages=-1", "num_stages=-1"),
+        ("base_channels=32", "base_channels='x'", "base_channels='x'"),
+        ("stage_blocks=(3, 4, 6)", "stage_blocks=('a', 4, 6)", "stage_blocks='a'"),
+        ("stages = 3", "_base_ = f()", "_base_ holds"),
+        ("stages = 3", "_base_ = 5", "_base_ holds 5"),
         ("model = dict", "net = dict", "no model"),
         ("model = dict", "model = ", "invalid syntax"),
     ],

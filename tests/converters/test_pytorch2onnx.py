@@ -49,6 +49,11 @@ def test_the_recipes_command(
         (["--shape", "0", "20", "17", "48", "56", "56"], "expected BS"),
         (["--via", "mmaction2"], "go together"),
         (["--classes", "nowhere.txt"], "nowhere.txt"),
+        (["--shape", "99999999999999999999", *["20", "17", "48", "56", "56"]], "expected BS"),
+        (["--input-name", ""], "needs a name"),
+        (["--input-name", "logits"], "is a tensor of the network"),
+        (["--input-name", "conv1.weight"], "is a tensor of the network"),
+        (["--output-file", "/dev/null/x.onnx"], "/dev/null/x.onnx"),
     ],
 )
 def test_usage(

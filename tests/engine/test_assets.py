@@ -144,3 +144,16 @@ def test_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert assets.cache_dir() == tmp_path / "posec3d-engine"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert assets.cache_dir() == Path.home() / ".cache" / "posec3d-engine"
+
+
+def test_a_wrong_file_in_the_cache(server: Server, cache: Path) -> None:
+    cache.mkdir()
+    (cache / "file.bin").write_bytes(b"another file")
+    with pytest.raises(UsageError, match="not the published"):
+        locate(asset(server))
+
+
+def test_nothing_is_left_of_a_failed_start(cache: Path) -> None:
+    with pytest.raises(UsageError):
+        locate(Asset("thing", "file.bin", "http://127.0.0.1:9/file.bin"))
+    assert not list(cache.iterdir())

@@ -149,3 +149,25 @@ def test_checkpoint_is_converted_once(shared: Path) -> None:
     assert open_model(path) == first
     assert first.path.stat().st_mtime_ns == stamp
     assert first.path.is_relative_to(assets.cache_dir())
+
+
+def test_a_softmax_at_the_end(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(tiny_model))
+    model.graph.node.append(helper.make_node("Softmax", ["logits"], ["p"], axis=1))
+    model.graph.output[0].name = "p"
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="ends in a Softmax"):
+        open_model(str(tmp_path / "a.onnx"))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "null", "[" * 100_000])
+def test_metadata_of_another_form(tiny_model: Path, tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelError, match="damaged metadata"):
+        open_model(change(tiny_model, tmp_path, preprocessing=text))
+
+
+def test_a_damaged_conversion_is_made_again(shared: Path) -> None:
+    spec = str(shared / "models" / "posec3d_jhmdb_split1.pth")
+    model = open_model(spec)
+    model.path.write_bytes(model.path.read_bytes()[:1000])
+    assert open_model(spec) == model

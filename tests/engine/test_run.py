@@ -141,13 +141,68 @@ def test_usage_is_one_clear_message(
     assert result.stderr.count("engine.run:") == 1
 
 
-def test_unwritable_output(tiny_model: Path, tmp_path: Path, make_annotation: Any) -> None:
+@pytest.mark.parametrize("flag", ["--output", "--scores", "--logits", "--summary"])
+def test_unwritable_output(
+    tiny_model: Path, tmp_path: Path, make_annotation: Any, flag: str
+) -> None:
+    """Said before the work."""
     data = write(tmp_path / "a.pkl", [make_annotation()])
-    for flag in ("--output", "--scores", "--logits", "--summary"):
-        result = run("--dataset", data, "--model", tiny_model, flag, tmp_path / "no" / "file")
+    targets = [tmp_path / "no" / "file", tmp_path]
+    for target in targets if flag == "--output" else [*targets, Path("/dev/full")]:
+        result = run("--dataset", data, "--model", tiny_model, flag, target)
         assert result.returncode == 1
-        assert str(tmp_path / "no" / "file") in result.stderr
+        assert str(target) in result.stderr
         assert "Traceback" not in result.stderr
+        assert not result.stdout
+    assert Path("/dev/full").is_char_device()
+
+
+def test_full_disk(tiny_model: Path, tmp_path: Path, make_annotation: Any) -> None:
+    data = write(tmp_path / "a.pkl", [make_annotation()])
+    result = run("--dataset", data, "--model", tiny_model, "--output", "/dev/full")
+    assert result.returncode == 1
+    assert "No space left" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_no_file_is_overwritten_by_mistake(
+    tiny_model: Path, tmp_path: Path, make_annotation: Any
+) -> None:
+    data = write(tmp_path / "a.pkl", [make_annotation()])
+    before = data.read_bytes(), tiny_model.read_bytes()
+    for more in (
+        ("--output", data),
+        ("--summary", tiny_model),
+        ("--scores", tmp_path / "x", "--logits", tmp_path / "x"),
+    ):
+        result = run("--dataset", data, "--model", tiny_model, *more)
+        assert result.returncode == 2
+        assert "as well" in result.stderr
+    assert (data.read_bytes(), tiny_model.read_bytes()) == before
+
+
+def test_reader_of_stdout_goes(tiny_model: Path, tmp_path: Path, make_annotation: Any) -> None:
+    data = write(tmp_path / "a.pkl", [make_annotation()])
+    process = subprocess.Popen(
+        command("--dataset", data, "--model", tiny_model),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+
+
+def test_odd_names_and_labels(tiny_model: Path, tmp_path: Path, make_annotation: Any) -> None:
+    annotations = [make_annotation(frame_dir="\udc80x"), make_annotation(label=2**70)]
+    data = write(tmp_path / "a.pkl", annotations)
+    result = run("--dataset", data, "--model", tiny_model, "--output", tmp_path / "o.jsonl")
+    assert result.returncode == 3, result.stderr
+    good, bad = map(json.loads, (tmp_path / "o.jsonl").read_text().splitlines())
+    assert good["id"] == "\\udc80x"
+    assert "label is" in bad["error"]["message"]
 
 
 def test_interrupted_run_keeps_what_it_has(

@@ -103,3 +103,58 @@ def test_unusable_archives(tmp_path: Path, arrays: Any, message: str) -> None:
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="No such file"):
         read_annotations(tmp_path / "a.pkl")
+
+
+def read_lines(tmp_path: Path, *lines: str) -> Any:
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return read_annotations(tmp_path / "a.jsonl")
+
+
+def test_absent_joints_and_nobody_in_jsonl(tmp_path: Path) -> None:
+    joints = [[1.5, 2.5]] * 16 + [[None, None]]
+    one, nobody = read_lines(
+        tmp_path,
+        "\ufeff" + orjson.dumps({"frame_dir": "a", "keypoint": [[joints]]}).decode(),
+        '{"frame_dir": "b", "keypoint": [], "keypoint_score": [], "total_frames": 4}',
+    ).annotations
+    assert one["keypoint"].shape == (1, 1, 17, 2)
+    assert np.isnan(one["keypoint"][0, 0, 16]).all()
+    assert nobody["keypoint"].shape == (0, 4, 17, 2)
+    assert nobody["keypoint_score"].shape == (0, 4, 17)
+
+
+def test_jsonl_splits_go_by_the_first_lines_key(tmp_path: Path) -> None:
+    found = read_lines(
+        tmp_path,
+        '{"frame_dir": "a", "split": ["s", "t"]}',
+        '{"frame_dir": "b", "filename": "x", "split": "s"}',
+        '{"frame_dir": "c", "split": null}',
+    )
+    assert found.splits == {"s": ["a", "b"], "t": ["a"]}
+
+
+def test_archives_of_odd_arrays(tmp_path: Path) -> None:
+    for label in (np.array(3), np.array([[1]])):
+        np.savez(tmp_path / "a.npz", frame_dir=["a"], img_shape=[[1, 1]], label=label)
+        if label.ndim == 0:
+            with pytest.raises(DatasetError, match="not a readable"):
+                read_annotations(tmp_path / "a.npz")
+    np.save(tmp_path / "b.npy", np.zeros(3))
+    (tmp_path / "b.npy").rename(tmp_path / "b.npz")
+    with pytest.raises(DatasetError, match="not a readable"):
+        read_annotations(tmp_path / "b.npz")
+
+
+def test_archive_bomb(tmp_path: Path) -> None:
+    """Refused by what the directory announces, before anything is unpacked."""
+    np.savez_compressed(tmp_path / "a.npz", frame_dir=["a"])
+    data = bytearray((tmp_path / "a.npz").read_bytes())
+    entry = data.rindex(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (0xFFFFFFF0).to_bytes(4, "little")
+    import engine.sources.annotations as module
+
+    (tmp_path / "b.npz").write_bytes(data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "memory_limit", lambda: 1 << 30)
+        with pytest.raises(DatasetError, match="more than half of the memory"):
+            read_annotations(tmp_path / "b.npz")

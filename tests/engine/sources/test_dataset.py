@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from engine.errors import DatasetError, SampleError
@@ -86,3 +87,43 @@ def test_no_label(make_annotation: Any) -> None:
     sample = Sample(0, "a", make_annotation(label=None))
     assert sample.label is None
     assert sample.poses(51).total_frames == 20
+
+
+ODD_NAMES: list[tuple[Any, str | None]] = [
+    ("\udc80x", "\\udc80x"), (5, "5"), (10**5000, None), ([["x"]], None), (2.5, None)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "identifier"), ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_odd_names(tmp_path: Path, name: Any, identifier: str | None) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps([{"frame_dir": name}]))
+    [sample] = open_dataset(str(tmp_path / "a.pkl")).samples
+    assert sample.id == (identifier or "annotation-0")
+
+
+@pytest.mark.parametrize("label", [7.0, np.array(7), np.int8(7)])
+def test_whole_numbers_of_any_type(make_annotation: Any, label: Any) -> None:
+    sample = Sample(0, "a", make_annotation(label=label, img_shape=(240.0, 320.0)))
+    assert sample.label == 7
+    assert sample.poses(51).img_shape == (240, 320)
+
+
+def test_label_beyond_any_machine(make_annotation: Any) -> None:
+    sample = Sample(0, "a", make_annotation(label=2**70))
+    assert sample.label is None
+    with pytest.raises(SampleError, match="label is"):
+        sample.poses(51)
+
+
+def test_ann_file_replaces_named_data_only(tmp_path: Path, make_annotation: Any) -> None:
+    path = write(tmp_path / "a.PKL", [make_annotation()])
+    assert len(open_dataset("hmdb51", ann_file=path).samples) == 1
+    with pytest.raises(DatasetError, match="--ann-file cannot replace"):
+        open_dataset(path, ann_file=path)
+
+
+def test_empty_and_pathlike(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no annotations"):
+        open_dataset(write(tmp_path / "a.pkl", []))
+    with pytest.raises(DatasetError, match="annotation files end in"):
+        open_dataset(str(tmp_path))

@@ -60,7 +60,7 @@ def test_numpy_1_file(protocol: int) -> None:
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_plain_containers(protocol: int) -> None:
     value = collections.OrderedDict(
-        a=[1, 2.5, None, True], b=("x", b"y", b""), c={"d": {1, 2}} if protocol > 3 else {}
+        a=[1, 2.5, None, True], b=("x", b"y", b""), c={"d": {1, 2}, "e": frozenset("x")}
     )
     assert load(pickle.dumps(value, protocol)) == value
     assert load(pickle.dumps(np.float64(0.5), protocol)) == 0.5
@@ -134,3 +134,18 @@ def test_damaged() -> None:
     for junk in (b"", b"not a pickle", b"\x80\xff", b"cos\nsystem\n(S'true'\ntR."):
         with pytest.raises(DatasetError):
             load(junk)
+
+
+@pytest.mark.parametrize("opcode", [b"r\xff\xff\xff\x7f", b"p2000000000\n"])
+def test_memo_bombs(opcode: bytes) -> None:
+    """The unpickler would allocate as many places as the number says."""
+    with pytest.raises(DatasetError, match="memo"):
+        load(b"\x80\x02N" + opcode + b".")
+
+
+def test_a_pickle_changes_no_function() -> None:
+    # BUILD with a state for slots, on the function that decodes bytes
+    hostile = b"\x80\x02c_codecs\nencode\nN}X\x0c\x00\x00\x00__defaults__Ns\x86b."
+    with pytest.raises(DatasetError, match="change a function"):
+        load(hostile)
+    assert load(pickle.dumps(b"bytes", 2)) == b"bytes"
