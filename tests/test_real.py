@@ -20,16 +20,15 @@ from engine.pipeline import Pipeline
 BACKENDS = ["openvino", "onnxruntime"]
 
 
-def score(shared: Path, backend: str, limit: int | None = None) -> list[Prediction]:
-    options = Options(
+def score(shared: Path, **options: Any) -> list[Prediction]:
+    """Predictions in the order of the data set."""
+    chosen = Options(
         dataset=str(shared / "data" / "jhmdb_hmdb51_2d.pkl"),
         model=str(shared / "models" / "posec3d_jhmdb_split1.pth"),
-        backend=backend,
-        limit=limit,
-        in_process=True,
+        **options,
     )
-    with Pipeline(options) as pipeline:
-        records = list(pipeline)
+    with Pipeline(chosen) as pipeline:
+        records = sorted(pipeline, key=lambda record: record.index)
     predictions = [r for r in records if isinstance(r, Prediction)]
     assert len(predictions) == len(records)
     return predictions
@@ -51,7 +50,7 @@ def check(predictions: Sequence[Prediction], expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("backend", "limit"), [("openvino", 8), ("onnxruntime", 2)])
 def test_some_real_samples(shared: Path, backend: str, limit: int) -> None:
-    predictions = score(shared, backend, limit)
+    predictions = score(shared, backend=backend, limit=limit)
     assert len(predictions) == limit
     check(predictions, recorded(shared))
 
@@ -60,7 +59,7 @@ def test_some_real_samples(shared: Path, backend: str, limit: int) -> None:
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_whole_test_split(shared: Path, backend: str) -> None:
-    predictions = score(shared, backend)
+    predictions = score(shared, backend=backend)
     check(predictions, recorded(shared))
     scores = np.array([p.scores for p in predictions])
     labels = [p.label for p in predictions if p.label is not None]
@@ -68,3 +67,26 @@ def test_the_whole_test_split(shared: Path, backend: str) -> None:
     assert round(top_k_accuracy(scores, labels, 1), 4) == 0.8011
     assert round(top_k_accuracy(scores, labels, 5), 4) == 0.9886
     assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
+
+
+_IN_PROCESS: dict[str, list[Prediction]] = {}
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("precision", ["bf16", "f32"])
+@pytest.mark.parametrize("wire", ["frames", "clips"])
+@pytest.mark.parametrize("max_batch", [1, 3, 8])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_streaming_equals_in_process(
+    shared: Path, workers: int, max_batch: int, wire: str, precision: str
+) -> None:
+    """All 176 samples, bit for bit."""
+    if precision not in _IN_PROCESS:
+        _IN_PROCESS[precision] = score(shared, precision=precision, in_process=True)
+    found = score(shared, precision=precision, workers=workers, max_batch=max_batch, wire=wire)
+    assert len(found) == 176
+    for a, b in zip(found, _IN_PROCESS[precision], strict=True):
+        assert a.id == b.id
+        np.testing.assert_array_equal(a.logits, b.logits)
+        np.testing.assert_array_equal(a.scores, b.scores)

@@ -17,8 +17,8 @@ class OpenVINOBackend:
 
     Where the file leaves the batch free, a run is one clip: measured faster than any
     larger batch on a CPU (activations stay in cache), and it makes the bits of a sample
-    independent of its neighbours. Each thread is a stream of its own, since two threads
-    that share one layer wait for each other; spare lanes keep the streams supplied.
+    independent of its neighbours. Two threads share a stream (on two cores 5 % faster than
+    a stream each, for the same reason); one lane more than streams is filled meanwhile.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class OpenVINOBackend:
         }
         if device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = threads
-            settings["NUM_STREAMS"] = threads if model.batch is None else 1
+            settings["NUM_STREAMS"] = max(1, threads // 2) if model.batch is None else 1
         samples, views = (1, 1) if model.batch is None else (model.batch, VIEWS)
         self.sizes = (samples * views,)
         self._shape = [samples, views, *CLIP_SHAPE]
@@ -50,8 +50,7 @@ class OpenVINOBackend:
             compiled = core.compile_model(network, device, settings)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
-        streams = compiled.get_property("NUM_STREAMS")
-        self.lanes = 2 * streams
+        self.lanes = int(compiled.get_property("NUM_STREAMS")) + 1
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
         self.facts = Facts(
             runtime=f"OpenVINO {ov.__version__.split('-')[0]}",

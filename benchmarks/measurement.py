@@ -1,0 +1,65 @@
+"""What every benchmark prints and keeps: rounds, medians, the machine, a JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine import __version__, machine
+
+Rates = dict[str, list[float]]
+
+
+def common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that all benchmarks have."""
+    parser.add_argument("--dataset", required=True, help="annotation file")
+    parser.add_argument("--model", required=True, help="model or checkpoint")
+    parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
+    parser.add_argument("--samples", type=int, default=16, help="samples a measurement")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+
+
+def interleave(contestants: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
+    """Rates of each contestant, run in turn (A B C A B C …) after one round that is not
+    counted, so that a drift of the machine's speed meets all alike."""
+    rates: Rates = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, measure in contestants.items():
+            rate = measure()
+            label = "warm-up" if turn == 0 else f"round {turn}/{rounds}"
+            print(f"{label}: {name} {rate:.3f}/s", file=sys.stderr, flush=True)
+            if turn:
+                rates[name].append(rate)
+    return rates
+
+
+def ratio(rates: Rates, above: str, below: str) -> float:
+    """Median of the ratios within each round."""
+    return statistics.median(a / b for a, b in zip(rates[above], rates[below], strict=True))
+
+
+def table(rates: Rates, unit: str) -> str:
+    """A row a contestant: median, least and greatest rate."""
+    width = max(map(len, rates))
+    rows = [f"{'':{width}}  median     min     max  {unit}"]
+    for name, values in rates.items():
+        numbers = statistics.median(values), min(values), max(values)
+        rows.append(f"{name:{width}}  " + " ".join(f"{n:7.3f}" for n in numbers))
+    return "\n".join(rows)
+
+
+def publish(path: Path | None, results: Mapping[str, Any]) -> None:
+    """Print the machine; write everything to `path` if there is one."""
+    host = machine.describe()
+    versions = ", ".join(f"{k} {v}" for k, v in machine.versions().items())
+    print(f"{host['cpu']}, {host['cores']} cores; posec3d-engine {__version__}, {versions}")
+    if path is not None:
+        text = {"machine": host, "engine": __version__, **results}
+        path.write_bytes(orjson.dumps(text, option=orjson.OPT_INDENT_2))

@@ -1,0 +1,101 @@
+"""What a sample weighs on each wire: ``python -m benchmarks.transport``.
+
+For videos of 30, 90 and 300 frames: bytes a sample, and how many such messages a second
+one process passes to another through the same sockets and the same code as a worker and
+an executor use (nothing rendered, nothing inferred). The copies are those of the array
+bytes in user space; the kernel's two (into the socket and out of it) come on top.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import time
+from pathlib import Path
+
+import multiprocess
+import numpy as np
+import zmq
+
+from benchmarks.measurement import publish
+from engine import wire
+from engine.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine.processes import private_directory
+from engine.sampling import clip_plan
+from engine.wire import Message
+
+LENGTHS = (30, 90, 300)
+# user-space copies of a sample's array bytes after rendering, by wire and place
+COPIES = {"frames": ("0", "1 (gather)"), "clips": ("1 (gather)", "1 (into the device's buffer)")}
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.transport", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    cases = [(name, length) for name in wire.WIRES for length in LENGTHS]
+    rates: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
+    for _ in range(args.rounds):
+        for case in cases:
+            rates[case].append(_messages_per_second(*case, args.seconds))
+    print("wire    frames   MB/sample  messages/s   GB/s  copies by worker, executor")
+    rows = []
+    for (name, length), values in rates.items():
+        size = wire.clips_nbytes(name, len(clip_plan(length).unique))
+        rate = statistics.median(values)
+        print(f"{name:7} {length:6} {size / 1e6:11.1f} {rate:11.1f} {rate * size / 1e9:6.2f}  "
+              f"{', '.join(COPIES[name])}")  # fmt: skip
+        rows.append({"wire": name, "frames": length, "bytes": size, "messages_per_s": values})
+    publish(args.json, {"transport": rows})
+
+
+def _messages_per_second(name: wire.Wire, length: int, seconds: float) -> float:
+    directory = private_directory()
+    endpoint = f"ipc://{directory}/executor"
+    context = zmq.Context()
+    inbox = context.socket(zmq.PULL)
+    wire.limit(inbox, wire.MAX_CLIPS)
+    inbox.setsockopt(zmq.RCVHWM, 1)
+    inbox.bind(endpoint)
+    sender = multiprocess.get_context("spawn").Process(
+        target=_send, args=(endpoint, name, length), daemon=True
+    )
+    sender.start()
+    try:
+        if not inbox.poll(60_000):
+            raise SystemExit("the sending process did not start within a minute")
+        wire.receive(inbox)
+        count, start = 0, time.monotonic()
+        while time.monotonic() - start < seconds:
+            if inbox.poll(10_000):
+                _, message = wire.receive(inbox)
+                count += message.nbytes > 0
+        return count / (time.monotonic() - start)
+    finally:
+        sender.kill()
+        sender.join()
+        context.destroy(linger=0)
+        shutil.rmtree(directory)
+
+
+def _send(endpoint: str, name: wire.Wire, length: int) -> None:
+    plan = clip_plan(length)
+    if name == wire.CLIPS:
+        arrays = (np.ones((VIEWS, *CLIP_SHAPE), np.float32),)
+    else:
+        frames = np.ones((2, len(plan.unique), JOINTS, SIZE, SIZE), np.float32)
+        arrays = (frames, plan.positions)
+    outlet = zmq.Context().socket(zmq.PUSH)
+    outlet.setsockopt(zmq.SNDHWM, 1)
+    outlet.connect(endpoint)
+    frames_on_wire = wire.encode(Message(name, {"lease": 1}, arrays))
+    while True:
+        outlet.send_multipart(frames_on_wire, copy=False)
+
+
+if __name__ == "__main__":
+    main()
