@@ -40,55 +40,74 @@ class Executor:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._buffers: dict[tuple[int, int], F32] = {}
+        self._turn = 0
+        self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
+        self._keys: deque[int] = deque()  # of the samples not complete yet, in order
+        self._rows: list[F32] = []  # logits of the first of them, so far
         self.clips_run = 0
         self.clips_padded = 0
 
-    def infer(
-        self, batch: Sequence[Clips], meanwhile: Callable[[], object] = lambda: None
-    ) -> Iterator[F32]:
-        """Logits, float32 [20, classes], of each sample of the batch, in order.
+    @property
+    def idle(self) -> bool:
+        """Whether no run is under way."""
+        return not self._runs
 
-        `meanwhile` is called between two runs, while the device is at work.
+    def feed(
+        self,
+        batch: Sequence[tuple[int, Clips]],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Iterator[tuple[int, F32]]:
+        """Start the runs of a batch of (key, clips).
+
+        Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
+        the order in which they were fed; the last runs are still under way at the end, so
+        that the device has work until the next batch (or `collect`). `meanwhile` is called
+        after each start, while the device is busy.
         """
-        total = VIEWS * len(batch)
-        under_way: deque[tuple[int, int, int]] = deque()  # lane, size, real clips
-        rows: list[F32] = []  # of samples not complete yet
-        first = 0
-        for turn, size in enumerate(split_rows(total, self._backend.sizes)):
-            lane = turn % self._backend.lanes
-            if len(under_way) == self._backend.lanes:
-                yield from self._collect(under_way, rows)
+        self._keys.extend(key for key, _ in batch)
+        total, first = VIEWS * len(batch), 0
+        for size in split_rows(total, self._backend.sizes):
+            lane = self._turn % self._backend.lanes
+            if len(self._runs) == self._backend.lanes:
+                yield from self.collect()
             buffer = self._buffer(lane, size)
             real = min(size, total - first)
-            _fill(buffer[:real], batch, first)
+            _fill(buffer[:real], [clips for _, clips in batch], first)
             buffer[real:] = 0
             self._backend.start(lane, buffer)
-            under_way.append((lane, size, real))
+            self._runs.append((lane, size, real))
+            self._turn += 1
             self.clips_run += real
             self.clips_padded += size - real
             first += real
             meanwhile()
-        while under_way:
-            yield from self._collect(under_way, rows)
 
-    def _buffer(self, lane: int, size: int) -> F32:
-        if (lane, size) not in self._buffers:
-            self._buffers[lane, size] = np.zeros((size, *CLIP_SHAPE), np.float32)
-        return self._buffers[lane, size]
-
-    def _collect(self, under_way: deque[tuple[int, int, int]], rows: list[F32]) -> Iterator[F32]:
-        """Finish the oldest run; yield the samples that it completes."""
-        lane, size, real = under_way.popleft()
+    def collect(self) -> Iterator[tuple[int, F32]]:
+        """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
+        lane, size, real = self._runs.popleft()
         output = self._backend.finish(lane)
         if output.ndim != 2 or len(output) != size:
             raise BackendError(
                 f"the network returned shape {output.shape} for {size} clips; "
                 "expected one row of logits a clip"
             )
-        rows.extend(output[:real])
-        while len(rows) >= VIEWS:
-            yield np.stack(rows[:VIEWS])
-            del rows[:VIEWS]
+        self._rows.extend(output[:real])
+        while len(self._rows) >= VIEWS:
+            yield self._keys.popleft(), np.stack(self._rows[:VIEWS])
+            del self._rows[:VIEWS]
+
+    def infer(self, batch: Sequence[Clips]) -> Iterator[F32]:
+        """Logits of each sample of the batch, in order; the device is idle at the end."""
+        for _, logits in self.feed(list(enumerate(batch))):
+            yield logits
+        while not self.idle:
+            for _, logits in self.collect():
+                yield logits
+
+    def _buffer(self, lane: int, size: int) -> F32:
+        if (lane, size) not in self._buffers:
+            self._buffers[lane, size] = np.zeros((size, *CLIP_SHAPE), np.float32)
+        return self._buffers[lane, size]
 
 
 def _fill(out: F32, batch: Sequence[Clips], first: int) -> None:
@@ -112,12 +131,6 @@ class ExecutorSettings:
     threads: int
     max_batch: int
     max_wait: float  # seconds
-
-
-@dataclass(frozen=True, eq=False)
-class _Arrival:
-    lease: int
-    clips: Clips
 
 
 def main(control: str, name: str, endpoint: str, settings: ExecutorSettings) -> None:
@@ -148,7 +161,7 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
 
 
 class _Service:
-    """The loop of an executor process."""
+    """The loop of an executor process. Samples are known by their leases' numbers."""
 
     def __init__(
         self,
@@ -158,8 +171,10 @@ class _Service:
         settings: ExecutorSettings,
     ) -> None:
         self._control, self._inbox, self._executor = control, inbox, executor
-        self._batcher: Batcher[_Arrival] = Batcher(settings.max_batch, settings.max_wait)
+        self._batcher: Batcher[tuple[int, Clips]] = Batcher(settings.max_batch, settings.max_wait)
         self._stopping = False
+        self._since = 0.0  # when the device began, or last completed a sample
+        self._padded = 0  # filler clips reported so far
 
     def run(self) -> None:
         poller = zmq.Poller()
@@ -172,23 +187,26 @@ class _Service:
             now = time.monotonic()
             batch = self._batcher.take(now)
             if batch:
-                self._run_batch(batch)
-                continue
-            due = self._batcher.due()
-            poller.poll(None if due is None else math.ceil(1e3 * max(0.0, due - now)))
+                self._start(batch, now)
+            elif not self._executor.idle:
+                self._report(self._executor.collect())
+            else:
+                due = self._batcher.due()
+                poller.poll(None if due is None else math.ceil(1e3 * max(0.0, due - now)))
 
-    def _run_batch(self, batch: list[_Arrival]) -> None:
-        leases = [arrival.lease for arrival in batch]
-        self._control.send(Message("running", {"leases": leases}))
-        start = time.monotonic()
-        padded = self._executor.clips_padded
-        outputs = self._executor.infer([a.clips for a in batch], meanwhile=self._drain)
-        for lease, logits in zip(leases, outputs, strict=True):
-            now = time.monotonic()
-            fields = {"lease": lease, "busy": now - start,
-                      "padded": self._executor.clips_padded - padded}  # fmt: skip
+    def _start(self, batch: list[tuple[int, Clips]], now: float) -> None:
+        self._control.send(Message("running", {"leases": [lease for lease, _ in batch]}))
+        if self._executor.idle:
+            self._since = now
+        self._report(self._executor.feed(batch, meanwhile=self._drain))
+
+    def _report(self, completed: Iterator[tuple[int, F32]]) -> None:
+        """Send logits as they come."""
+        for lease, logits in completed:
+            now, padded = time.monotonic(), self._executor.clips_padded
+            fields = {"lease": lease, "busy": now - self._since, "padded": padded - self._padded}
             self._control.send(Message("result", fields, (logits,)))
-            start, padded = now, self._executor.clips_padded
+            self._since, self._padded = now, padded
 
     def _drain(self) -> None:
         """Take what has arrived, without waiting."""
@@ -197,18 +215,18 @@ class _Service:
         while True:
             try:
                 _, message = wire.receive(self._inbox)
-                arrival = _arrival(message)
+                lease, clips = _arrival(message)
             except zmq.Again:
                 return
             except WireError as error:
                 self._control.dropped(error)
                 continue
-            self._batcher.add(arrival, time.monotonic())
-            self._control.send(Message("queued", {"lease": arrival.lease}))
+            self._batcher.add((lease, clips), time.monotonic())
+            self._control.send(Message("queued", {"lease": lease}))
 
 
-def _arrival(message: Message) -> _Arrival:
-    """A sample's clips out of a message. Raises `WireError`."""
+def _arrival(message: Message) -> tuple[int, Clips]:
+    """Lease and clips out of a message. Raises `WireError`."""
     lease = message.fields.get("lease")
     if type(lease) is not int:
         raise WireError("clips without a lease")
@@ -227,7 +245,7 @@ def _arrival(message: Message) -> _Arrival:
         )
     else:
         raise WireError(f"a message of kind {message.kind!r:.20}")
-    return _Arrival(lease, clips)
+    return lease, clips
 
 
 def facts_from(fields: dict[str, Any]) -> Facts:
