@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.constants import VIEWS
-from engine.errors import SampleError
+from engine.errors import SampleError, printable
 from engine.sources.dataset import Sample
 
 
@@ -90,8 +90,7 @@ class Aggregator:
 
     def fail(self, index: int, stage: str, error: Exception) -> Failure:
         """The record of a sample that `error` stopped in `stage`."""
-        message = str(error) or repr(error)
-        return self.failure(index, stage, type(error).__name__, message)
+        return self.failure(index, stage, type(error).__name__, printable(error))
 
     def failure(self, index: int, stage: str, type: str, message: str) -> Failure:
         """The record of a sample that could not be scored, as another process reports it."""

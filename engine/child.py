@@ -1,15 +1,14 @@
 """What worker and executor processes have in common: the line to the supervisor, and how
 they end.
 
-A child ignores SIGINT (the supervisor decides when it is over) and ends itself as soon as
-its parent is gone, taking the private socket directory with it.
+A child never sees SIGINT (`engine.processes` blocks it; the supervisor decides when it is
+over) and ends itself as soon as its parent is gone, taking the private socket directory with it.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -61,7 +60,6 @@ class Control:
 
 def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None:
     """The body of a child process: connect, serve, say goodbye."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     directory = Path(address.removeprefix("ipc://")).parent
     threading.Thread(target=_end_with_parent, args=(directory,), daemon=True).start()
     control = Control(address, name)

@@ -49,6 +49,12 @@ class OutputError(EngineError):
     """A result file that cannot be written."""
 
 
+def printable(error: BaseException) -> str:
+    """What an error says, fit to be sent and written: of bounded length, without surrogates."""
+    text = (str(error) or repr(error))[:2000]
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class SampleError(EngineError):
     """One sample that cannot be scored.
 

@@ -54,10 +54,25 @@ class Lease:
     granted: float
     stage: Stage = Stage.GRANTED
     entered: dict[Stage, float] = field(default_factory=dict)
+    decode_s: float = 0.0  # of work, as the worker reports it
 
     @property
     def holder(self) -> str:
         return self.worker if self.stage < Stage.SENT else self.executor
+
+    def seconds(self, infer: float, now: float) -> dict[str, float]:
+        """Seconds of work of the two stages (`infer` as the executor reports it), of waiting
+        between them, and from the grant to `now`."""
+        sent = self.entered.get(Stage.SENT, now)
+        queued = self.entered.get(Stage.QUEUED, sent)
+        running = self.entered.get(Stage.RUNNING, queued)
+        return {
+            "decode": self.decode_s,
+            "transport": max(0.0, queued - sent),
+            "queue": max(0.0, running - queued),
+            "infer": infer,
+            "total": now - self.granted,
+        }
 
 
 class LeaseTable:
@@ -99,6 +114,15 @@ class LeaseTable:
     def waiting(self) -> int:
         """Tasks without a lease."""
         return len(self._waiting) + len(self._suspects)
+
+    def waits(self) -> str:
+        """Which stage waits for which, in words."""
+        stages = {lease.stage for lease in self._leases.values()}
+        if not stages & {Stage.QUEUED, Stage.RUNNING}:
+            return "device waits for clips"
+        if stages & {Stage.GRANTED, Stage.DECODING}:
+            return "all busy"
+        return "workers wait for the device"
 
     def grant(self, now: float, workers: Iterable[str], executors: Iterable[str]) -> Lease | None:
         """Lease the next task to the least busy worker and executor, or None for now."""

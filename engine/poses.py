@@ -35,6 +35,13 @@ class PoseSequence:
     img_shape: tuple[int, int]
     total_frames: int
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.keypoint.nbytes + (
+            0 if self.keypoint_score is None else self.keypoint_score.nbytes
+        )
+
     @classmethod
     def from_annotation(cls, annotation: Mapping[str, Any]) -> PoseSequence:
         """Check an annotation dict of mmaction2's pickles.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -84,7 +85,7 @@ def start(
     child.process = _spawn.Process(
         target=target, args=(control, child.name, *rest), name=child.name, daemon=True
     )
-    with _thread_variables(threads):
+    with _thread_variables(threads), _sigint_blocked():
         child.process.start()
     return child
 
@@ -109,6 +110,17 @@ def private_directory() -> Path:
             return path
         shutil.rmtree(path)
     raise UsageError("the temporary directory's path is too long for sockets; set TMPDIR")
+
+
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Children inherit the mask: Ctrl-C in a terminal reaches the parent alone, even while
+    a child's interpreter is still starting."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

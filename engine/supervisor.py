@@ -30,7 +30,7 @@ from engine.backends import Facts
 from engine.constants import VIEWS
 from engine.errors import EngineError, SampleError, UsageError, WireError, WorkerError
 from engine.executor import ExecutorSettings
-from engine.leases import Lease, LeaseTable, Stage, Task
+from engine.leases import LeaseTable, Stage, Task
 from engine.poses import PoseSequence
 from engine.processes import Child
 from engine.sampling import clip_plan
@@ -88,7 +88,6 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._failed_starts: Counter[str] = Counter()
         self._barren_deaths = 0
-        self._busy: dict[int, float] = {}  # seconds of decoding, by lease
         self.facts: Facts | None = None
 
         self._context = zmq.Context()
@@ -139,12 +138,7 @@ class Supervisor:
 
     def waits(self) -> str:
         """Which stage waits for which, in words."""
-        stages = Counter(lease.stage for lease in self._table.leases)
-        if not stages[Stage.RUNNING] and not stages[Stage.QUEUED]:
-            return "device waits for clips"
-        if stages[Stage.GRANTED] or stages[Stage.DECODING]:
-            return "all busy"
-        return "workers wait for the device"
+        return self._table.waits()
 
     # Children
 
@@ -219,6 +213,11 @@ class Supervisor:
             while self._table.hungry and (sample := next(self._fresh, None)) is not None:
                 try:
                     poses = sample.poses(self._num_classes)
+                    if poses.nbytes > wire.MAX_POSES:
+                        raise SampleError(
+                            f"{poses.nbytes / 1e9:.1f} GB of poses; a message holds "
+                            f"{wire.MAX_POSES / 1e9:.1f} GB"
+                        )
                 except SampleError as error:
                     yield self._aggregator.fail(sample.index, error.stage, error)
                     continue
@@ -282,10 +281,11 @@ class Supervisor:
         elif kind == "decoding":
             table.advance(fields["lease"], Stage.DECODING, now)
         elif kind == "sent":
-            self._busy[fields["lease"]] = fields["busy"]
             self._figures.decode_s += fields["busy"]
             self._figures.bytes_sent += fields["bytes"]
-            table.advance(fields["lease"], Stage.SENT, now)
+            lease = table.advance(fields["lease"], Stage.SENT, now)
+            if lease is not None:
+                lease.decode_s = fields["busy"]
         elif kind == "queued":
             table.advance(fields["lease"], Stage.QUEUED, now)
         elif kind == "running":
@@ -310,6 +310,7 @@ class Supervisor:
 
     def _ready(self, child: Child, message: Message) -> None:
         child.ready = True
+        log.debug("%s is ready: %s", child.name, message.fields)
         self._failed_starts[child.slot] = 0
         if child.slot.startswith("executor"):
             self.facts = executor_process.facts_from(message.fields)
@@ -338,20 +339,5 @@ class Supervisor:
         self._figures.peak_bytes = self._table.peak_bytes
         self._barren_deaths = 0
         self._poses.pop(lease.task.index)
-        ms = self._stage_ms(lease, fields["busy"], now)
+        ms = {stage: 1e3 * s for stage, s in lease.seconds(fields["busy"], now).items()}
         return self._aggregator.score(lease.task.index, logits.copy(), fields["padded"], ms)
-
-    def _stage_ms(self, lease: Lease, infer: float, now: float) -> dict[str, float]:
-        """Milliseconds: work of the two stages, waiting between them, and all in all."""
-        entered = lease.entered
-        sent = entered.get(Stage.SENT, now)
-        queued = entered.get(Stage.QUEUED, sent)
-        running = entered.get(Stage.RUNNING, queued)
-        seconds = {
-            "decode": self._busy.pop(lease.number, 0.0),
-            "transport": queued - sent,
-            "queue": running - queued,
-            "infer": infer,
-            "total": now - lease.granted,
-        }
-        return {stage: 1e3 * max(0.0, s) for stage, s in seconds.items()}

@@ -6,6 +6,7 @@ the executor that the lease names. Never imports a runtime.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from engine import wire
 from engine.child import Control, run_child
 from engine.clips import decode
 from engine.constants import JOINTS, Reference
-from engine.errors import SampleError, WireError
+from engine.errors import SampleError, WireError, printable
 from engine.poses import PoseSequence
 from engine.wire import Message, Wire
 
@@ -68,7 +69,8 @@ class _Worker:
         self._stopping = False
 
     def run(self) -> None:
-        self._control.send(Message("ready"))
+        facts = {"pid": os.getpid(), "numpy": np.__version__}
+        self._control.send(Message("ready", {"facts": facts}))
         while not self._stopping:
             self._drain()
             if self._leases:
@@ -110,7 +112,7 @@ class _Worker:
         except Exception as error:
             # Whatever an unforeseen annotation provokes concerns that sample only.
             stage = error.stage if isinstance(error, SampleError) else "decode"
-            about = {"stage": stage, "type": type(error).__name__, "message": str(error)}
+            about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}
             self._control.send(Message("failed", {"lease": lease, **about}))
             return
         rendered = time.monotonic()

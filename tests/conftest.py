@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,42 @@ def _own_environment(
         monkeypatch.delenv(name)
     cache = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("ENGINE_CACHE_DIR", str(cache))
+
+
+def descendants(root: int) -> set[int]:
+    """Processes below `root`, less multiprocess's tracker, which lives as long as we do."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+            command = (path.parent / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if fields[0] != "Z" and b"resource_tracker" not in command:
+            parents[int(path.parent.name)] = int(fields[1])
+    found: set[int] = set()
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found | {root}} - found
+        if not more:
+            return found
+        found |= more
+
+
+def traces() -> dict[str, set[Any]]:
+    temporary = Path(tempfile.gettempdir())
+    return {
+        "processes": descendants(os.getpid()),
+        "shared memory": set(os.listdir("/dev/shm")),
+        "temporary files": {p.name for p in temporary.glob("posec3d-*")},
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """Around every test: it leaves no process, shared memory or temporary file."""
+    before = traces()
+    yield
+    assert traces() == before
 
 
 def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:

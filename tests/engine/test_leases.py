@@ -214,3 +214,19 @@ def test_stages_only_advance(stage: Stage) -> None:
     lease = run_to(t, grant(t), stage)
     t.advance(lease.number, Stage.GRANTED, 5)
     assert lease.stage is stage
+
+
+def test_who_waits_and_for_how_long() -> None:
+    t = table(2)
+    assert t.waits() == "device waits for clips"
+    first = grant(t, now=1)
+    assert t.waits() == "device waits for clips"
+    for stage, now in ((Stage.DECODING, 2), (Stage.SENT, 3), (Stage.QUEUED, 5), (Stage.RUNNING, 9)):
+        t.advance(first.number, stage, now)
+    assert t.waits() == "workers wait for the device"
+    grant(t)
+    assert t.waits() == "all busy"
+    first.decode_s = 0.5
+    assert first.seconds(infer=4, now=14) == {
+        "decode": 0.5, "transport": 2, "queue": 4, "infer": 4, "total": 13,
+    }  # fmt: skip

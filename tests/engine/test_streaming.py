@@ -1,7 +1,7 @@
 """The streaming pipeline with real processes, real sockets and a real runtime.
 
-Every test runs inside `nothing_left`: processes, shared memory and temporary files are
-afterwards as they were before.
+Every test runs inside `nothing_left` (conftest): processes, shared memory and temporary
+files are afterwards as they were before.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,42 +25,7 @@ from engine.aggregator import Failure, Prediction, Record
 from engine.errors import UsageError, WorkerError
 from engine.options import Options
 from engine.pipeline import Pipeline
-from tests.conftest import TINY, annotation, random_state_dict, write_model
-
-
-def descendants(root: int) -> set[int]:
-    """Processes below `root`, less multiprocess's tracker, which lives as long as we do."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-            command = (path.parent / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if fields[0] != "Z" and b"resource_tracker" not in command:
-            parents[int(path.parent.name)] = int(fields[1])
-    found: set[int] = set()
-    while True:
-        more = {pid for pid, parent in parents.items() if parent in found | {root}} - found
-        if not more:
-            return found
-        found |= more
-
-
-def traces() -> dict[str, set[Any]]:
-    temporary = Path(tempfile.gettempdir())
-    return {
-        "processes": descendants(os.getpid()),
-        "shared memory": set(os.listdir("/dev/shm")),
-        "temporary files": {p.name for p in temporary.glob("posec3d-*")},
-    }
-
-
-@pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
-    before = traces()
-    yield
-    assert traces() == before
+from tests.conftest import TINY, annotation, descendants, random_state_dict, write_model
 
 
 @pytest.fixture(scope="module")
@@ -273,13 +237,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def gone(pids: set[int], within: float) -> bool:
-    deadline = time.monotonic() + within
-    while time.monotonic() < deadline:
-        if not any(Path(f"/proc/{pid}").exists() for pid in pids):
-            return True
-        time.sleep(0.02)
-    return False
+def seconds_until_gone(pids: set[int], limit: float) -> float:
+    start = time.monotonic()
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() - start < limit, "a child outlived its parent"
+        time.sleep(0.01)
+    return time.monotonic() - start
 
 
 def test_parent_killed(many: Path, tiny_model: Path, tmp_path: Path) -> None:
@@ -288,7 +251,8 @@ def test_parent_killed(many: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert len(pids) == 3
     process.kill()
     process.communicate()
-    assert gone(pids, within=10)  # promised within one second; measured by the benchmark page
+    # Promised within a second; a slow machine gets ten.
+    print(f"children gone after {seconds_until_gone(pids, limit=10):.3f} s")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -309,7 +273,7 @@ def test_interrupted(many: Path, tiny_model: Path, tmp_path: Path, number: int) 
     with np.load(scores) as archive:
         assert len(archive["id"]) == written
     assert f"{written} ok, 0 failed, of 800" in stdout
-    assert gone(pids, within=5)
+    seconds_until_gone(pids, limit=5)
 
 
 def test_a_script_without_a_guard(data: Path, tiny_model: Path, tmp_path: Path) -> None:
