@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import multiprocess
+import multiprocess.resource_tracker
 
 from engine.errors import UsageError
 
@@ -116,6 +116,8 @@ def private_directory() -> Path:
 def _sigint_blocked() -> Iterator[None]:
     """Children inherit the mask: Ctrl-C in a terminal reaches the parent alone, even while
     a child's interpreter is still starting."""
+    # Starting the tracker unblocks SIGINT, so it must not happen in between.
+    multiprocess.resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

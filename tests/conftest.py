@@ -43,8 +43,12 @@ def _own_environment(
     """No test sees the user's settings, cache or data."""
     for name in [name for name in os.environ if name.startswith("ENGINE_")]:
         monkeypatch.delenv(name)
-    cache = tmp_path_factory.getbasetemp() / "cache"
-    monkeypatch.setenv("ENGINE_CACHE_DIR", str(cache))
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("ENGINE_CACHE_DIR", str(base / "cache"))
+    # Temporary files of this session only, so that another one does not look like a leak.
+    (base / "t").mkdir(exist_ok=True)
+    monkeypatch.setenv("TMPDIR", str(base / "t"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
 
 
 def descendants(root: int) -> set[int]:
@@ -76,7 +80,7 @@ def traces() -> dict[str, set[Any]]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def nothing_left(_own_environment: None) -> Iterator[None]:
     """Around every test: it leaves no process, shared memory or temporary file."""
     before = traces()
     yield

@@ -194,6 +194,15 @@ def test_what_children_are_told_and_load(data: Path, tiny_model: Path) -> None:
             assert "onnxruntime" not in loaded
 
 
+def test_children_never_see_sigint(data: Path, tiny_model: Path) -> None:
+    """From their first moment, the interpreter's start included."""
+    with Pipeline(options(data, tiny_model, workers=2)) as pipeline:
+        for pid in children(pipeline, "worker") + children(pipeline, "executor"):
+            status = Path(f"/proc/{pid}/status").read_text()
+            [mask] = [line for line in status.splitlines() if line.startswith("SigBlk:")]
+            assert int(mask.split()[1], 16) & 1 << (signal.SIGINT - 1)
+
+
 def test_a_device_that_cannot_start(data: Path, tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="no device 'Abacus'"):
         Pipeline(options(data, tiny_model, device="Abacus"))
