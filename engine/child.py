@@ -51,9 +51,9 @@ class Control:
             except zmq.Again:
                 return None
             except WireError as error:
-                self.dropped(error)
+                self.report_dropped(error)
 
-    def dropped(self, error: WireError) -> None:
+    def report_dropped(self, error: WireError) -> None:
         """Report a message that was not one of ours."""
         self.send(Message("dropped", {"message": str(error)}))
 

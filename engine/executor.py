@@ -7,12 +7,13 @@ go out to the supervisor. One process a device; nothing else touches the runtime
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import zmq
@@ -160,6 +161,10 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
     backend.close()
 
 
+class _Stop(Exception):
+    """The supervisor says that it is over."""
+
+
 class _Service:
     """The loop of an executor process. Samples are known by their leases' numbers."""
 
@@ -172,18 +177,20 @@ class _Service:
     ) -> None:
         self._control, self._inbox, self._executor = control, inbox, executor
         self._batcher: Batcher[tuple[int, Clips]] = Batcher(settings.max_batch, settings.max_wait)
-        self._stopping = False
         self._since = 0.0  # when the device began, or last completed a sample
         self._padded = 0  # filler clips reported so far
 
     def run(self) -> None:
+        """Serve until told to stop."""
+        with contextlib.suppress(_Stop):
+            self._loop()
+
+    def _loop(self) -> NoReturn:
         poller = zmq.Poller()
         poller.register(self._inbox, zmq.POLLIN)
         poller.register(self._control.socket, zmq.POLLIN)
         while True:
             self._drain()
-            if self._stopping:
-                return
             now = time.monotonic()
             batch = self._batcher.take(now)
             if batch:
@@ -209,9 +216,11 @@ class _Service:
             self._since, self._padded = now, padded
 
     def _drain(self) -> None:
-        """Take what has arrived, without waiting."""
+        """Take what has arrived, without waiting. Raises `_Stop` when told to, which
+        abandons the batch: whoever stops an executor wants none of its results."""
         while (message := self._control.receive()) is not None:
-            self._stopping = self._stopping or message.kind == "stop"
+            if message.kind == "stop":
+                raise _Stop
         while True:
             try:
                 _, message = wire.receive(self._inbox)
@@ -219,7 +228,7 @@ class _Service:
             except zmq.Again:
                 return
             except WireError as error:
-                self._control.dropped(error)
+                self._control.report_dropped(error)
                 continue
             self._batcher.add((lease, clips), time.monotonic())
             self._control.send(Message("queued", {"lease": lease}))

@@ -47,7 +47,8 @@ class Message:
 
 
 def limit(socket: zmq.Socket[bytes], max_bytes: int) -> None:
-    """Make libzmq itself refuse larger frames: it would allocate them before we could look."""
+    """Make libzmq itself refuse larger frames, which it would allocate before we could look,
+    and let no socket wait for its peer when it is closed."""
     socket.setsockopt(zmq.MAXMSGSIZE, max(max_bytes, MAX_HEADER))
     socket.setsockopt(zmq.LINGER, 0)
 
