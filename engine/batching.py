@@ -39,6 +39,11 @@ class Batcher(Generic[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def next_size(self) -> int:
+        """Items that a batch taken now would have."""
+        return min(len(self), self._max_batch)
+
     def add(self, item: Item, now: float) -> None:
         """Queue an item that arrived at `now`."""
         self._items.append((item, now))
@@ -55,4 +60,4 @@ class Batcher(Generic[Item]):
         due = self.due()
         if due is None or now < due:
             return []
-        return [self._items.popleft()[0] for _ in range(min(len(self), self._max_batch))]
+        return [self._items.popleft()[0] for _ in range(self.next_size)]

@@ -1,8 +1,9 @@
 """What worker and executor processes have in common: the line to the supervisor, and how
 they end.
 
-A child never sees SIGINT (`engine.processes` blocks it; the supervisor decides when it is
-over) and ends itself as soon as its parent is gone, taking the private socket directory with it.
+A child never sees SIGINT, SIGTERM or SIGHUP (`engine.processes` blocks them; the
+supervisor decides when it is over) and ends itself as soon as its parent is gone, taking
+the private socket directory with it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import multiprocess.connection
+import orjson
 import zmq
 
 from engine import wire
@@ -23,6 +25,16 @@ from engine.wire import Message
 
 ORPHANED = 70  # exit code of a child whose parent has gone
 SEND_TIMEOUT_MS = 2000
+
+
+def socket_directory(address: str) -> Path:
+    """The private directory that an address lies in."""
+    return Path(address.removeprefix("ipc://")).parent
+
+
+def last_word(directory: Path, name: str) -> Path:
+    """The file in which a child says which leases it has started."""
+    return directory / f"{name}.started"
 
 
 class Control:
@@ -35,6 +47,12 @@ class Control:
         self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         wire.limit(self.socket, wire.MAX_POSES)
         self.socket.connect(address)
+        self._word = last_word(socket_directory(address), name)
+
+    def started(self, leases: list[int]) -> None:
+        """Leave word of what is being worked on where a crash cannot lose it: a message
+        would die with this process if the crash came at once."""
+        self._word.write_bytes(orjson.dumps(leases))
 
     def send(self, message: Message) -> None:
         """Send to the supervisor. A supervisor that does not take it is as good as gone."""
@@ -60,8 +78,9 @@ class Control:
 
 def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None:
     """The body of a child process: connect, serve, say goodbye."""
-    directory = Path(address.removeprefix("ipc://")).parent
-    threading.Thread(target=_end_with_parent, args=(directory,), daemon=True).start()
+    threading.Thread(
+        target=_end_with_parent, args=(socket_directory(address),), daemon=True
+    ).start()
     control = Control(address, name)
     try:
         serve(control)

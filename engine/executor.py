@@ -53,6 +53,15 @@ class Executor:
         """Whether no run is under way."""
         return not self._runs
 
+    @property
+    def pending(self) -> list[int]:
+        """Keys of the samples that are not complete."""
+        return list(self._keys)
+
+    def pads(self, samples: int) -> bool:
+        """Whether a batch of so many samples needs filler clips."""
+        return sum(split_rows(VIEWS * samples, self._backend.sizes)) > VIEWS * samples
+
     def feed(
         self,
         batch: Sequence[tuple[int, Clips]],
@@ -192,7 +201,9 @@ class _Service:
         while True:
             self._drain()
             now = time.monotonic()
-            batch = self._batcher.take(now)
+            # A batch that would be padded goes on filling while the device is busy.
+            held = not self._executor.idle and self._executor.pads(self._batcher.next_size)
+            batch = [] if held else self._batcher.take(now)
             if batch:
                 self._start(batch, now)
             elif not self._executor.idle:
@@ -202,7 +213,9 @@ class _Service:
                 poller.poll(None if due is None else math.ceil(1e3 * max(0.0, due - now)))
 
     def _start(self, batch: list[tuple[int, Clips]], now: float) -> None:
-        self._control.send(Message("running", {"leases": [lease for lease, _ in batch]}))
+        leases = [lease for lease, _ in batch]
+        self._control.started([*self._executor.pending, *leases])
+        self._control.send(Message("running", {"leases": leases}))
         if self._executor.idle:
             self._since = now
         self._report(self._executor.feed(batch, meanwhile=self._drain))
@@ -214,6 +227,7 @@ class _Service:
             fields = {"lease": lease, "busy": now - self._since, "padded": padded - self._padded}
             self._control.send(Message("result", fields, (logits,)))
             self._since, self._padded = now, padded
+            self._control.started(self._executor.pending)
 
     def _drain(self) -> None:
         """Take what has arrived, without waiting. Raises `_Stop` when told to, which

@@ -208,6 +208,11 @@ class LeaseTable:
         self._heard.pop(name, None)
         return convicted
 
+    def forgive(self, gap: float) -> None:
+        """Nobody was listening for `gap` seconds (a paused machine): no silence of theirs."""
+        for name in self._heard:
+            self._heard[name] += gap
+
     def silent(self, now: float, worker_limit: float, executor_limit: float) -> list[str]:
         """Holders with work that have said nothing for longer than allowed."""
         found: list[str] = []

@@ -43,7 +43,12 @@ def parse_bytes(text: str) -> int:
     if number[-1:].upper() in "KMG" and number:
         unit = 1024 ** (1 + "KMG".index(number[-1].upper()))
         number = number[:-1]
-    return int(float(number) * unit)
+    try:
+        return int(float(number) * unit)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of bytes such as 512M"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,8 @@ class Options:
             value, about = getattr(self, f.name), f.metadata
             if about["kind"] in (int, float) and isinstance(value, str):
                 raise UsageError(f"{_flag(f.name)} {value!r}: a number is needed")
+            if isinstance(value, float) and not value <= 1e6:
+                raise UsageError(f"{_flag(f.name)} {value}: must be at most 1e6")
             if isinstance(value, (int, float)) and not value >= about["least"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
             if about["choices"] and value not in about["choices"]:
@@ -210,5 +217,5 @@ def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, st
         return text == "1"
     try:
         return kind(text)
-    except ValueError:
+    except (ValueError, argparse.ArgumentTypeError):
         raise UsageError(f"{variable}={text}: not a valid value") from None

@@ -89,6 +89,10 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process. Leaving the ``with`` block does it, too."""
         self._runner.close()
 
     def __iter__(self) -> Iterator[Record]:

@@ -135,6 +135,8 @@ def _img_shape(annotation: Mapping[str, Any]) -> tuple[int, int]:
     if len(sides) != 2:
         raise SampleError(f"img_shape is {value!r:.80}; expected (height, width)")
     height, width = (_integer(side, "img_shape") for side in sides)
-    if height < 1 or width < 1:
-        raise SampleError(f"img_shape is ({height}, {width}); both sides must be positive")
+    if not (1 <= height < 2**31 and 1 <= width < 2**31):
+        raise SampleError(
+            f"img_shape is ({height!s:.40}, {width!s:.40}); both must be positive and 32-bit"
+        )
     return height, width

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import multiprocess.resource_tracker
 from engine.errors import UsageError
 
 NO_GUARD = 71  # exit code of a child that found itself starting children
-MAX_IPC_PATH = 107  # characters of a Unix socket's path
+MAX_IPC_PATH = 107  # bytes of a Unix socket's path
 # Libraries read these once, when they are loaded.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -42,7 +42,9 @@ class Child:
     slot: str
     incarnation: int
     process: Any
+    started: float = field(default_factory=time.monotonic)
     ready: bool = False
+    killed: bool = False
 
     @property
     def name(self) -> str:
@@ -60,6 +62,11 @@ class Child:
     @property
     def alive(self) -> bool:
         return bool(self.process.is_alive())
+
+    def kill(self) -> None:
+        """End it now; its sentinel tells when it is over."""
+        self.killed = True
+        self.process.kill()
 
     @property
     def exit_code(self) -> int | None:
@@ -85,7 +92,7 @@ def start(
     child.process = _spawn.Process(
         target=target, args=(control, child.name, *rest), name=child.name, daemon=True
     )
-    with _thread_variables(threads), _sigint_blocked():
+    with _thread_variables(threads), signals_blocked():
         child.process.start()
     return child
 
@@ -97,7 +104,7 @@ def end(children: list[Child], grace: float) -> None:
         child.process.join(max(0.0, deadline - time.monotonic()))
     for child in children:
         if child.alive:
-            child.process.kill()
+            child.kill()
         child.process.join()
         child.process.close()
 
@@ -106,19 +113,22 @@ def private_directory() -> Path:
     """A new directory for sockets: of unguessable name, for this user only (0700)."""
     for base in (tempfile.gettempdir(), "/tmp"):
         path = Path(tempfile.mkdtemp(prefix="posec3d-", dir=base))
-        if len(str(path / "executor-00.0000")) <= MAX_IPC_PATH:
+        if len(os.fsencode(path / "executor-00.0000.started")) <= MAX_IPC_PATH:
             return path
         shutil.rmtree(path)
     raise UsageError("the temporary directory's path is too long for sockets; set TMPDIR")
 
 
 @contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Children inherit the mask: Ctrl-C in a terminal reaches the parent alone, even while
-    a child's interpreter is still starting."""
-    # Starting the tracker unblocks SIGINT, so it must not happen in between.
+def signals_blocked() -> Iterator[None]:
+    """Hold back SIGINT, SIGTERM and SIGHUP. A child started meanwhile inherits the mask:
+    what a terminal or a service manager sends to the whole group reaches the parent alone,
+    which ends its children itself, even while their interpreters are still starting."""
+    # Starting the tracker unblocks signals, so it must not happen in between.
     multiprocess.resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    )
     try:
         yield
     finally:
@@ -135,6 +145,6 @@ def _thread_variables(threads: int) -> Iterator[None]:
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value

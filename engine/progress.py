@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 LINE_EVERY_S = 5.0  # between plain lines
 
@@ -43,9 +44,13 @@ class _Progress(ABC):
         console = Console(stderr=True)
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), *self._columns, console=console
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=12),
+                *self._columns,
+                console=console,
+                expand=True,
             )
-            self._task = self._bar.add_task(self._title, total=self._total, note="")
+            self._task = self._bar.add_task(self._title, total=self._total, note="", rate="")
             self._bar.start()
         return self
 
@@ -62,7 +67,8 @@ class _Progress(ABC):
         """Say that `done` of the total are done; `note` is shown behind."""
         self._done = done
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            rate = f"{self._rate(time.monotonic()):.2f}/s"
+            self._bar.update(self._task, completed=done, note=note, rate=rate)
             return
         now = time.monotonic()
         if now - self._last_line >= LINE_EVERY_S:
@@ -88,9 +94,11 @@ class SampleProgress(_Progress):
 
     _columns = (
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn(
+            "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
     )
 
     def _line(self, now: float) -> str:

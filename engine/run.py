@@ -54,7 +54,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = parse(arguments)
     check_outputs(options)
     opened = time.monotonic()
-    with Pipeline(options) as pipeline, _interruptible(pipeline):
+    with _interruptible() as interruption, Pipeline(options) as pipeline:
+        interruption.pipeline = pipeline
         _announce(pipeline)
         started = finished = time.monotonic()
         with (
@@ -84,21 +85,29 @@ def _run(arguments: Sequence[str] | None) -> int:
     return SampleError.exit_code if writer.failures else 0
 
 
-@contextmanager
-def _interruptible(pipeline: Pipeline) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the iteration, a second one everything."""
+class _Interruption:
+    """What a signal does: before the pipeline is ready, or a second time, it ends
+    everything; the first time it ends the iteration."""
 
-    def handle(number: int, frame: Any) -> None:
-        if pipeline.interrupted:
+    pipeline: Pipeline | None = None
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if self.pipeline is None or self.pipeline.interrupted:
             raise KeyboardInterrupt
-        pipeline.interrupt()
+        self.pipeline.interrupt()
 
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+
+@contextmanager
+def _interruptible() -> Iterator[_Interruption]:
+    """Handle SIGINT, SIGTERM and SIGHUP."""
+    handler = _Interruption()
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
-        yield
+        yield handler
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _announce(pipeline: Pipeline) -> None:

@@ -12,14 +12,16 @@ message of theirs passes through one socket here, every decision on a lease is
 
 from __future__ import annotations
 
+import atexit
 import logging
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import orjson
 import zmq
 
 from engine import executor as executor_process
@@ -27,6 +29,7 @@ from engine import processes, wire
 from engine import worker as worker_process
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
+from engine.child import last_word
 from engine.constants import VIEWS
 from engine.errors import EngineError, SampleError, UsageError, WireError, WorkerError
 from engine.executor import ExecutorSettings
@@ -86,6 +89,8 @@ class Supervisor:
             per_worker=2,
         )
         self._children: dict[str, Child] = {}
+        self._lost_records: deque[Record] = deque()  # of samples convicted
+        self._last_turn = time.monotonic()
         self._failed_starts: Counter[str] = Counter()
         self._barren_deaths = 0
         self.facts: Facts | None = None
@@ -96,6 +101,7 @@ class Supervisor:
         self._control: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         wire.limit(self._control, _MAX_RESULT)
         self._control.bind(self._address)
+        atexit.register(self.close)  # for a consumer that never closes us
 
     def start(self) -> Facts:
         """Start the children and wait until all are READY. Returns the device's facts.
@@ -128,13 +134,17 @@ class Supervisor:
 
     def close(self) -> None:
         """End the children and remove what they used. Safe to call twice."""
-        for child in self._children.values():
-            self._send(child, Message("stop"))
-        processes.end(list(self._children.values()), STOP_GRACE_S)
-        self._children.clear()
-        self._control.close()
-        self._context.term()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        atexit.unregister(self.close)
+        with processes.signals_blocked():  # an impatient Ctrl-C must not leave half of it
+            for child in self._children.values():
+                self._send(child, Message("stop"))
+                if not child.ready:  # it could not hear that
+                    child.kill()
+            processes.end(list(self._children.values()), STOP_GRACE_S)
+            self._children.clear()
+            self._control.close()
+            self._context.term()
+            shutil.rmtree(self._directory, ignore_errors=True)
 
     def waits(self) -> str:
         """Which stage waits for which, in words."""
@@ -161,7 +171,7 @@ class Supervisor:
         """The children of a role that are READY."""
         return [c for c in self._children.values() if c.ready and c.slot.startswith(role)]
 
-    def _bury(self, child: Child) -> Iterator[Record]:
+    def _bury(self, child: Child) -> None:
         """A child is dead: take its leases back and replace it, or give up."""
         del self._children[child.name]
         code = child.exit_code
@@ -187,23 +197,39 @@ class Supervisor:
             )
         log.warning("%s died (exit code %s); starting another", child.name, code)
         self._figures.restarts += 1
-        for task in self._table.lost(child.name):
-            stage = "decode" if child.slot.startswith("worker") else "infer"
-            message = f"its {child.slot.partition('-')[0]} process died {task.deaths} times on it"
+        role = child.slot.partition("-")[0]
+        stage = Stage.DECODING if role == "worker" else Stage.RUNNING
+        for number in self._last_word(child):
+            self._table.advance(number, stage, time.monotonic())
+        convicted = self._table.lost(child.name)
+        self._spawn(child.slot, child.incarnation + 1)  # before a consumer may walk away
+        for task in convicted:
             self._poses.pop(task.index)
-            yield self._aggregator.failure(task.index, stage, "ProcessDied", message)
-        self._spawn(child.slot, child.incarnation + 1)
+            self._barren_deaths = 0
+            message = f"its {role} process died {task.deaths} times on it"
+            about = "decode" if role == "worker" else "infer", "ProcessDied", message
+            self._lost_records.append(self._aggregator.failure(task.index, *about))
+
+    def _last_word(self, child: Child) -> list[int]:
+        """The leases that a dead child had started, as it left word."""
+        try:
+            leases = orjson.loads(last_word(self._directory, child.name).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return []
+        return [number for number in leases if type(number) is int]
 
     def _kill_silent(self, now: float) -> None:
-        """Kill children that have work and say nothing; their sentinel does the rest."""
+        """Kill children that have work and say nothing, or that do not get READY; their
+        sentinel does the rest."""
         limits = self._settings.lease_timeout, self._settings.stall_timeout
-        for name in self._table.silent(now, *limits):
-            child = self._children.get(name)
-            if child is not None and child.alive:
+        silent = self._table.silent(now, *limits)
+        for child in self._children.values():
+            late = not child.ready and now - child.started > START_TIMEOUT_S
+            if (late or child.name in silent) and not child.killed:
                 stages = Counter(lease.stage.name for lease in self._table.leases)
                 log.warning("%s has said nothing for too long; killing it. Leases: %s; waiting: %d",
-                            name, dict(stages), self._table.waiting)  # fmt: skip
-                child.process.kill()
+                            child.name, dict(stages), self._table.waiting)  # fmt: skip
+                child.kill()
 
     # Leases
 
@@ -220,6 +246,10 @@ class Supervisor:
                         )
                 except SampleError as error:
                     yield self._aggregator.fail(sample.index, error.stage, error)
+                    continue
+                except Exception as error:
+                    # Whatever else an annotation provokes concerns that sample only.
+                    yield self._aggregator.fail(sample.index, "read", error)
                     continue
                 self._poses[sample.index] = poses
                 unique = len(clip_plan(poses.total_frames).unique)
@@ -249,11 +279,20 @@ class Supervisor:
         poller.register(self._control, zmq.POLLIN)
         for child in self._children.values():
             poller.register(child.sentinel, zmq.POLLIN)
+        before = time.monotonic()
         poller.poll(_TURN_MS)
+        # Far more than the poll may take: this process was stopped, or its consumer slept.
+        gap = before - self._last_turn
+        self._last_turn = time.monotonic()
+        gap = max(gap, self._last_turn - before)
+        if gap > 10 * _TURN_MS / 1e3:
+            self._table.forgive(gap)
         yield from self._receive()
         for child in [c for c in self._children.values() if not c.alive]:
             yield from self._receive()  # what it said last counts
-            yield from self._bury(child)
+            self._bury(child)
+        while self._lost_records:
+            yield self._lost_records.popleft()
         self._kill_silent(time.monotonic())
 
     def _receive(self) -> Iterator[Record]:
@@ -266,7 +305,7 @@ class Supervisor:
                 record = self._handle(child, message)
             except zmq.Again:
                 return
-            except (WireError, KeyError, TypeError) as error:
+            except (WireError, LookupError, TypeError, ValueError) as error:
                 self._figures.dropped += 1
                 log.warning("dropped a message: %s", error)
                 continue
@@ -296,6 +335,7 @@ class Supervisor:
         elif kind == "failed":
             lease = table.complete(fields["lease"], now)
             if lease is not None:
+                self._barren_deaths = 0
                 self._poses.pop(lease.task.index)
                 about = fields["stage"], fields["type"], fields["message"]
                 return self._aggregator.failure(lease.task.index, *about)
@@ -309,11 +349,12 @@ class Supervisor:
         return None
 
     def _ready(self, child: Child, message: Message) -> None:
+        if child.slot.startswith("executor"):
+            self.facts = executor_process.facts_from(message.fields)
         child.ready = True
         log.debug("%s is ready: %s", child.name, message.fields)
         self._failed_starts[child.slot] = 0
         if child.slot.startswith("executor"):
-            self.facts = executor_process.facts_from(message.fields)
             for worker in self._of_role("worker"):
                 self._announce(worker, child)
         else:
@@ -333,11 +374,12 @@ class Supervisor:
         logits = wire.check_array(
             message.arrays[0], "logits", np.float32, (VIEWS, self._num_classes)
         )
+        busy, padded = float(fields["busy"]), int(fields["padded"])
         lease = self._table.complete(fields["lease"], now)
         if lease is None:  # done already, or leased again
             return None
         self._figures.peak_bytes = self._table.peak_bytes
         self._barren_deaths = 0
         self._poses.pop(lease.task.index)
-        ms = {stage: 1e3 * s for stage, s in lease.seconds(fields["busy"], now).items()}
-        return self._aggregator.score(lease.task.index, logits.copy(), fields["padded"], ms)
+        ms = {stage: 1e3 * s for stage, s in lease.seconds(busy, now).items()}
+        return self._aggregator.score(lease.task.index, logits.copy(), padded, ms)

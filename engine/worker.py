@@ -105,6 +105,7 @@ class _Worker:
     def _handle(self, message: Message) -> None:
         fields = message.fields
         lease, executor = fields["lease"], fields["executor"]
+        self._control.started([lease])
         self._control.send(Message("decoding", {"lease": lease}))
         start = time.monotonic()
         try:
@@ -115,6 +116,8 @@ class _Worker:
             about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}
             self._control.send(Message("failed", {"lease": lease, **about}))
             return
+        finally:
+            self._control.started([])
         rendered = time.monotonic()
         if self._push(out, executor):
             fields = {"lease": lease, "busy": rendered - start, "bytes": out.nbytes}

@@ -65,17 +65,13 @@ class OpenVINOBackend:
             self._requests[lane].set_input_tensor(tensor)
             self._requests[lane].start_async()
         except RuntimeError as error:
-            raise BackendError(
-                f"OpenVINO failed on {self.facts.device}: {_reason(error)}"
-            ) from None
+            raise self._failed(error) from None
 
     def finish(self, lane: int) -> NDArray[np.float32]:
         try:
             self._requests[lane].wait()
         except RuntimeError as error:
-            raise BackendError(
-                f"OpenVINO failed on {self.facts.device}: {_reason(error)}"
-            ) from None
+            raise self._failed(error) from None
         return np.array(self._requests[lane].get_output_tensor().data)
 
     def _failed(self, error: RuntimeError) -> BackendError:

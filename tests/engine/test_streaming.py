@@ -163,6 +163,61 @@ def test_a_frozen_child_is_found(data: Path, tiny_model: Path, expected: Any, ro
     assert time.monotonic() - start > 1.5
 
 
+CRASHES = {
+    "worker": """
+import os, signal, engine.clips as clips
+plain = clips.decode
+def decode(poses, reference):
+    if poses.total_frames in (17, 53):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(poses, reference)
+clips.decode = decode
+""",
+    "executor": """
+import os, signal, engine.executor as executor
+plain = executor.Executor.feed
+def feed(self, batch, meanwhile):
+    if any(clips.frames.shape[1] in (17, 53) for _, clips in batch):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(self, batch, meanwhile)
+executor.Executor.feed = feed
+""",
+}
+
+
+@pytest.mark.parametrize("max_batch", [1, 4])
+@pytest.mark.parametrize("role", ["worker", "executor"])
+def test_samples_that_crash_their_process_at_once(
+    data: Path, tiny_model: Path, expected: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, role: str, max_batch: int,
+) -> None:  # fmt: skip
+    """Two of them: each is convicted by three deaths of its own, all others are scored."""
+    (tmp_path / "sitecustomize.py").write_text(CRASHES[role])
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # children only; ours was read long ago
+    with Pipeline(options(data, tiny_model, workers=1, max_batch=max_batch)) as pipeline:
+        records = list(pipeline)
+    convicted = [r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"]
+    assert {r.id for r in convicted} == {"video_2", "video_8"}
+    assert all("died 3 times" in r.message for r in convicted)
+    check([r for r in records if r not in convicted],
+          {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}})  # fmt: skip
+
+
+def test_never_closed(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Without a ``with`` block, and with an iterator that is still alive at the end."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import engine\nif __name__ == '__main__':\n"
+        f"    options = engine.Options(dataset={str(data)!r}, model={str(tiny_model)!r})\n"
+        "    records = iter(engine.Pipeline(options))\n"
+        "    print(next(records).index)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
 def test_left_in_the_middle(data: Path, tiny_model: Path) -> None:
     """A consumer that stops early, and one that raises: the fixture sees no trace."""
     for record in engine.predict(str(data), model=str(tiny_model)):
@@ -264,16 +319,28 @@ def test_parent_killed(many: Path, tiny_model: Path, tmp_path: Path) -> None:
     print(f"children gone after {seconds_until_gone(pids, limit=10):.3f} s")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("delay", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_at_the_start(many: Path, tiny_model: Path, number: int, delay: float) -> None:
+    process = subprocess.Popen(
+        command(many, tiny_model), start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(delay)
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    if process.returncode != -number:  # the interpreter itself was still starting
+        assert process.returncode == 130, stderr
+        assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted(many: Path, tiny_model: Path, tmp_path: Path, number: int) -> None:
     """To the whole process group, as a terminal does it."""
     output, scores = tmp_path / "o.jsonl", tmp_path / "s.npz"
     process = start(many, tiny_model, output, "--scores", scores)
     pids = descendants(process.pid)
-    if number == signal.SIGINT:
-        os.killpg(process.pid, number)
-    else:
-        os.kill(process.pid, number)
+    os.killpg(process.pid, number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
