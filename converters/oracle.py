@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,15 +16,14 @@ from pathlib import Path
 
 import numpy as np
 
+from converters.old_python import run_script
 from engine.aggregator import Prediction
 from engine.clips import preprocess
-from engine.errors import EngineError, ModelError, UsageError
+from engine.errors import EngineError
 from engine.options import Options
 from engine.pipeline import Pipeline
 
 TOLERANCE = 2e-4  # of a logit, absolute: mmaction2's own float32 is within 4e-5
-
-_SCRIPT = Path(__file__).parent / "mmaction2_oracle.py"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,16 +67,11 @@ def _compare(args: argparse.Namespace) -> bool:
     with Pipeline(options) as pipeline, tempfile.TemporaryDirectory(prefix="posec3d-") as folder:
         output = Path(folder) / "oracle.npz"
         split = "none" if args.split == "all" else args.split
-        command = [args.python, str(_SCRIPT), args.config, args.checkpoint, args.annotations,
-                   str(output), "--split", split, "--network", str(args.network)]  # fmt: skip
-        if args.limit is not None:
-            command += ["--limit", str(args.limit)]
-        try:
-            code = subprocess.run(command, check=False).returncode
-        except OSError as error:
-            raise UsageError(f"--python {args.python}: {error.strerror or error}") from None
-        if code:
-            raise ModelError(f"mmaction2 failed (exit code {code}); its output is above")
+        more = () if args.limit is None else ("--limit", args.limit)
+        run_script(
+            args.python, "mmaction2_oracle.py", args.config, args.checkpoint, args.annotations,
+            output, "--split", split, "--network", args.network, *more,
+        )  # fmt: skip
         with np.load(output) as archive:
             expected = dict(archive)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,13 +22,13 @@ from converters.checkpoint import read_checkpoint
 from converters.config import SHIPPED, read_architecture
 from converters.graph import DEFAULT_INPUT, DYNAMIC, OPSET, build_clips, select_weights
 from converters.network import Architecture
+from converters.old_python import run_script
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
 from engine.classes import HMDB51
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.errors import EngineError, ModelError, UsageError
 
 MAX_BATCH = 4096  # what a device takes at most
-_EXPORTER = Path(__file__).parent / "mmaction2_export.py"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -180,14 +179,10 @@ def _export_via_mmaction2(args: argparse.Namespace, metadata: onnx.ModelProto) -
         raise UsageError("--via mmaction2 needs a config file, not a name")
     with tempfile.TemporaryDirectory(prefix="posec3d-") as folder:
         exported = Path(folder) / "exported.onnx"
-        command = [args.python, str(_EXPORTER), args.config, str(args.checkpoint), str(exported),
-                   "--batch", str(batch), "--input-name", args.input_name]  # fmt: skip
-        try:
-            code = subprocess.run(command, check=False).returncode
-        except OSError as error:
-            raise UsageError(f"--python {args.python}: {error.strerror or error}") from None
-        if code:
-            raise ModelError(f"mmaction2's export failed (exit code {code}); its output is above")
+        run_script(
+            args.python, "mmaction2_export.py", args.config, args.checkpoint, exported,
+            "--batch", batch, "--input-name", args.input_name,
+        )  # fmt: skip
         model = onnx.load(str(exported))
     model.metadata_props.extend(metadata.metadata_props)
     return model

@@ -51,6 +51,11 @@ class Child:
         return f"{self.slot}.{self.incarnation}"
 
     @property
+    def role(self) -> str:
+        """``worker`` or ``executor``."""
+        return self.slot.partition("-")[0]
+
+    @property
     def pid(self) -> int:
         return int(self.process.pid)
 

@@ -128,7 +128,7 @@ class Supervisor:
         """One record for each sample, as they come; ends early when interrupted."""
         while not self._interrupted():
             yield from self._grant()
-            if not len(self._table):
+            if not (len(self._table) or self._lost_records):
                 return
             yield from self._turn()
 
@@ -160,16 +160,20 @@ class Supervisor:
             )
         else:
             settings = self._settings.executors[int(number)]
-            endpoint = f"ipc://{self._directory}/{slot}.{incarnation}"
+            endpoint = self._endpoint(f"{slot}.{incarnation}")
             child = processes.start(
                 slot, incarnation, settings.threads,
                 executor_process.main, self._address, endpoint, settings,
             )  # fmt: skip
         self._children[child.name] = child
 
+    def _endpoint(self, executor: str) -> str:
+        """Where an incarnation of an executor takes clips."""
+        return f"ipc://{self._directory}/{executor}"
+
     def _of_role(self, role: str) -> list[Child]:
         """The children of a role that are READY."""
-        return [c for c in self._children.values() if c.ready and c.slot.startswith(role)]
+        return [c for c in self._children.values() if c.ready and c.role == role]
 
     def _bury(self, child: Child) -> None:
         """A child is dead: take its leases back and replace it, or give up."""
@@ -197,8 +201,8 @@ class Supervisor:
             )
         log.warning("%s died (exit code %s); starting another", child.name, code)
         self._figures.restarts += 1
-        role = child.slot.partition("-")[0]
-        stage = Stage.DECODING if role == "worker" else Stage.RUNNING
+        is_worker = child.role == "worker"
+        stage = Stage.DECODING if is_worker else Stage.RUNNING
         for number in self._last_word(child):
             self._table.advance(number, stage, time.monotonic())
         convicted = self._table.lost(child.name)
@@ -206,8 +210,8 @@ class Supervisor:
         for task in convicted:
             self._poses.pop(task.index)
             self._barren_deaths = 0
-            message = f"its {role} process died {task.deaths} times on it"
-            about = "decode" if role == "worker" else "infer", "ProcessDied", message
+            message = f"its {child.role} process died {task.deaths} times on it"
+            about = "decode" if is_worker else "infer", "ProcessDied", message
             self._lost_records.append(self._aggregator.failure(task.index, *about))
 
     def _last_word(self, child: Child) -> list[int]:
@@ -349,12 +353,12 @@ class Supervisor:
         return None
 
     def _ready(self, child: Child, message: Message) -> None:
-        if child.slot.startswith("executor"):
+        if child.role == "executor":
             self.facts = executor_process.facts_from(message.fields)
         child.ready = True
         log.debug("%s is ready: %s", child.name, message.fields)
         self._failed_starts[child.slot] = 0
-        if child.slot.startswith("executor"):
+        if child.role == "executor":
             for worker in self._of_role("worker"):
                 self._announce(worker, child)
         else:
@@ -363,8 +367,8 @@ class Supervisor:
 
     def _announce(self, worker: Child, executor: Child) -> None:
         """Tell a worker where an executor takes clips."""
-        endpoint = f"ipc://{self._directory}/{executor.name}"
-        fields = {"slot": executor.slot, "name": executor.name, "endpoint": endpoint}
+        fields = {"slot": executor.slot, "name": executor.name,
+                  "endpoint": self._endpoint(executor.name)}  # fmt: skip
         self._send(worker, Message("executor", fields))
 
     # Records
