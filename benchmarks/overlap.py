@@ -35,10 +35,11 @@ def main() -> None:
         dataset=args.dataset, model=args.model, precision=args.precision, limit=args.samples,
         workers=args.workers, wire=args.wire,
     )  # fmt: skip
+    alone = replace(options, workers=None, wire="frames", in_process=True)
     contestants = {
         STREAMING: lambda: _pipeline(options),
         RENDERED: _pre_rendered(options),
-        IN_PROCESS: lambda: _pipeline(replace(options, in_process=True)),
+        IN_PROCESS: lambda: _pipeline(alone),
     }
     rates = interleave(contestants, args.rounds)
     ratios = {

@@ -6,7 +6,8 @@ until its terminal record is written, and a lease is granted only when its bytes
 
 A death counts against a sample only if the holder had started that sample alone. Whoever
 was started together with others is a suspect: requeued last, run singly from then on.
-Three deaths of its own convict a sample; so random kills convict nobody.
+Three deaths of its own convict a sample. A random kill therefore makes a suspect at most,
+unless it hits the same lone sample three times.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from engine import assets
@@ -19,6 +20,8 @@ from engine.errors import UsageError
 from engine.wire import WIRES, Wire
 
 GROUPS = ("input", "model", "device", "processes", "output")
+_STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
+              "stall_timeout", "start_timeout")  # fmt: skip
 
 
 def _option(
@@ -49,6 +52,9 @@ def parse_bytes(text: str) -> int:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a number of bytes such as 512M"
         ) from None
+
+
+_NUMBERS: dict[Any, Any] = {int: Integral, parse_bytes: Integral, float: Real}
 
 
 @dataclass(frozen=True)
@@ -125,13 +131,15 @@ class Options:
         300.0, "processes", "a device silent for so long over a batch is restarted", kind=float,
         metavar="S",
     )  # fmt: skip
+    start_timeout: float = _option(
+        300.0, "processes",
+        "a process that takes longer to get ready is killed and started again, twice at most",
+        kind=float, metavar="S",
+    )  # fmt: skip
     in_process: bool = _option(
-        False,
-        "processes",
-        "run everything in this process, one sample after the other",
-        kind=bool,
-        least=0,
-    )
+        False, "processes", "run everything in this process, one sample after the other",
+        kind=bool, least=0,
+    )  # fmt: skip
     output: str | None = _option(
         None, "output", "write one JSON line a sample to FILE", metavar="FILE"
     )
@@ -149,8 +157,10 @@ class Options:
     def __post_init__(self) -> None:
         for f in fields(self):
             value, about = getattr(self, f.name), f.metadata
-            if about["kind"] in (int, float) and isinstance(value, str):
-                raise UsageError(f"{_flag(f.name)} {value!r}: a number is needed")
+            wanted = _NUMBERS.get(about["kind"])
+            if wanted and value is not None and not isinstance(value, wanted):
+                noun = "whole number" if wanted is Integral else "number"
+                raise UsageError(f"{_flag(f.name)} {value!r}: a {noun} is needed")
             if isinstance(value, float) and not value <= 1e6:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at most 1e6")
             if isinstance(value, (int, float)) and not value >= about["least"]:
@@ -158,6 +168,8 @@ class Options:
             if about["choices"] and value not in about["choices"]:
                 known = ", ".join(about["choices"])
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
+            if self.in_process and f.name in _STREAMING and value != f.default:
+                raise UsageError(f"{_flag(f.name)} has no effect with --in-process; leave one out")
 
 
 def parse(

@@ -22,6 +22,7 @@ from engine.errors import SampleError
 from engine.executor import Executor, ExecutorSettings
 from engine.models import open_model
 from engine.options import Options
+from engine.pool import PoolSettings
 from engine.sources.dataset import Sample, open_dataset
 from engine.supervisor import Supervisor, SupervisorSettings
 from engine.worker import WorkerSettings
@@ -70,9 +71,12 @@ class Pipeline:
             len(self.model.classes),
             self._aggregator,
             SupervisorSettings(
-                workers=self.workers,
-                executors=(settings,),
-                worker=WorkerSettings(options.reference, options.wire),
+                pool=PoolSettings(
+                    workers=self.workers,
+                    executors=(settings,),
+                    worker=WorkerSettings(options.reference, options.wire),
+                    start_timeout=options.start_timeout,
+                ),
                 max_memory=options.max_memory or machine.memory_limit() // 4,
                 lease_timeout=options.lease_timeout,
                 stall_timeout=options.stall_timeout,

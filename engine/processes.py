@@ -1,6 +1,6 @@
 """Child processes: started with spawn, found dead by their sentinel, ended by pid.
 
-Called by `engine.supervisor` alone.
+Called by `engine.pool` and `engine.supervisor`.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def start(
     child.process = _spawn.Process(
         target=target, args=(control, child.name, *rest), name=child.name, daemon=True
     )
-    with _thread_variables(threads), signals_blocked():
+    with _thread_variables(threads), _importable_main(), signals_blocked():
         child.process.start()
     return child
 
@@ -138,6 +138,22 @@ def signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _importable_main() -> Iterator[None]:
+    """Hide a main module that is not in a file (``python - <script``): spawn makes children
+    import it, and ours do not need it."""
+    module = sys.modules["__main__"]
+    file = getattr(module, "__file__", None)
+    if file is None or os.path.exists(file):
+        yield
+        return
+    del module.__file__
+    try:
+        yield
+    finally:
+        module.__file__ = file
 
 
 @contextmanager

@@ -118,7 +118,8 @@ def _announce(pipeline: Pipeline) -> None:
         f"backend   {pipeline.backend_name} ({pipeline.backend_reason}): {facts.runtime} on "
         f"{facts.device}, {facts.precision}, {facts.threads} threads"
     )
-    where = f"{pipeline.workers} workers, 1 executor" if pipeline.workers else "in this process"
+    workers = f"{pipeline.workers} worker{'s' if pipeline.workers > 1 else ''}"
+    where = f"{workers}, 1 executor" if pipeline.workers else "in this process"
     print(f"running   {where}", flush=True)
 
 

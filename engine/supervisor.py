@@ -4,10 +4,8 @@ Runs in the parent, with the aggregator. Workers and executors are its children;
 message of theirs passes through one socket here, every decision on a lease is
 `engine.leases`'. Supervision in short:
 
-* a child that dies is replaced, and its leases are granted again;
-* a child that has work and says nothing for too long is killed, which is a death;
-* three children of a slot that die before READY, or ten deaths without a record between
-  them, end the run.
+* a child that dies is replaced (`engine.pool`), and its leases are granted again;
+* a child that has work and says nothing for too long is killed, which is a death.
 """
 
 from __future__ import annotations
@@ -21,43 +19,32 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import orjson
 import zmq
 
-from engine import executor as executor_process
-from engine import processes, wire
-from engine import worker as worker_process
+from engine import executor, processes, wire, worker
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
-from engine.child import last_word
 from engine.constants import VIEWS
-from engine.errors import EngineError, SampleError, UsageError, WireError, WorkerError
-from engine.executor import ExecutorSettings
+from engine.errors import EngineError, SampleError, UsageError, WireError
 from engine.leases import LeaseTable, Stage, Task
+from engine.pool import Pool, PoolSettings
 from engine.poses import PoseSequence
 from engine.processes import Child
 from engine.sampling import clip_plan
 from engine.sources.dataset import Sample
 from engine.wire import Message
-from engine.worker import WorkerSettings
 
 log = logging.getLogger("engine")
 
-START_TIMEOUT_S = 300.0  # loading a model onto a device can take minutes
-STOP_GRACE_S = 3.0
-MAX_FAILED_STARTS = 3
-MAX_BARREN_DEATHS = 10
 _TURN_MS = 200  # longest wait, so that an interruption is noticed
 _MAX_RESULT = 1 << 20
 
 
 @dataclass(frozen=True)
 class SupervisorSettings:
-    """How many children, with what, and within which limits."""
+    """Which children, and within which limits."""
 
-    workers: int
-    executors: tuple[ExecutorSettings, ...]
-    worker: WorkerSettings
+    pool: PoolSettings
     max_memory: int  # bytes in flight
     lease_timeout: float  # seconds of a worker's silence
     stall_timeout: float  # seconds of an executor's silence
@@ -82,25 +69,23 @@ class Supervisor:
         self._settings = settings
         self._interrupted = interrupted
         self._poses: dict[int, PoseSequence] = {}
-        max_batch = settings.executors[0].max_batch
+        max_batch = settings.pool.executors[0].max_batch
         self._table = LeaseTable(
             budget=settings.max_memory,
-            ahead=2 * max_batch + settings.workers,  # one batch runs, the next one fills
+            ahead=2 * max_batch + settings.pool.workers,  # one batch runs, the next one fills
             per_worker=2,
         )
-        self._children: dict[str, Child] = {}
         self._lost_records: deque[Record] = deque()  # of samples convicted
         self._last_turn = time.monotonic()
-        self._failed_starts: Counter[str] = Counter()
-        self._barren_deaths = 0
         self.facts: Facts | None = None
 
         self._context = zmq.Context()
         self._directory = processes.private_directory()
-        self._address = f"ipc://{self._directory}/control"
+        address = f"ipc://{self._directory}/control"
+        self._pool = Pool(settings.pool, self._directory, address)
         self._control: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         wire.limit(self._control, _MAX_RESULT)
-        self._control.bind(self._address)
+        self._control.bind(address)
         atexit.register(self.close)  # for a consumer that never closes us
 
     def start(self) -> Facts:
@@ -108,19 +93,12 @@ class Supervisor:
 
         Raises `UsageError` or `EngineError` where one cannot start.
         """
-        for number in range(len(self._settings.executors)):
-            self._spawn(f"executor-{number}")
-        for number in range(self._settings.workers):
-            self._spawn(f"worker-{number}")
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not all(child.ready for child in self._children.values()):
+        self._pool.start()
+        while not self._pool.complete:
             for _ in self._turn():
                 pass
             if self._interrupted():
                 raise KeyboardInterrupt
-            if time.monotonic() > deadline:
-                missing = [c.name for c in self._children.values() if not c.ready]
-                raise WorkerError(f"{', '.join(missing)} not ready after {START_TIMEOUT_S:.0f} s")
         assert self.facts is not None  # it came with the executor's READY
         return self.facts
 
@@ -136,12 +114,9 @@ class Supervisor:
         """End the children and remove what they used. Safe to call twice."""
         atexit.unregister(self.close)
         with processes.signals_blocked():  # an impatient Ctrl-C must not leave half of it
-            for child in self._children.values():
+            for child in self._pool:
                 self._send(child, Message("stop"))
-                if not child.ready:  # it could not hear that
-                    child.kill()
-            processes.end(list(self._children.values()), STOP_GRACE_S)
-            self._children.clear()
+            self._pool.close()
             self._control.close()
             self._context.term()
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -150,86 +125,30 @@ class Supervisor:
         """Which stage waits for which, in words."""
         return self._table.waits()
 
-    # Children
-
-    def _spawn(self, slot: str, incarnation: int = 1) -> None:
-        role, _, number = slot.partition("-")
-        if role == "worker":
-            child = processes.start(
-                slot, incarnation, 1, worker_process.main, self._address, self._settings.worker
-            )
-        else:
-            settings = self._settings.executors[int(number)]
-            endpoint = self._endpoint(f"{slot}.{incarnation}")
-            child = processes.start(
-                slot, incarnation, settings.threads,
-                executor_process.main, self._address, endpoint, settings,
-            )  # fmt: skip
-        self._children[child.name] = child
-
-    def _endpoint(self, executor: str) -> str:
-        """Where an incarnation of an executor takes clips."""
-        return f"ipc://{self._directory}/{executor}"
-
-    def _of_role(self, role: str) -> list[Child]:
-        """The children of a role that are READY."""
-        return [c for c in self._children.values() if c.ready and c.role == role]
+    # Deaths
 
     def _bury(self, child: Child) -> None:
         """A child is dead: take its leases back and replace it, or give up."""
-        del self._children[child.name]
-        code = child.exit_code
-        child.process.close()
-        if code == processes.NO_GUARD:
-            raise UsageError(
-                "this script starts the engine while it is being imported. Put that under\n"
-                '    if __name__ == "__main__":\n'
-                "since worker processes import the script that started them"
-            )
-        if not child.ready:
-            self._failed_starts[child.slot] += 1
-            if self._failed_starts[child.slot] >= MAX_FAILED_STARTS:
-                raise WorkerError(
-                    f"{child.slot} ended {MAX_FAILED_STARTS} times before it was ready "
-                    f"(exit code {code}); what it printed is above"
-                )
-        self._barren_deaths += 1
-        if self._barren_deaths >= MAX_BARREN_DEATHS:
-            raise WorkerError(
-                f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
-                f"was {child.slot} (exit code {code}); what they printed is above"
-            )
-        log.warning("%s died (exit code %s); starting another", child.name, code)
-        self._figures.restarts += 1
         is_worker = child.role == "worker"
         stage = Stage.DECODING if is_worker else Stage.RUNNING
-        for number in self._last_word(child):
+        for number in self._pool.bury(child):
             self._table.advance(number, stage, time.monotonic())
         convicted = self._table.lost(child.name)
-        self._spawn(child.slot, child.incarnation + 1)  # before a consumer may walk away
+        self._figures.restarts += 1
+        self._pool.replace(child)  # before a consumer may walk away
         for task in convicted:
             self._poses.pop(task.index)
-            self._barren_deaths = 0
+            self._pool.thrives()
             message = f"its {child.role} process died {task.deaths} times on it"
             about = "decode" if is_worker else "infer", "ProcessDied", message
             self._lost_records.append(self._aggregator.failure(task.index, *about))
 
-    def _last_word(self, child: Child) -> list[int]:
-        """The leases that a dead child had started, as it left word."""
-        try:
-            leases = orjson.loads(last_word(self._directory, child.name).read_bytes())
-        except (OSError, orjson.JSONDecodeError):
-            return []
-        return [number for number in leases if type(number) is int]
-
     def _kill_silent(self, now: float) -> None:
-        """Kill children that have work and say nothing, or that do not get READY; their
-        sentinel does the rest."""
+        """Kill children that have work and say nothing; their sentinel does the rest."""
         limits = self._settings.lease_timeout, self._settings.stall_timeout
-        silent = self._table.silent(now, *limits)
-        for child in self._children.values():
-            late = not child.ready and now - child.started > START_TIMEOUT_S
-            if (late or child.name in silent) and not child.killed:
+        for name in self._table.silent(now, *limits):
+            child = self._pool.get(name)
+            if child is not None and not child.killed:
                 stages = Counter(lease.stage.name for lease in self._table.leases)
                 log.warning("%s has said nothing for too long; killing it. Leases: %s; waiting: %d",
                             child.name, dict(stages), self._table.waiting)  # fmt: skip
@@ -257,19 +176,17 @@ class Supervisor:
                     continue
                 self._poses[sample.index] = poses
                 unique = len(clip_plan(poses.total_frames).unique)
-                cost = wire.clips_nbytes(self._settings.worker.wire, unique)
+                cost = wire.clips_nbytes(self._settings.pool.worker.wire, unique)
                 # the sender's copy and the receiver's
                 self._table.add(Task(sample.index, 2 * cost))
-            workers = {c.name: c for c in self._of_role("worker")}
-            executors = [c.name for c in self._of_role("executor")]
+            workers = {child.name: child for child in self._pool.of_role("worker")}
+            executors = [child.name for child in self._pool.of_role("executor")]
             lease = self._table.grant(time.monotonic(), workers, executors)
             if lease is None:
                 return
             poses = self._poses[lease.task.index]
-            self._send(
-                workers[lease.worker],
-                worker_process.lease_message(lease.number, lease.executor, poses),
-            )
+            message = worker.lease_message(lease.number, lease.executor, poses)
+            self._send(workers[lease.worker], message)
 
     # Messages
 
@@ -281,7 +198,7 @@ class Supervisor:
         """Wait a little for messages and deaths, and deal with them."""
         poller = zmq.Poller()
         poller.register(self._control, zmq.POLLIN)
-        for child in self._children.values():
+        for child in self._pool:
             poller.register(child.sentinel, zmq.POLLIN)
         before = time.monotonic()
         poller.poll(_TURN_MS)
@@ -292,18 +209,20 @@ class Supervisor:
         if gap > 10 * _TURN_MS / 1e3:
             self._table.forgive(gap)
         yield from self._receive()
-        for child in [c for c in self._children.values() if not c.alive]:
+        for child in [child for child in self._pool if not child.alive]:
             yield from self._receive()  # what it said last counts
             self._bury(child)
         while self._lost_records:
             yield self._lost_records.popleft()
-        self._kill_silent(time.monotonic())
+        now = time.monotonic()
+        self._kill_silent(now)
+        self._pool.kill_late(now)
 
     def _receive(self) -> Iterator[Record]:
         while True:
             try:
                 sender, message = wire.receive(self._control, routed=True)
-                child = self._children.get(sender.decode(errors="replace"))
+                child = self._pool.get(sender.decode(errors="replace"))
                 if child is None:
                     continue
                 record = self._handle(child, message)
@@ -339,7 +258,7 @@ class Supervisor:
         elif kind == "failed":
             lease = table.complete(fields["lease"], now)
             if lease is not None:
-                self._barren_deaths = 0
+                self._pool.thrives()
                 self._poses.pop(lease.task.index)
                 about = fields["stage"], fields["type"], fields["message"]
                 return self._aggregator.failure(lease.task.index, *about)
@@ -353,23 +272,22 @@ class Supervisor:
         return None
 
     def _ready(self, child: Child, message: Message) -> None:
-        if child.role == "executor":
-            self.facts = executor_process.facts_from(message.fields)
-        child.ready = True
         log.debug("%s is ready: %s", child.name, message.fields)
-        self._failed_starts[child.slot] = 0
         if child.role == "executor":
-            for worker in self._of_role("worker"):
-                self._announce(worker, child)
+            self.facts = executor.facts_from(message.fields)
+        self._pool.ready(child)
+        if child.role == "executor":
+            for one in self._pool.of_role("worker"):
+                self._announce(one, child)
         else:
-            for executor in self._of_role("executor"):
-                self._announce(child, executor)
+            for one in self._pool.of_role("executor"):
+                self._announce(child, one)
 
-    def _announce(self, worker: Child, executor: Child) -> None:
+    def _announce(self, worker_child: Child, executor_child: Child) -> None:
         """Tell a worker where an executor takes clips."""
-        fields = {"slot": executor.slot, "name": executor.name,
-                  "endpoint": self._endpoint(executor.name)}  # fmt: skip
-        self._send(worker, Message("executor", fields))
+        fields = {"slot": executor_child.slot, "name": executor_child.name,
+                  "endpoint": self._pool.endpoint(executor_child.name)}  # fmt: skip
+        self._send(worker_child, Message("executor", fields))
 
     # Records
 
@@ -383,7 +301,7 @@ class Supervisor:
         if lease is None:  # done already, or leased again
             return None
         self._figures.peak_bytes = self._table.peak_bytes
-        self._barren_deaths = 0
+        self._pool.thrives()
         self._poses.pop(lease.task.index)
         ms = {stage: 1e3 * s for stage, s in lease.seconds(busy, now).items()}
         return self._aggregator.score(lease.task.index, logits.copy(), padded, ms)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -70,18 +71,29 @@ def descendants(root: int) -> set[int]:
         found |= more
 
 
+def open_sockets() -> set[str]:
+    """Sockets, and what libzmq and epoll keep beside them, of this process."""
+    links: set[str] = set()
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.add(os.readlink(path))
+    # Anonymous inodes share one name, so several of a kind look like one.
+    return {link for link in links if link.startswith(("socket:", "anon_inode:"))}
+
+
 def traces() -> dict[str, set[Any]]:
     temporary = Path(tempfile.gettempdir())
     return {
         "processes": descendants(os.getpid()),
         "shared memory": set(os.listdir("/dev/shm")),
         "temporary files": {p.name for p in temporary.glob("posec3d-*")},
+        "sockets": open_sockets(),
     }
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(_own_environment: None) -> Iterator[None]:
-    """Around every test: it leaves no process, shared memory or temporary file."""
+    """Around every test: it leaves no process, shared memory, temporary file or socket."""
     before = traces()
     yield
     assert traces() == before

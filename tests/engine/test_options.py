@@ -56,3 +56,11 @@ def test_usage_errors(
 def test_as_python() -> None:
     with pytest.raises(UsageError, match="choose from"):
         Options(reference="2.x")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"--workers 2.5: a whole number is needed"):
+        Options(workers=2.5)  # type: ignore[arg-type]
+
+
+def test_what_has_no_effect_is_refused() -> None:
+    with pytest.raises(UsageError, match="--workers has no effect with --in-process"):
+        Options(workers=2, in_process=True)
+    assert Options(wire="frames", in_process=True).in_process

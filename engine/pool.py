@@ -1,0 +1,160 @@
+"""The pool: the child processes of a run, one in each slot, replaced when they die.
+
+Called by `engine.supervisor` alone, which tells it what children say and what their work
+comes to; the pool decides when a run has lost too many of them to go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from engine import executor, processes, worker
+from engine.child import last_word
+from engine.errors import UsageError, WorkerError
+from engine.executor import ExecutorSettings
+from engine.processes import Child
+from engine.worker import WorkerSettings
+
+log = logging.getLogger("engine")
+
+MAX_FAILED_STARTS = 3
+MAX_BARREN_DEATHS = 10
+_STOP_GRACE_S = 3.0
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """How many children, with what, and how long they may take to get READY."""
+
+    workers: int
+    executors: tuple[ExecutorSettings, ...]
+    worker: WorkerSettings
+    start_timeout: float  # seconds; loading a model onto a device can take minutes
+
+
+class Pool:
+    """The children of a run. `directory` holds their sockets."""
+
+    def __init__(self, settings: PoolSettings, directory: Path, address: str) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._address = address  # of the supervisor
+        self._children: dict[str, Child] = {}
+        self._failed_starts: Counter[str] = Counter()
+        self._barren_deaths = 0
+
+    def start(self) -> None:
+        """Start a child in every slot."""
+        for number in range(len(self._settings.executors)):
+            self._spawn(f"executor-{number}", 1)
+        for number in range(self._settings.workers):
+            self._spawn(f"worker-{number}", 1)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._children.values()))
+
+    def get(self, name: str) -> Child | None:
+        """The child of that name, None if it is no more."""
+        return self._children.get(name)
+
+    def of_role(self, role: str) -> list[Child]:
+        """The children of a role that are READY."""
+        return [child for child in self if child.ready and child.role == role]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every child is READY."""
+        return all(child.ready for child in self)
+
+    def endpoint(self, executor_name: str) -> str:
+        """Where an incarnation of an executor takes clips."""
+        return f"ipc://{self._directory}/{executor_name}"
+
+    def ready(self, child: Child) -> None:
+        """A child said that it is READY."""
+        child.ready = True
+        self._failed_starts[child.slot] = 0
+
+    def thrives(self) -> None:
+        """A record was written: the deaths so far were not in vain."""
+        self._barren_deaths = 0
+
+    def bury(self, child: Child) -> list[int]:
+        """A child is dead: forget it. Returns the leases that it had started.
+
+        Raises `UsageError` or `WorkerError` when it is no use to start another.
+        """
+        del self._children[child.name]
+        code = child.exit_code
+        child.process.close()
+        if code == processes.NO_GUARD:
+            raise UsageError(
+                "this script starts the engine while it is being imported. Put that under\n"
+                '    if __name__ == "__main__":\n'
+                "since worker processes import the script that started them"
+            )
+        if not child.ready:
+            self._failed_starts[child.slot] += 1
+            if self._failed_starts[child.slot] >= MAX_FAILED_STARTS:
+                how = "was not ready in time, the last" if child.killed else "ended, the last"
+                raise WorkerError(
+                    f"{child.slot} failed to start {MAX_FAILED_STARTS} times; it {how} time "
+                    f"with exit code {code}. What it printed is above"
+                )
+        self._barren_deaths += 1
+        if self._barren_deaths >= MAX_BARREN_DEATHS:
+            raise WorkerError(
+                f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
+                f"was {child.slot} (exit code {code}); what they printed is above"
+            )
+        log.warning("%s died (exit code %s); starting another", child.name, code)
+        return self._started_by(child)
+
+    def replace(self, child: Child) -> None:
+        """Start another child in the slot of one that is dead."""
+        self._spawn(child.slot, child.incarnation + 1)
+
+    def kill_late(self, now: float) -> None:
+        """Kill children that do not get READY in time."""
+        for child in self:
+            age = now - child.started
+            if not child.ready and not child.killed and age > self._settings.start_timeout:
+                log.warning("%s was not ready after %.0f s; killing it", child.name, age)
+                child.kill()
+
+    def close(self) -> None:
+        """End every child that is not READY now, the others after a moment."""
+        for child in self:
+            if not child.ready:
+                child.kill()
+        processes.end(list(self), _STOP_GRACE_S)
+        self._children.clear()
+
+    def _spawn(self, slot: str, incarnation: int) -> None:
+        role, _, number = slot.partition("-")
+        if role == "worker":
+            child = processes.start(
+                slot, incarnation, 1, worker.main, self._address, self._settings.worker
+            )
+        else:
+            settings = self._settings.executors[int(number)]
+            endpoint = self.endpoint(f"{slot}.{incarnation}")
+            child = processes.start(
+                slot, incarnation, settings.threads,
+                executor.main, self._address, endpoint, settings,
+            )  # fmt: skip
+        self._children[child.name] = child
+
+    def _started_by(self, child: Child) -> list[int]:
+        """The leases that a dead child had started, as it left word."""
+        try:
+            leases = orjson.loads(last_word(self._directory, child.name).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return []
+        return [number for number in leases if type(number) is int]
