@@ -188,19 +188,17 @@ def draw(centres: F32, score: F32, size: int) -> Tensor:
     return maps.amax(dim=0).permute(1, 0, 2, 3)
 
 
-@torch.no_grad()
 def validate(network: Network, size: int, frames: int) -> float:
     """Share of validation samples that one clip recognises."""
     network.eval()
     phase, right = Phase(0, frames, size, 16), 0
     for first in range(VALIDATION.start, VALIDATION.stop, phase.batch):
         clips, labels = batch_of(range(first, first + phase.batch), phase, None)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             right += int((network(clips).argmax(dim=1) == labels).sum())
     return right / len(VALIDATION)
 
 
-@torch.no_grad()
 def estimate_statistics(network: Network) -> None:
     """Running means and variances, float32, over clips exactly as they are tested."""
     network.train()
@@ -208,8 +206,9 @@ def estimate_statistics(network: Network) -> None:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None  # a plain mean over all batches
-    for clips in _tested_clips():
-        network(clips)
+    with torch.no_grad():
+        for clips in _tested_clips():
+            network(clips)
 
 
 def _tested_clips() -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ from typing import Any
 import onnx
 from google.protobuf.message import DecodeError
 
-from engine import __version__, assets
+from engine import __version__, assets, demo
 from engine.classes import HMDB51
 from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
 from engine.errors import ModelError
@@ -51,17 +51,19 @@ class ModelFile:
 def open_model(spec: str) -> ModelFile:
     """Find, convert if need be, and check the model that `spec` names.
 
-    `spec` is an ``.onnx`` or ``.om`` path, a checkpoint (``.pth``), or the name of a
+    `spec` is an ``.onnx`` or ``.om`` path, a checkpoint (``.pth``), ``demo``, or the name of a
     published checkpoint. Raises `ModelError` (or `UsageError` where a published file is
     not at hand) that says what to do.
     """
-    if spec in assets.CHECKPOINTS:
+    if spec == demo.NAME:
+        path = _converted(demo.CHECKPOINT)
+    elif spec in assets.CHECKPOINTS:
         path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
     else:
         path = Path(spec)
         if not path.is_file():
-            known = "\n  ".join(assets.CHECKPOINTS)
-            raise ModelError(f"model {spec}: no such file, and not a published name:\n  {known}")
+            known = "\n  ".join((demo.NAME, *assets.CHECKPOINTS))
+            raise ModelError(f"model {spec}: no such file, and not a known name:\n  {known}")
         if path.suffix in _CHECKPOINT_SUFFIXES:
             path = _converted(path)
     if path.suffix == ".om":

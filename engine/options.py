@@ -63,7 +63,8 @@ class Options:
 
     dataset: str = _option(
         "hmdb51", "input",
-        "hmdb51, or an annotation file (.pkl, .npz, .jsonl)", metavar="NAME|PATH",
+        "demo (generated motion), hmdb51, or an annotation file (.pkl, .npz, .jsonl)",
+        metavar="NAME|PATH",
     )  # fmt: skip
     ann_file: str | None = _option(
         None, "input", "the annotation file of a named dataset", metavar="PATH"
@@ -81,10 +82,11 @@ class Options:
         "mmaction2 version whose flipped clips are computed: 0.24.1 flips coordinates and draws "
         "again, 1.x mirrors the heatmaps", choices=REFERENCES,
     )  # fmt: skip
-    model: str = _option(
-        assets.DEFAULT_CHECKPOINT, "model",
-        "an .onnx or .om file, a checkpoint (.pth, converted once into the cache), or the name of "
-        "a published checkpoint", metavar="NAME|PATH",
+    model: str | None = _option(
+        None, "model",
+        "an .onnx or .om file, a checkpoint (.pth, converted once into the cache), demo (the "
+        "weights that ship), or the name of a published checkpoint (default: demo for its own "
+        f"dataset, else {assets.DEFAULT_CHECKPOINT})", metavar="NAME|PATH",
     )  # fmt: skip
     backend: str = _option(AUTO, "device", "runtime: auto, openvino, onnxruntime", metavar="NAME")
     device: str | None = _option(
@@ -152,6 +154,10 @@ class Options:
     summary: str | None = _option(
         None, "output", "write the figures of the run to FILE", metavar="FILE.json"
     )
+    report: str | None = _option(
+        None, "output", "write a page about the run to FILE: accuracy, confusion, rates, skeletons",
+        metavar="FILE.html",
+    )  # fmt: skip
     top_k: int = _option(5, "output", "classes listed for each sample", kind=int, metavar="K")
 
     def __post_init__(self) -> None:

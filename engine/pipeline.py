@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from engine import backends, machine
+from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, decode
 from engine.errors import SampleError
@@ -39,7 +39,7 @@ class Pipeline:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
-        self.model = open_model(options.model)
+        self.model = open_model(options.model or _default_model(options.dataset))
         self.backend_name, self.backend_reason = backends.choose(options.backend, options.device)
         self.interrupted = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
@@ -180,6 +180,10 @@ class _InProcess:
             more = self._executor.clips_padded - padded
             yield self._aggregator.score(sample.index, logits, more, ms)
             padded, start = self._executor.clips_padded, time.perf_counter()
+
+
+def _default_model(dataset: str) -> str:
+    return demo.NAME if dataset == demo.NAME else assets.DEFAULT_CHECKPOINT
 
 
 def default_workers() -> int:

@@ -51,7 +51,7 @@ def summarise(
         "startup_s": startup_s,
         "dataset": {
             "name": pipeline.dataset.name,
-            "path": str(pipeline.dataset.path),
+            "source": pipeline.dataset.source,
             "split": pipeline.dataset.split,
         },
         "model": {"path": str(pipeline.model.path), "sha256": pipeline.model.sha256},

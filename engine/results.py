@@ -55,7 +55,7 @@ def check_outputs(options: Options) -> None:
         )
         if name is not None and Path(name).exists()
     }
-    for option in ("output", "scores", "logits", "summary"):
+    for option in ("output", "scores", "logits", "summary", "report"):
         name = getattr(options, option)
         if name is None:
             continue

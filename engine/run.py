@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import EngineError, SampleError
+from engine.errors import EngineError, SampleError, UsageError
 
 if TYPE_CHECKING:
     from engine.pipeline import Pipeline
@@ -47,17 +47,22 @@ def _run(arguments: Sequence[str] | None) -> int:
 
     from engine import report
     from engine.options import parse
+    from engine.page import Page
     from engine.pipeline import Pipeline
     from engine.progress import SampleProgress
     from engine.results import ResultWriter, check_outputs, write_atomically
 
-    options = parse(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if not given and "ENGINE_DATASET" not in os.environ:
+        given = _offer()
+    options = parse(given)
     check_outputs(options)
     opened = time.monotonic()
     with _interruptible() as interruption, Pipeline(options) as pipeline:
         interruption.pipeline = pipeline
         _announce(pipeline)
         started = finished = time.monotonic()
+        page = Page()
         with (
             ResultWriter(options, pipeline.model.classes) as writer,
             SampleProgress("samples", len(pipeline.dataset.samples)) as progress,
@@ -66,7 +71,9 @@ def _run(arguments: Sequence[str] | None) -> int:
                 writer.write(record)
                 finished = time.monotonic()
                 busy = report.busy_shares(pipeline, finished - started)
-                progress.update(done, f"{report.spell_shares(busy)}; {pipeline.waits()}")
+                waits = pipeline.waits()
+                progress.update(done, f"{report.spell_shares(busy)}; {waits}")
+                page.add(record, finished - started, waits)
         summary = report.summarise(
             pipeline,
             writer.predictions,
@@ -79,10 +86,26 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.summary is not None:
             text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
             write_atomically(Path(options.summary), lambda target: target.write(text))
+        if options.report is not None:
+            records = writer.predictions, writer.failures
+            page.write(Path(options.report), pipeline, summary, *records)
     if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED
     return SampleError.exit_code if writer.failures else 0
+
+
+def _offer() -> Sequence[str]:
+    """What to do without arguments: the demo, if somebody is there to say so."""
+    demo = ["--dataset", "demo"]
+    command = f"python -m engine.run {' '.join(demo)}"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print("The demo recognises 480 generated skeleton sequences with the weights that ship.",
+              file=sys.stderr)  # fmt: skip
+        answer = input(f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ")
+        if answer.strip().lower() in ("", "y", "yes"):
+            return demo
+    raise UsageError(f"nothing to do; try\n  {command}\nor --help")
 
 
 class _Interruption:
@@ -112,7 +135,7 @@ def _interruptible() -> Iterator[_Interruption]:
 
 def _announce(pipeline: Pipeline) -> None:
     data, facts = pipeline.dataset, pipeline.facts
-    print(f"dataset   {data.path}, split {data.split}: {len(data.samples)} samples")
+    print(f"dataset   {data.source}, split {data.split}: {len(data.samples)} samples")
     print(f"model     {pipeline.model.path}: {len(pipeline.model.classes)} classes")
     print(
         f"backend   {pipeline.backend_name} ({pipeline.backend_reason}): {facts.runtime} on "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -53,7 +54,8 @@ def _own_environment(
 
 
 def descendants(root: int) -> set[int]:
-    """Processes below `root`, less multiprocess's tracker, which lives as long as we do."""
+    """Processes below `root`, less multiprocess's tracker and the browser, which live as
+    long as the session does."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -61,7 +63,9 @@ def descendants(root: int) -> set[int]:
             command = (path.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if fields[0] != "Z" and b"resource_tracker" not in command:
+        if fields[0] != "Z" and not any(
+            name in command for name in (b"resource_tracker", b"chrom")
+        ):
             parents[int(path.parent.name)] = int(fields[1])
     found: set[int] = set()
     while True:
@@ -156,6 +160,26 @@ def annotation(frames: int = 20, persons: int = 1, seed: int = 0, **fields: Any)
 @pytest.fixture
 def make_annotation() -> Callable[..., dict[str, Any]]:
     return annotation
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium with its driver (Debian: chromium, chromium-driver); skips without."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no chromium and chromedriver on this machine")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("headless", "no-sandbox", "disable-gpu", "host-resolver-rules=MAP * ~NOTFOUND"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    try:
+        yield found
+    finally:
+        found.quit()
 
 
 @pytest.fixture

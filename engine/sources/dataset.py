@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from engine import assets
+from engine import assets, demo
+from engine.demo import dataset as generator
 from engine.errors import DatasetError, SampleError
 from engine.poses import PoseSequence, whole_number
 from engine.sources.annotations import AnnotationFile, Unreadable, identifier_key, read_annotations
@@ -55,10 +56,10 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`samples` in the reference's order; `path` of the file they come from."""
+    """`samples` in the reference's order; `source`: the file they come from, in words."""
 
     name: str
-    path: Path
+    source: str
     split: str
     samples: list[Sample]
 
@@ -66,17 +67,20 @@ class Dataset:
 def open_dataset(
     name: str, ann_file: str | None = None, split: str | None = None, limit: int | None = None
 ) -> Dataset:
-    """Open ``hmdb51`` or a path. Raises `DatasetError` with what to do.
+    """Open ``demo``, ``hmdb51`` or a path. Raises `DatasetError` with what to do.
 
     `split` None means ``test1`` where the file has splits and everything where it has
     none; ``all`` takes every annotation.
     """
-    known = ", ".join(assets.DATASETS)
+    known = ", ".join((demo.NAME, *assets.DATASETS))
+    if name == demo.NAME and ann_file is None:
+        return _generated(split or DEFAULT_SPLIT, limit)
     if name in assets.DATASETS:
         path = Path(ann_file) if ann_file else assets.locate(assets.DATASETS[name])
     elif ann_file is not None:
         raise DatasetError(
-            f"dataset {name!r} is not a known name ({known}), so --ann-file cannot replace its file"
+            f"dataset {name!r} is not a named file ({', '.join(assets.DATASETS)}), so --ann-file "
+            "cannot replace it"
         )
     else:
         path = Path(name)
@@ -88,7 +92,20 @@ def open_dataset(
     selected, split = _select(content, split, path)
     if not selected:
         raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
-    return Dataset(name, path, split, _number(selected, limit))
+    return Dataset(name, str(path), split, _number(selected, limit))
+
+
+def _generated(split: str, limit: int | None) -> Dataset:
+    """The demo: any number of samples of its train split, all of its test split."""
+    if split not in generator.SPLITS:
+        known = ", ".join(generator.SPLITS)
+        raise DatasetError(f"the demo has no split {split!r}; it has {known}")
+    count = generator.TEST_SAMPLES if limit is None else limit
+    if split == DEFAULT_SPLIT:
+        count = min(count, generator.TEST_SAMPLES)
+    annotations = (generator.sample(split, number) for number in range(count))
+    samples = [Sample(i, a["frame_dir"], a) for i, a in enumerate(annotations)]
+    return Dataset(demo.NAME, "generated motion", split, samples)
 
 
 def _identifier(annotation: Any, key: str) -> str | None:
