@@ -63,9 +63,7 @@ def descendants(root: int) -> set[int]:
             command = (path.parent / "cmdline").read_bytes()
         except OSError:
             continue
-        if fields[0] != "Z" and not any(
-            name in command for name in (b"resource_tracker", b"chrom")
-        ):
+        if fields[0] != "Z" and b"resource_tracker" not in command and b"chrom" not in command:
             parents[int(path.parent.name)] = int(fields[1])
     found: set[int] = set()
     while True:

@@ -124,7 +124,7 @@ def test_truncated(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_missing() -> None:
-    with pytest.raises(ModelError, match="no such file, and not a published name"):
+    with pytest.raises(ModelError, match="no such file, and not a known name"):
         open_model("nowhere.onnx")
 
 
