@@ -26,6 +26,10 @@ def test_wheel(tmp_path: Path) -> None:
     assert {"engine/py.typed", "converters/py.typed", "converters/mmaction2_export.py"} <= set(
         names
     )
+    assert {"engine/page.html", "engine/demo/posec3d_demo.pth", "engine/demo/MODEL_CARD.md"} <= set(
+        names
+    )
+    assert wheel.stat().st_size < 15e6
     # Whoever takes that name on a package index must not be installed.
     assert "aclruntime" not in [
         line.split()[-1] for line in text.splitlines() if "Requires" in line
