@@ -231,3 +231,32 @@ def test_console_script() -> None:
     script = Path(sys.executable).parent / "posec3d"
     result = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
     assert "--dataset" in result.stdout
+
+
+def test_without_arguments_it_offers_the_demo() -> None:
+    result = subprocess.run(
+        command(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "python -m engine.run --dataset demo" in result.stderr
+
+
+def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
+    """A real pseudo-terminal; the answer is no, and then an empty line, which is yes."""
+    for answer, expected in (("n\n", "nothing to do"), ("\n", "generated motion, split test1")):
+        parent, child = os.openpty()
+        process = subprocess.Popen(
+            command(), stdin=child, stdout=child, stderr=child, start_new_session=True,
+            env={**os.environ, "ENGINE_LIMIT": "1", "ENGINE_CACHE_DIR": str(tmp_path)},
+        )  # fmt: skip
+        os.close(child)
+        os.write(parent, answer.encode())
+        seen = b""
+        try:
+            while part := os.read(parent, 4096):
+                seen += part
+        except OSError:  # the other end is closed
+            pass
+        assert process.wait(timeout=120) == (2 if answer == "n\n" else 0), seen
+        os.close(parent)
+        assert expected in " ".join(seen.decode().split())

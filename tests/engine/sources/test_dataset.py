@@ -64,7 +64,7 @@ def test_unknown_split(tmp_path: Path) -> None:
 
 
 def test_unknown_name() -> None:
-    with pytest.raises(DatasetError, match=r"neither a path nor a known name \(hmdb51\)"):
+    with pytest.raises(DatasetError, match=r"neither a path nor a known name \(demo, hmdb51\)"):
         open_dataset("hmdb52")
 
 
