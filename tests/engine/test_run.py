@@ -235,8 +235,9 @@ def test_console_script() -> None:
 
 def test_without_arguments_it_offers_the_demo() -> None:
     result = subprocess.run(
-        command(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
-    )
+        [sys.executable, "-m", "engine.run"], stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert (result.returncode, result.stdout) == (2, "")
     assert "python -m engine.run --dataset demo" in result.stderr
 
@@ -246,7 +247,7 @@ def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
     for answer, expected in (("n\n", "nothing to do"), ("\n", "generated motion, split test1")):
         parent, child = os.openpty()
         process = subprocess.Popen(
-            command(), stdin=child, stdout=child, stderr=child, start_new_session=True,
+            [sys.executable, "-m", "engine.run"], stdin=child, stdout=child, stderr=child, start_new_session=True,
             env={**os.environ, "ENGINE_LIMIT": "1", "ENGINE_CACHE_DIR": str(tmp_path)},
         )  # fmt: skip
         os.close(child)
