@@ -247,7 +247,8 @@ def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
     for answer, expected in (("n\n", "nothing to do"), ("\n", "generated motion, split test1")):
         parent, child = os.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "engine.run"], stdin=child, stdout=child, stderr=child, start_new_session=True,
+            [sys.executable, "-m", "engine.run"], stdin=child, stdout=child, stderr=child,
+            start_new_session=True,
             env={**os.environ, "ENGINE_LIMIT": "1", "ENGINE_CACHE_DIR": str(tmp_path)},
         )  # fmt: skip
         os.close(child)
