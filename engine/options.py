@@ -102,8 +102,8 @@ class Options:
     )
     max_batch: int | None = _option(
         None, "device",
-        "samples (20 clips each) that run as one batch at most (default: 4, or the model's fixed "
-        "batch where that is larger)", kind=int, metavar="N",
+        "samples (20 clips each) that run as one batch at most (default: 4, or the next multiple "
+        "of the model's fixed batch)", kind=int, metavar="N",
     )  # fmt: skip
     max_wait_ms: float = _option(
         0.0, "device",
@@ -176,6 +176,11 @@ class Options:
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
             if self.in_process and f.name in _STREAMING and value != f.default:
                 raise UsageError(f"{_flag(f.name)} has no effect with --in-process; leave one out")
+        if self.max_wait_ms / 1e3 >= self.stall_timeout:
+            raise UsageError(
+                f"--max-wait-ms {self.max_wait_ms:g} is longer than --stall-timeout "
+                f"{self.stall_timeout:g} allows a device to be silent"
+            )
 
 
 def parse(

@@ -10,6 +10,7 @@ Called by `engine.run`, and by users::
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from types import TracebackType
@@ -26,6 +27,8 @@ from engine.pool import PoolSettings
 from engine.sources.dataset import Sample, open_dataset
 from engine.supervisor import Supervisor, SupervisorSettings
 from engine.worker import WorkerSettings
+
+_MAX_BATCH = 4  # samples, or the next multiple of what the model file fixes
 
 
 class Pipeline:
@@ -44,7 +47,8 @@ class Pipeline:
         self.interrupted = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
         self._aggregator = Aggregator(self.dataset.samples)
-        self.max_batch = options.max_batch or max(4, self.model.batch or 1)
+        fixed = self.model.batch or 1
+        self.max_batch = options.max_batch or fixed * math.ceil(_MAX_BATCH / fixed)
         settings = ExecutorSettings(
             backend=self.backend_name,
             model=self.model,

@@ -125,7 +125,9 @@ def _interruptible() -> Iterator[_Interruption]:
     """Handle SIGINT, SIGTERM and SIGHUP."""
     handler = _Interruption()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, handler) for number in numbers}
+    # What a shell or nohup told us to ignore stays ignored.
+    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield handler
     finally:

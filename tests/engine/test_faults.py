@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -212,6 +213,22 @@ def test_interrupted_at_the_start(many: Path, tiny_model: Path, number: int, del
     if process.returncode != -number:  # the interpreter itself was still starting
         assert process.returncode == 130, stderr
         assert "Traceback" not in stderr
+
+
+def test_an_ignored_signal_stays_ignored(data: Path, tiny_model: Path) -> None:
+    """As under nohup."""
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    ignoring += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", ignoring, *command(data, tiny_model)[1:]],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()  # it is running
+    process.send_signal(signal.SIGHUP)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert "of 24" in stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -64,3 +64,8 @@ def test_what_has_no_effect_is_refused() -> None:
     with pytest.raises(UsageError, match="--workers has no effect with --in-process"):
         Options(workers=2, in_process=True)
     assert Options(wire="frames", in_process=True).in_process
+
+
+def test_a_wait_longer_than_the_stall_time_out_is_refused() -> None:
+    with pytest.raises(UsageError, match="--max-wait-ms 4000 is longer than --stall-timeout 2"):
+        Options(max_wait_ms=4000, stall_timeout=2)

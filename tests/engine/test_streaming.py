@@ -147,6 +147,13 @@ def test_a_script_from_standard_input(data: Path, tiny_model: Path) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (0, "24\n", "")
 
 
+def test_the_default_batch_is_a_multiple_of_a_fixed_one(data: Path, tmp_path: Path) -> None:
+    fixed = write_model(tmp_path / "bs3.onnx", random_state_dict(TINY), TINY, batch=3)
+    with Pipeline(options(data, fixed, limit=6)) as pipeline:
+        assert pipeline.max_batch == 6
+        assert len(list(pipeline)) == 6
+
+
 def test_the_command_line_streams(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     outputs = [tmp_path / "a.npz", tmp_path / "b.npz"]
     for output, more in zip(outputs, ([], ["--in-process"]), strict=True):
