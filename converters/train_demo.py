@@ -27,7 +27,7 @@ from converters.torch_network import Network
 from engine.clips import decode
 from engine.constants import SIGMA, SIZE
 from engine.demo.dataset import sample
-from engine.heatmaps import center_crop, compact, flip, resize
+from engine.heatmaps import TWIN, center_crop, compact, flip, resize
 from engine.poses import PoseSequence
 from engine.progress import SampleProgress
 
@@ -163,7 +163,7 @@ def place(
     centres = center_crop(*resize(*compact(keypoint, annotation["img_shape"])))
     if rng is not None:
         if rng.rand() < 0.5:
-            centres, score = flip(centres), score[..., _TWIN]
+            centres, score = flip(centres), score[..., TWIN]
         scale, aspect = rng.uniform(0.9, 1.3), rng.uniform(0.88, 1.13)
         angle, shear = np.radians(rng.normal(0, 6)), rng.normal(0, 0.06)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -171,9 +171,6 @@ def place(
         shift = rng.uniform(-4, 4, 2)
         centres = (centres - SIZE / 2) @ turn.T + SIZE / 2 + shift
     return centres.astype(np.float32), score
-
-
-_TWIN = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 
 
 def draw(centres: F32, score: F32, size: int) -> Tensor:

@@ -39,9 +39,10 @@ _REACH = 3 * SIGMA  # how far a joint is drawn around its centre, pixels
 _WINDOW = 5  # columns that 2 * _REACH can touch at most
 _VARIANCE = np.float32(SIGMA**2)
 
-_TWIN = np.arange(JOINTS)
-_TWIN[list(LEFT_JOINTS)] = RIGHT_JOINTS
-_TWIN[list(RIGHT_JOINTS)] = LEFT_JOINTS
+TWIN = np.arange(JOINTS)
+"""For each joint its twin on the other side, or itself."""
+TWIN[list(LEFT_JOINTS)] = RIGHT_JOINTS
+TWIN[list(RIGHT_JOINTS)] = LEFT_JOINTS
 
 
 def render(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1") -> F32:
@@ -65,11 +66,11 @@ def render(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1")
     if reference == "1.x":
         # 1.x casts the cropped coordinates back to float32 and mirrors the result.
         draw(centres.astype(np.float32).astype(np.float64), score, frames[0])
-        np.take(frames[0], _TWIN, axis=1, out=frames[1], mode="clip")
+        np.take(frames[0], TWIN, axis=1, out=frames[1], mode="clip")
         frames[1] = frames[1, ..., ::-1].copy()
     else:
         draw(centres, score, frames[0])
-        draw(flip(centres), score[..., _TWIN], frames[1])
+        draw(flip(centres), score[..., TWIN], frames[1])
     return frames
 
 
@@ -132,7 +133,7 @@ def flip(centres: F64) -> F64:
     The width, not width - 1, so this is one pixel off the mirror image; x of
     exactly zero means "absent" and stays. Joints change places with their twins.
     """
-    flipped = centres[..., _TWIN, :]
+    flipped = centres[..., TWIN, :]
     x = flipped[..., 0]
     np.subtract(SIZE, x, out=x, where=x != 0)
     return flipped

@@ -11,6 +11,7 @@ of which belongs to the test split.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,7 @@ def sample(split: str, number: int) -> dict[str, Any]:
     name = action.__name__
     motion = action(rng)
     if rng.rand() < 0.5:
-        motion = Motion(motion.times, [mirrored(p) for p in motion.poses], motion.period,
-                        motion.hanging)  # fmt: skip
+        motion = replace(motion, poses=[mirrored(pose) for pose in motion.poses])
     seconds = _clock(motion, rng)
     body = _body(split, rng)
     located = points(body, _styled(motion, seconds, rng), motion.hanging)
