@@ -71,7 +71,7 @@ def _pre_rendered(options: Options) -> Callable[[], float]:
         backend = backends.load(
             name, model, device=None, precision=options.precision, threads=machine.cores()
         )
-        executor = Executor(backend)
+        executor = Executor(backend, len(model.classes))
         start = time.monotonic()
         for _ in executor.infer(clips):
             pass

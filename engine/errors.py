@@ -49,9 +49,10 @@ class OutputError(EngineError):
     """A result file that cannot be written."""
 
 
-def printable(error: BaseException) -> str:
-    """What an error says, fit to be sent and written: of bounded length, without surrogates."""
-    text = (str(error) or repr(error))[:2000]
+def printable(said: object) -> str:
+    """What an error says, or a path, fit to be sent and written: of bounded length, without
+    the surrogates that stand for bytes that are not UTF-8."""
+    text = (str(said) or repr(said))[:2000]
     return text.encode("utf-8", "backslashreplace").decode()
 
 

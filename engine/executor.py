@@ -25,7 +25,7 @@ from engine.batching import Batcher, split_rows
 from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, SIZE, VIEWS
-from engine.errors import BackendError, EngineError, UsageError, WireError
+from engine.errors import EngineError, ModelError, UsageError, WireError, printable
 from engine.models import ModelFile
 from engine.wire import Message
 
@@ -33,13 +33,14 @@ F32 = NDArray[np.float32]
 
 
 class Executor:
-    """Owns a backend and the buffers that it runs on.
+    """Owns a backend and the buffers that it runs on. `classes`: how many the model names.
 
     `clips_run` and `clips_padded` count what the device was given: real and filler.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, classes: int) -> None:
         self._backend = backend
+        self._classes = classes
         self._buffers: dict[tuple[int, int], F32] = {}
         self._turn = 0
         self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
@@ -96,12 +97,12 @@ class Executor:
         """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
         lane, size, real = self._runs.popleft()
         output = self._backend.finish(lane)
-        if output.ndim != 2 or len(output) != size:
-            raise BackendError(
+        if output.shape != (size, self._classes):
+            raise ModelError(
                 f"the network returned shape {output.shape} for {size} clips; "
-                "expected one row of logits a clip"
+                f"expected a row of {self._classes} logits a clip"
             )
-        self._rows.extend(output[:real])
+        self._rows.extend(output[:real].astype(np.float32, copy=False))
         while len(self._rows) >= VIEWS:
             yield self._keys.popleft(), np.stack(self._rows[:VIEWS])
             del self._rows[:VIEWS]
@@ -158,16 +159,25 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
             threads=settings.threads,
         )
     except EngineError as error:
-        usage = isinstance(error, UsageError)
-        control.send(Message("fatal", {"usage": usage, "message": str(error)}))
+        _give_up(control, error)
         return
     inbox = control.context.socket(zmq.PULL)
     wire.limit(inbox, wire.MAX_CLIPS)
     inbox.bind(endpoint)
     control.send(Message("ready", {"facts": asdict(backend.facts)}))
-    _Service(control, inbox, Executor(backend), settings).run()
+    executor = Executor(backend, len(settings.model.classes))
+    try:
+        _Service(control, inbox, executor, settings).run()
+    except ModelError as error:  # another process could not do better with this file
+        _give_up(control, error)
     inbox.close()
     backend.close()
+
+
+def _give_up(control: Control, error: EngineError) -> None:
+    """Tell the supervisor what ends the run."""
+    usage = isinstance(error, UsageError)
+    control.send(Message("fatal", {"usage": usage, "message": printable(error)}))
 
 
 class _Stop(Exception):
@@ -185,6 +195,7 @@ class _Service:
         settings: ExecutorSettings,
     ) -> None:
         self._control, self._inbox, self._executor = control, inbox, executor
+        self._settings = settings
         self._batcher: Batcher[tuple[int, Clips]] = Batcher(settings.max_batch, settings.max_wait)
         self._since = 0.0  # when the device began, or last completed a sample
         self._padded = 0  # filler clips reported so far
@@ -202,7 +213,12 @@ class _Service:
             self._drain()
             now = time.monotonic()
             # A batch that would be padded goes on filling while the device is busy.
-            held = not self._executor.idle and self._executor.pads(self._batcher.next_size)
+            size = self._batcher.next_size
+            held = (
+                size < self._settings.max_batch
+                and not self._executor.idle
+                and self._executor.pads(size)
+            )
             batch = [] if held else self._batcher.take(now)
             if batch:
                 self._start(batch, now)

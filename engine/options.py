@@ -54,7 +54,13 @@ def parse_bytes(text: str) -> int:
         ) from None
 
 
-_NUMBERS: dict[Any, Any] = {int: Integral, parse_bytes: Integral, float: Real}
+_TYPES: dict[Any, tuple[Any, str]] = {
+    int: (Integral, "a whole number"),
+    parse_bytes: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "text"),
+}
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,8 @@ class Options:
     )  # fmt: skip
     max_memory: int | None = _option(
         None, "processes",
-        "bytes of clips in flight, such as 512M (default: a quarter of the memory)",
+        "bytes of clips in flight, such as 512M, the sender's copy and the receiver's (default: a "
+        "quarter of the memory)",
         kind=parse_bytes, metavar="BYTES",
     )  # fmt: skip
     lease_timeout: float = _option(
@@ -163,10 +170,12 @@ class Options:
     def __post_init__(self) -> None:
         for f in fields(self):
             value, about = getattr(self, f.name), f.metadata
-            wanted = _NUMBERS.get(about["kind"])
-            if wanted and value is not None and not isinstance(value, wanted):
-                noun = "whole number" if wanted is Integral else "number"
-                raise UsageError(f"{_flag(f.name)} {value!r}: a {noun} is needed")
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+                object.__setattr__(self, f.name, value)
+            wanted, noun = _TYPES[about["kind"]]
+            if not (isinstance(value, wanted) or (value is None and f.default is None)):
+                raise UsageError(f"{_flag(f.name)} {value!r}: {noun} is needed")
             if isinstance(value, float) and not value <= 1e6:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at most 1e6")
             if isinstance(value, (int, float)) and not value >= about["least"]:
@@ -200,6 +209,9 @@ def parse(
     given = vars(parser.parse_args(arguments))
     try:
         values = {f.name: _value(f, given, environment) for f in fields(Options)}
+        if given["in_process"]:  # variables are for runs of all kinds; flags are for this one
+            unset = [f for f in fields(Options) if f.name in _STREAMING and given[f.name] is None]
+            values.update({f.name: f.default for f in unset})
         return Options(**values)
     except UsageError as error:
         parser.error(str(error))

@@ -19,7 +19,7 @@ from typing import Any
 from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, decode
-from engine.errors import SampleError
+from engine.errors import SampleError, UsageError
 from engine.executor import Executor, ExecutorSettings
 from engine.models import open_model
 from engine.options import Options
@@ -35,7 +35,7 @@ class Pipeline:
     """A dataset, a model and a device, ready to run.
 
     Opening it reads the annotations, starts the processes and loads the model (errors are
-    `EngineError`); iterating it does the work; leaving the ``with`` block ends every
+    `EngineError`); iterating it, once, does the work; leaving the ``with`` block ends every
     process. `facts` tell what the device really runs.
     """
 
@@ -45,6 +45,7 @@ class Pipeline:
         self.model = open_model(options.model or _default_model(options.dataset))
         self.backend_name, self.backend_reason = backends.choose(options.backend, options.device)
         self.interrupted = False
+        self._iterated = self._closed = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
         self._aggregator = Aggregator(self.dataset.samples)
         fixed = self.model.batch or 1
@@ -101,10 +102,24 @@ class Pipeline:
 
     def close(self) -> None:
         """End every process. Leaving the ``with`` block does it, too."""
+        self._closed = True
         self._runner.close()
 
     def __iter__(self) -> Iterator[Record]:
-        return self._runner.records()
+        if self._iterated:
+            raise UsageError("a Pipeline is iterated once; open another one to run again")
+        self._iterated = True
+        return self._records()
+
+    def _records(self) -> Iterator[Record]:
+        records = self._runner.records()
+        while True:
+            if self._closed:
+                raise UsageError("this Pipeline is closed; iterate it inside its `with` block")
+            record = next(records, None)
+            if record is None:
+                return
+            yield record
 
     @property
     def figures(self) -> Figures:
@@ -126,7 +141,7 @@ class _InProcess:
     def __init__(
         self, pipeline: Pipeline, settings: ExecutorSettings, aggregator: Aggregator
     ) -> None:
-        self._pipeline, self._aggregator = pipeline, aggregator
+        self._pipeline, self._aggregator, self._closed = pipeline, aggregator, False
         self._backend = backends.load(
             settings.backend,
             settings.model,
@@ -134,7 +149,7 @@ class _InProcess:
             precision=settings.precision,
             threads=settings.threads,
         )
-        self._executor = Executor(self._backend)
+        self._executor = Executor(self._backend, len(settings.model.classes))
 
     def start(self) -> backends.Facts:
         return self._backend.facts
@@ -162,7 +177,9 @@ class _InProcess:
         return "in process"
 
     def close(self) -> None:
-        self._backend.close()
+        if not self._closed:
+            self._closed = True
+            self._backend.close()
 
     def _decode(self, sample: Sample) -> HeatmapClips | Failure:
         try:

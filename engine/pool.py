@@ -14,7 +14,7 @@ from pathlib import Path
 
 import orjson
 
-from engine import executor, processes, worker
+from engine import executor, processes, signals, worker
 from engine.child import last_word
 from engine.errors import UsageError, WorkerError
 from engine.executor import ExecutorSettings
@@ -120,12 +120,18 @@ class Pool:
         """Start another child in the slot of one that is dead."""
         self._spawn(child.slot, child.incarnation + 1)
 
+    def forgive(self, gap: float) -> None:
+        """The machine was paused for `gap` seconds: nobody could get READY meanwhile."""
+        for child in self:
+            child.started += gap
+
     def kill_late(self, now: float) -> None:
         """Kill children that do not get READY in time."""
         for child in self:
             age = now - child.started
             if not child.ready and not child.killed and age > self._settings.start_timeout:
-                log.warning("%s was not ready after %.0f s; killing it", child.name, age)
+                log.warning("%s was not ready after %.0f s (--start-timeout); killing it",
+                            child.name, age)  # fmt: skip
                 child.kill()
 
     def close(self) -> None:
@@ -138,18 +144,19 @@ class Pool:
 
     def _spawn(self, slot: str, incarnation: int) -> None:
         role, _, number = slot.partition("-")
-        if role == "worker":
-            child = processes.start(
-                slot, incarnation, 1, worker.main, self._address, self._settings.worker
-            )
-        else:
-            settings = self._settings.executors[int(number)]
-            endpoint = self.endpoint(f"{slot}.{incarnation}")
-            child = processes.start(
-                slot, incarnation, settings.threads,
-                executor.main, self._address, endpoint, settings,
-            )  # fmt: skip
-        self._children[child.name] = child
+        with signals.deferred():  # a child started is a child known
+            if role == "worker":
+                child = processes.start(
+                    slot, incarnation, 1, worker.main, self._address, self._settings.worker
+                )
+            else:
+                settings = self._settings.executors[int(number)]
+                endpoint = self.endpoint(f"{slot}.{incarnation}")
+                child = processes.start(
+                    slot, incarnation, settings.threads,
+                    executor.main, self._address, endpoint, settings,
+                )  # fmt: skip
+            self._children[child.name] = child
 
     def _started_by(self, child: Child) -> list[int]:
         """The leases that a dead child had started, as it left word."""

@@ -20,6 +20,7 @@ from typing import Any
 import multiprocess.resource_tracker
 
 from engine.errors import UsageError
+from engine.signals import INTERRUPTIONS
 
 NO_GUARD = 71  # exit code of a child that found itself starting children
 MAX_IPC_PATH = 107  # bytes of a Unix socket's path
@@ -97,7 +98,7 @@ def start(
     child.process = _spawn.Process(
         target=target, args=(control, child.name, *rest), name=child.name, daemon=True
     )
-    with _thread_variables(threads), _importable_main(), signals_blocked():
+    with _thread_variables(threads), _importable_main(), _signals_blocked():
         child.process.start()
     return child
 
@@ -125,16 +126,14 @@ def private_directory() -> Path:
 
 
 @contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Hold back SIGINT, SIGTERM and SIGHUP. A child started meanwhile inherits the mask:
-    what a terminal or a service manager sends to the whole group reaches the parent alone,
-    which ends its children itself, even while their interpreters are still starting."""
-    # Starting the tracker unblocks signals, so it must not happen in between.
-    multiprocess.resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(
-        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
-    )
+def _signals_blocked() -> Iterator[None]:
+    """The mask that a child is to inherit: what a terminal or a service manager sends to the
+    whole group reaches the parent alone, which ends its children itself, even while their
+    interpreters are still starting. The same for multiprocess's tracker, which outlives them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
     try:
+        multiprocess.resource_tracker.ensure_running()  # unblocks some when it starts one
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

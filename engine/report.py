@@ -16,6 +16,7 @@ import numpy as np
 from engine import __version__, machine
 from engine.aggregator import Failure, Prediction
 from engine.constants import VIEWS
+from engine.errors import printable
 from engine.metrics import mean_class_accuracy, top_k_accuracy
 from engine.pipeline import Pipeline
 
@@ -50,11 +51,11 @@ def summarise(
         "seconds": seconds,
         "startup_s": startup_s,
         "dataset": {
-            "name": pipeline.dataset.name,
-            "source": pipeline.dataset.source,
+            "name": printable(pipeline.dataset.name),
+            "source": printable(pipeline.dataset.source),
             "split": pipeline.dataset.split,
         },
-        "model": {"path": str(pipeline.model.path), "sha256": pipeline.model.sha256},
+        "model": {"path": printable(pipeline.model.path), "sha256": pipeline.model.sha256},
         "reference": options.reference,
         "backend": {
             "name": pipeline.backend_name,

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import EngineError, SampleError, UsageError
+from engine.errors import EngineError, SampleError, UsageError, printable
+from engine.signals import INTERRUPTIONS
 
 if TYPE_CHECKING:
     from engine.pipeline import Pipeline
@@ -34,11 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"engine.run: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("engine.run: interrupted at once; nothing was summed up", file=sys.stderr)
+        print("engine.run: interrupted at once; what is not written yet is lost", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; nothing more can be said there.
+    except OSError as error:
+        # Standard output that nobody reads, or on a full disk: no more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"engine.run: {error}", file=sys.stderr)
         return EngineError.exit_code
 
 
@@ -63,17 +66,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         _announce(pipeline)
         started = finished = time.monotonic()
         page = Page()
+        stopped: EngineError | None = None
         with (
             ResultWriter(options, pipeline.model.classes) as writer,
             SampleProgress("samples", len(pipeline.dataset.samples)) as progress,
         ):
-            for done, record in enumerate(pipeline, 1):
-                writer.write(record)
-                finished = time.monotonic()
-                busy = report.busy_shares(pipeline, finished - started)
-                waits = pipeline.waits()
-                progress.update(done, f"{report.spell_shares(busy)}; {waits}")
-                page.add(record, finished - started, waits)
+            try:
+                for done, record in enumerate(pipeline, 1):
+                    writer.write(record)
+                    finished = time.monotonic()
+                    busy = report.busy_shares(pipeline, finished - started)
+                    waits = pipeline.waits()
+                    progress.update(done, f"{waits}; {report.spell_shares(busy)}")
+                    page.add(record, finished - started, waits)
+            except EngineError as error:  # what has been computed is written all the same
+                stopped = error
         summary = report.summarise(
             pipeline,
             writer.predictions,
@@ -89,6 +96,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         if options.report is not None:
             records = writer.predictions, writer.failures
             page.write(Path(options.report), pipeline, summary, *records)
+    if stopped is not None:
+        raise stopped
     if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED
@@ -122,11 +131,10 @@ class _Interruption:
 
 @contextmanager
 def _interruptible() -> Iterator[_Interruption]:
-    """Handle SIGINT, SIGTERM and SIGHUP."""
+    """Handle what interrupts a run."""
     handler = _Interruption()
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # What a shell or nohup told us to ignore stays ignored.
-    heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    heeded = [n for n in INTERRUPTIONS if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield handler
@@ -137,8 +145,8 @@ def _interruptible() -> Iterator[_Interruption]:
 
 def _announce(pipeline: Pipeline) -> None:
     data, facts = pipeline.dataset, pipeline.facts
-    print(f"dataset   {data.source}, split {data.split}: {len(data.samples)} samples")
-    print(f"model     {pipeline.model.path}: {len(pipeline.model.classes)} classes")
+    print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
+    print(f"model     {printable(pipeline.model.path)}: {len(pipeline.model.classes)} classes")
     print(
         f"backend   {pipeline.backend_name} ({pipeline.backend_reason}): {facts.runtime} on "
         f"{facts.device}, {facts.precision}, {facts.threads} threads"

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import zmq
 
-from engine import executor, processes, wire, worker
+from engine import executor, processes, signals, wire, worker
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
 from engine.constants import VIEWS
@@ -37,7 +37,6 @@ from engine.wire import Message
 log = logging.getLogger("engine")
 
 _TURN_MS = 200  # longest wait, so that an interruption is noticed
-_MAX_RESULT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,18 @@ class Supervisor:
             per_worker=2,
         )
         self._lost_records: deque[Record] = deque()  # of samples convicted
-        self._last_turn = time.monotonic()
+        self._last_look = time.monotonic()
         self.facts: Facts | None = None
 
         self._context = zmq.Context()
-        self._directory = processes.private_directory()
-        address = f"ipc://{self._directory}/control"
-        self._pool = Pool(settings.pool, self._directory, address)
         self._control: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
-        wire.limit(self._control, _MAX_RESULT)
+        wire.limit(self._control, VIEWS * num_classes * 4)  # a result's logits
+        with signals.deferred():
+            self._directory = processes.private_directory()
+            address = f"ipc://{self._directory}/control"
+            self._pool = Pool(settings.pool, self._directory, address)
+            atexit.register(self.close)  # for a consumer that never closes us
         self._control.bind(address)
-        atexit.register(self.close)  # for a consumer that never closes us
 
     def start(self) -> Facts:
         """Start the children and wait until all are READY. Returns the device's facts.
@@ -112,14 +112,14 @@ class Supervisor:
 
     def close(self) -> None:
         """End the children and remove what they used. Safe to call twice."""
-        atexit.unregister(self.close)
-        with processes.signals_blocked():  # an impatient Ctrl-C must not leave half of it
+        with signals.deferred():  # an impatient Ctrl-C must not leave half of it
             for child in self._pool:
                 self._send(child, Message("stop"))
             self._pool.close()
             self._control.close()
             self._context.term()
             shutil.rmtree(self._directory, ignore_errors=True)
+            atexit.unregister(self.close)
 
     def waits(self) -> str:
         """Which stage waits for which, in words."""
@@ -150,8 +150,11 @@ class Supervisor:
             child = self._pool.get(name)
             if child is not None and not child.killed:
                 stages = Counter(lease.stage.name for lease in self._table.leases)
-                log.warning("%s has said nothing for too long; killing it. Leases: %s; waiting: %d",
-                            child.name, dict(stages), self._table.waiting)  # fmt: skip
+                limit = "lease" if child.role == "worker" else "stall"
+                log.warning(
+                    "%s has work and said nothing for longer than --%s-timeout; killing it. "
+                    "Leases: %s; waiting: %d", child.name, limit, dict(stages), self._table.waiting,
+                )  # fmt: skip
                 child.kill()
 
     # Leases
@@ -200,23 +203,28 @@ class Supervisor:
         poller.register(self._control, zmq.POLLIN)
         for child in self._pool:
             poller.register(child.sentinel, zmq.POLLIN)
-        before = time.monotonic()
+        self._look_at_the_clock()
         poller.poll(_TURN_MS)
-        # Far more than the poll may take: this process was stopped, or its consumer slept.
-        gap = before - self._last_turn
-        self._last_turn = time.monotonic()
-        gap = max(gap, self._last_turn - before)
-        if gap > 10 * _TURN_MS / 1e3:
-            self._table.forgive(gap)
+        self._look_at_the_clock()
         yield from self._receive()
         for child in [child for child in self._pool if not child.alive]:
             yield from self._receive()  # what it said last counts
             self._bury(child)
         while self._lost_records:
             yield self._lost_records.popleft()
-        now = time.monotonic()
+        now = self._look_at_the_clock()
         self._kill_silent(now)
         self._pool.kill_late(now)
+
+    def _look_at_the_clock(self) -> float:
+        """Now. Far later than it should be: this process was stopped, or its consumer slept,
+        and nobody could be heard meanwhile."""
+        now = time.monotonic()
+        gap, self._last_look = now - self._last_look, now
+        if gap > 10 * _TURN_MS / 1e3:
+            self._table.forgive(gap)
+            self._pool.forgive(gap)
+        return now
 
     def _receive(self) -> Iterator[Record]:
         while True:

@@ -26,6 +26,9 @@ MAX_RANK = 6
 # A clip tensor; 480 distinct frames and their twins are as many bytes.
 MAX_CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4
 MAX_POSES = 1 << 30
+# Not zero: libzmq 4.3.5 aborts the process when a socket that drops its messages at once is
+# in the middle of one while its peer goes away.
+LINGER_MS = 1000
 
 Wire = Literal["frames", "clips"]
 WIRES: tuple[Wire, ...] = ("frames", "clips")
@@ -48,9 +51,9 @@ class Message:
 
 def limit(socket: zmq.Socket[bytes], max_bytes: int) -> None:
     """Make libzmq itself refuse larger frames, which it would allocate before we could look,
-    and let no socket wait for its peer when it is closed."""
+    and let no socket wait for its peer for long when it is closed."""
     socket.setsockopt(zmq.MAXMSGSIZE, max(max_bytes, MAX_HEADER))
-    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.LINGER, LINGER_MS)
 
 
 def encode(message: Message) -> list[Any]:

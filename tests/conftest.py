@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +124,10 @@ def write_model(
     state: Mapping[str, np.ndarray[Any, Any]],
     arch: Architecture,
     batch: int = DYNAMIC,
+    classes: Sequence[str] = HMDB51,
 ) -> Path:
     weights = select_weights(arch, state)
-    model = build_clips(arch, weights, batch=batch, classes=HMDB51, source_sha256="0" * 64)
+    model = build_clips(arch, weights, batch=batch, classes=classes, source_sha256="0" * 64)
     path.write_bytes(model.SerializeToString())
     return path
 

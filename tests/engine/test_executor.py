@@ -28,7 +28,7 @@ def samples() -> list[HeatmapClips]:
 
 def infer(path: Path, name: str, batch: list[HeatmapClips]) -> tuple[Any, Executor]:
     backend = load(name, open_model(str(path)), device=None, precision="f32", threads=2)
-    executor = Executor(backend)
+    executor = Executor(backend, 51)
     logits = list(executor.infer(batch))
     backend.close()
     return logits, executor

@@ -112,6 +112,38 @@ def test_a_device_that_cannot_start(data: Path, tiny_model: Path) -> None:
         Pipeline(options(data, tiny_model, device="Abacus"))
 
 
+ODD_LOGITS = """
+import numpy as np, engine.backends.openvino as module
+plain = module.OpenVINOBackend.finish
+module.OpenVINOBackend.finish = lambda self, lane: {change}(plain(self, lane))
+"""
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_a_model_that_returns_another_width(
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_process: bool
+) -> None:
+    """The model's fault, so no other process is tried."""
+    (tmp_path / "sitecustomize.py").write_text(ODD_LOGITS.format(change="(lambda x: x[:, :50])"))
+    result = subprocess.run(
+        command(data, tiny_model, *["--in-process"] * in_process), timeout=60, check=False,
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "returned shape (1, 50) for 1 clips; expected a row of 51 logits" in result.stderr
+    assert "died" not in result.stderr
+
+
+def test_logits_of_another_precision_are_converted(
+    data: Path, tiny_model: Path, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = ODD_LOGITS.format(change="(lambda x: x.astype(np.float64))")
+    (tmp_path / "sitecustomize.py").write_text(script)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Pipeline(options(data, tiny_model)) as pipeline:
+        check(list(pipeline), expected)
+
+
 def test_a_child_that_keeps_dying_at_its_start(
     data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
@@ -213,6 +245,48 @@ def test_interrupted_at_the_start(many: Path, tiny_model: Path, number: int, del
     if process.returncode != -number:  # the interpreter itself was still starting
         assert process.returncode == 130, stderr
         assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("apart", [0.002, 0.05, 0.3])
+def test_an_impatient_user(many: Path, tiny_model: Path, tmp_path: Path, apart: float) -> None:
+    """A second Ctrl-C while the first is being obeyed."""
+    output = tmp_path / "o.jsonl"
+    process = start(many, tiny_model, output, "--workers", 2)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(apart)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), stderr
+    assert "Traceback" not in stderr
+
+
+AN_IMPATIENT_SCRIPT = """
+import engine, os, signal
+if __name__ == "__main__":
+    os.setpgid(0, 0)
+    with engine.Pipeline(engine.Options(dataset={data!r}, model={model!r}, workers=2)) as pipeline:
+        for record in pipeline:
+            try:
+                os.killpg(0, signal.SIGINT)
+            except KeyboardInterrupt:
+                break
+        pool = pipeline._runner._pool
+        close = pool.close
+        def impatient():
+            os.killpg(0, signal.SIGINT)  # held back until all is cleared away
+            close()
+        pool.close = impatient
+"""
+
+
+def test_an_impatient_user_of_the_python_api(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(AN_IMPATIENT_SCRIPT.format(data=str(data), model=str(tiny_model)))
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == -signal.SIGINT  # Python's own way with KeyboardInterrupt
+    assert result.stderr.count("KeyboardInterrupt") == 1
 
 
 def test_an_ignored_signal_stays_ignored(data: Path, tiny_model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,19 @@ def test_as_python() -> None:
         Options(reference="2.x")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=r"--workers 2.5: a whole number is needed"):
         Options(workers=2.5)  # type: ignore[arg-type]
+
+    with pytest.raises(UsageError, match="--in-process 'no': True or False is needed"):
+        Options(in_process="no")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--dataset None: text is needed"):
+        Options(dataset=None)  # type: ignore[arg-type]
+    assert Options(dataset=Path("a.pkl")).dataset == "a.pkl"  # type: ignore[arg-type]
+
+
+def test_variables_that_do_not_concern_a_run_in_process() -> None:
+    environment = {"ENGINE_WORKERS": "3", "ENGINE_TOP_K": "2"}
+    options = parse(["--in-process"], environment)
+    assert (options.workers, options.top_k) == (None, 2)
+    assert parse([], environment).workers == 3
 
 
 def test_what_has_no_effect_is_refused() -> None:

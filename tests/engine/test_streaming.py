@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 import engine
 from engine.aggregator import Prediction
+from engine.errors import UsageError
 from engine.pipeline import Pipeline
 from tests.conftest import TINY, random_state_dict, write_model
 from tests.engine.conftest import check, children, command, options
@@ -102,6 +104,30 @@ def test_left_in_the_middle(data: Path, tiny_model: Path) -> None:
 
     with pytest.raises(ZeroDivisionError):
         raising()
+
+
+@pytest.mark.parametrize("in_process", [False, True])
+def test_iterated_once_and_before_it_is_closed(
+    data: Path, tiny_model: Path, in_process: bool
+) -> None:
+    with Pipeline(options(data, tiny_model, in_process=in_process, limit=4)) as pipeline:
+        records = iter(pipeline)
+        next(records)
+        with pytest.raises(UsageError, match="iterated once"):
+            iter(pipeline)
+    with pytest.raises(UsageError, match="is closed"):
+        next(records)
+    pipeline.close()
+
+
+def test_classes_by_the_thousand(data: Path, tmp_path: Path) -> None:
+    """Their logits are larger than any limit that does not follow their number."""
+    arch = replace(TINY, num_classes=14_000)
+    names = [str(number) for number in range(14_000)]
+    path = write_model(tmp_path / "many.onnx", random_state_dict(arch), arch, classes=names)
+    with Pipeline(options(data, path, limit=2)) as pipeline:
+        assert [r.scores.shape for r in pipeline if isinstance(r, Prediction)] == [(14_000,)] * 2
+        assert pipeline.figures.restarts == pipeline.figures.dropped == 0
 
 
 def test_what_children_are_told_and_load(data: Path, tiny_model: Path) -> None:

@@ -1,0 +1,51 @@
+"""Signals that end a run, held back while something must not be left half done.
+
+Called by `engine.run` (which signals), `engine.pool` and `engine.supervisor` (when not).
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """Hold back what `INTERRUPTIONS` do in Python; what has come does it at the end.
+
+    A mask would not do: another thread (numpy's, a runtime's) would take the signal, and
+    Python runs the handler in its main thread all the same. Which is why other threads
+    need nothing held back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    heeded = [n for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)]
+    arrived: list[int] = []
+    deferring = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if deferring:
+            arrived.append(number)
+            return
+        # It came while handlers were exchanged.
+        signal.signal(number, handlers[signal.Signals(number)])
+        signal.raise_signal(number)
+
+    try:
+        for number in heeded:
+            signal.signal(number, note)
+        deferring = True
+        yield
+    finally:
+        deferring = False
+        for number in heeded:
+            signal.signal(number, handlers[number])
+        for came in arrived:
+            signal.raise_signal(came)
