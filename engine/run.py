@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError, SampleError, UsageError, printable
-from engine.signals import INTERRUPTIONS
+from engine.signals import INTERRUPTIONS, deferred
 
 if TYPE_CHECKING:
     from engine.pipeline import Pipeline
@@ -46,14 +46,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    import orjson
+    with deferred():  # an exception in the middle of loading a library may be lost there
+        import orjson
 
-    from engine import report
-    from engine.options import parse
-    from engine.page import Page
-    from engine.pipeline import Pipeline
-    from engine.progress import SampleProgress
-    from engine.results import ResultWriter, check_outputs, write_atomically
+        from engine import report
+        from engine.options import parse
+        from engine.page import Page
+        from engine.pipeline import Pipeline
+        from engine.progress import SampleProgress
+        from engine.results import ResultWriter, check_outputs, write_atomically
 
     given = sys.argv[1:] if arguments is None else arguments
     if not given and "ENGINE_DATASET" not in os.environ:
