@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
 from engine.classes import HMDB51
+from engine.signals import INTERRUPTIONS
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
@@ -36,6 +38,17 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def golden(shared: Path) -> Path:
     return shared / "golden"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _heeded_signals() -> Iterator[None]:
+    """Runs that tests start heed what they are sent, even where we run under nohup."""
+    before = {n: signal.getsignal(n) for n in INTERRUPTIONS}
+    for number in [n for n in INTERRUPTIONS if before[n] is signal.SIG_IGN]:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
