@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from engine.clips import preprocess
-
 if TYPE_CHECKING:
+    from engine.clips import preprocess
     from engine.options import Options
     from engine.pipeline import Pipeline, predict
 
@@ -16,11 +15,16 @@ __all__ = ["Options", "Pipeline", "__version__", "predict", "preprocess"]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: a decode worker imports this package and needs none of it.
+    # Loaded on first use: a decode worker imports this package and needs none of it, and the
+    # command line has to listen to signals before it loads much.
     if name in ("Pipeline", "predict"):
         from engine import pipeline
 
         return getattr(pipeline, name)
+    if name == "preprocess":
+        from engine.clips import preprocess
+
+        return preprocess
     if name == "Options":
         from engine.options import Options
 

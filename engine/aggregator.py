@@ -59,6 +59,7 @@ class Figures:
     clips_padded: int = 0
     bytes_sent: int = 0  # of clips, between processes
     peak_bytes: int = 0  # in flight
+    states: dict[str, float] = field(default_factory=dict)  # seconds in which who waited for whom
     restarts: int = 0
     dropped: int = 0  # messages that were not ours
 

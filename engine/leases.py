@@ -63,14 +63,16 @@ class Lease:
 
     def seconds(self, infer: float, now: float) -> dict[str, float]:
         """Seconds of work of the two stages (`infer` as the executor reports it), of waiting
-        between them, and from the grant to `now`."""
+        for a worker, on the way and for the device (until it turned to this sample, its batch's
+        others included), and from the grant to `now`."""
+        decoding = self.entered.get(Stage.DECODING, self.granted)
         sent = self.entered.get(Stage.SENT, now)
         queued = self.entered.get(Stage.QUEUED, sent)
-        running = self.entered.get(Stage.RUNNING, queued)
         return {
+            "assign": max(0.0, decoding - self.granted),
             "decode": self.decode_s,
             "transport": max(0.0, queued - sent),
-            "queue": max(0.0, running - queued),
+            "queue": max(0.0, now - infer - queued),
             "infer": infer,
             "total": now - self.granted,
         }

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 from engine import __version__, assets, demo
 from engine.classes import HMDB51
 from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
-from engine.errors import ModelError
+from engine.errors import ModelError, printable
 
 log = logging.getLogger("engine")
 
@@ -86,6 +86,13 @@ def _converted(checkpoint: Path) -> Path:
             return path
         except ModelError:
             log.warning("%s is damaged; converting again", path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"the cache directory {printable(folder)} cannot be made ({error.strerror}), and "
+            f"{printable(checkpoint)} must be converted into it; ENGINE_CACHE_DIR names another"
+        ) from None
     log.info("converting %s (once)", checkpoint)
     command = [sys.executable, "-m", "converters.pytorch2onnx", assets.DEFAULT_CHECKPOINT,
                str(checkpoint), "--output-file", str(path)]  # fmt: skip

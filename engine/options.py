@@ -33,10 +33,11 @@ def _option(
     metavar: str | None = None,
     choices: Sequence[str] | None = None,
     least: float = 1,
+    most: float = 10**15,
 ) -> Any:
     assert group in GROUPS
     about = {"group": group, "help": help, "kind": kind, "metavar": metavar,
-             "choices": choices, "least": least}  # fmt: skip
+             "choices": choices, "least": least, "most": most}  # fmt: skip
     return field(default=default, metadata=about)
 
 
@@ -90,7 +91,7 @@ class Options:
     )  # fmt: skip
     model: str | None = _option(
         None, "model",
-        "an .onnx or .om file, a checkpoint (.pth, converted once into the cache), demo (the "
+        "an .onnx file, a checkpoint (.pth, converted once into the cache), demo (the "
         "weights that ship), or the name of a published checkpoint (default: demo for its own "
         f"dataset, else {assets.DEFAULT_CHECKPOINT})", metavar="NAME|PATH",
     )  # fmt: skip
@@ -104,22 +105,27 @@ class Options:
         "f32", "device", "precision that the device computes in", choices=PRECISIONS
     )
     threads: int | None = _option(
-        None, "device", "threads of the runtime (default: one a core)", kind=int, metavar="N"
+        None,
+        "device",
+        "threads of the runtime (default: one a core)",
+        kind=int,
+        metavar="N",
+        most=1024,
     )
     max_batch: int | None = _option(
         None, "device",
         "samples (20 clips each) that run as one batch at most (default: 4, or the next multiple "
-        "of the model's fixed batch)", kind=int, metavar="N",
+        "of the model's fixed batch)", kind=int, metavar="N", most=1024,
     )  # fmt: skip
     max_wait_ms: float = _option(
         0.0, "device",
         "how long an idle device waits for a batch to fill, from its first sample", kind=float,
-        metavar="MS", least=0,
+        metavar="MS", least=0, most=10**6,
     )  # fmt: skip
     workers: int | None = _option(
         None, "processes",
         "decode workers (default: a quarter of the cores, at least 1: rendering a sample takes a "
-        "hundredth of the time a CPU needs to run it)", kind=int, metavar="N",
+        "hundredth of the time a CPU needs to run it)", kind=int, metavar="N", most=256,
     )  # fmt: skip
     wire: Wire = _option(
         "frames", "processes",
@@ -134,16 +140,16 @@ class Options:
     )  # fmt: skip
     lease_timeout: float = _option(
         60.0, "processes", "a worker silent for so long over a sample is killed", kind=float,
-        metavar="S",
+        metavar="S", most=10**6,
     )  # fmt: skip
     stall_timeout: float = _option(
         300.0, "processes", "a device silent for so long over a batch is restarted", kind=float,
-        metavar="S",
+        metavar="S", most=10**6,
     )  # fmt: skip
     start_timeout: float = _option(
         300.0, "processes",
         "a process that takes longer to get ready is killed and started again, twice at most",
-        kind=float, metavar="S",
+        kind=float, metavar="S", most=10**6,
     )  # fmt: skip
     in_process: bool = _option(
         False, "processes", "run everything in this process, one sample after the other",
@@ -176,10 +182,10 @@ class Options:
             wanted, noun = _TYPES[about["kind"]]
             if not (isinstance(value, wanted) or (value is None and f.default is None)):
                 raise UsageError(f"{_flag(f.name)} {value!r}: {noun} is needed")
-            if isinstance(value, float) and not value <= 1e6:
-                raise UsageError(f"{_flag(f.name)} {value}: must be at most 1e6")
             if isinstance(value, (int, float)) and not value >= about["least"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
+            if isinstance(value, (int, float)) and not value <= about["most"]:
+                raise UsageError(f"{_flag(f.name)} {value}: must be at most {about['most']:,}")
             if about["choices"] and value not in about["choices"]:
                 known = ", ".join(about["choices"])
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
@@ -209,7 +215,7 @@ def parse(
     given = vars(parser.parse_args(arguments))
     try:
         values = {f.name: _value(f, given, environment) for f in fields(Options)}
-        if given["in_process"]:  # variables are for runs of all kinds; flags are for this one
+        if values["in_process"]:  # variables are for runs of all kinds; flags are for this one
             unset = [f for f in fields(Options) if f.name in _STREAMING and given[f.name] is None]
             values.update({f.name: f.default for f in unset})
         return Options(**values)
@@ -253,4 +259,4 @@ def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, st
     try:
         return kind(text)
     except (ValueError, argparse.ArgumentTypeError):
-        raise UsageError(f"{variable}={text}: not a valid value") from None
+        raise UsageError(f"{variable}={text}: {_TYPES[kind][1]} is needed") from None

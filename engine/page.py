@@ -23,7 +23,7 @@ from engine.pipeline import Pipeline
 from engine.results import write_atomically
 
 _QUANTILES = (5, 25, 50, 75, 95)
-_STAGES = ("decode", "transport", "queue", "infer", "total")
+_STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
 _RIGHT, _WRONG = 6, 2  # samples shown in motion
 _MAX_FRAMES = 60
 _MAX_FAILURES = 50
@@ -35,13 +35,11 @@ class Page:
 
     def __init__(self) -> None:
         self._arrivals: list[float] = []  # of scored samples, seconds
-        self._states: defaultdict[str, float] = defaultdict(float)  # seconds in each
         self._ms: defaultdict[str, list[float]] = defaultdict(list)
         self._last = 0.0
 
-    def add(self, record: Record, seconds: float, state: str) -> None:
-        """A record has come `seconds` after the start; `state` is who waits for whom."""
-        self._states[state] += seconds - self._last
+    def add(self, record: Record, seconds: float) -> None:
+        """A record has come `seconds` after the start."""
         self._last = seconds
         if isinstance(record, Prediction):
             self._arrivals.append(seconds)
@@ -67,10 +65,7 @@ class Page:
                 for stage in _STAGES
                 if self._ms[stage]
             },
-            "states": [
-                {"name": name, "share": seconds / max(self._last, 1e-9)}
-                for name, seconds in sorted(self._states.items(), key=lambda s: -s[1])
-            ],
+            "states": _shares(pipeline.figures.states or {"all in one process": 1.0}),
             "samples": [_in_motion(p, pipeline) for p in _chosen(predictions)],
             "failures": [
                 {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
@@ -95,6 +90,13 @@ class Page:
             {"from": float(a), "to": float(b), "rate": float(r)}
             for a, b, r in zip(borders[:-1], borders[1:], rates, strict=True)
         ]
+
+
+def _shares(seconds: dict[str, float]) -> list[dict[str, Any]]:
+    """Each state's share of the time, the largest first."""
+    total = sum(seconds.values()) or 1.0
+    ranked = sorted(seconds.items(), key=lambda state: -state[1])
+    return [{"name": name, "share": value / total} for name, value in ranked]
 
 
 def _answers(predictions: Sequence[Prediction]) -> list[tuple[int, int]]:

@@ -78,11 +78,8 @@ def summarise(
 def busy_shares(pipeline: Pipeline, seconds: float) -> dict[str, float]:
     """Share of `seconds` that each stage worked, 0 to 1, mean over its processes."""
     figures = pipeline.figures
-    seconds = max(seconds, 1e-9)
-    return {
-        "decode": figures.decode_s / seconds / max(pipeline.workers, 1),
-        "device": figures.infer_s / seconds,
-    }
+    shares = {"decode": figures.decode_s / max(pipeline.workers, 1), "device": figures.infer_s}
+    return {stage: work / seconds if seconds > 0 else 0.0 for stage, work in shares.items()}
 
 
 def spell_shares(shares: dict[str, float]) -> str:

@@ -60,6 +60,8 @@ def check_outputs(options: Options) -> None:
         if name is None:
             continue
         path = Path(name)
+        if name == "-":
+            raise UsageError(f"--{option} - : a file is needed; standard output is /dev/stdout")
         if path.resolve() in taken:
             raise UsageError(f"--{option} {name} is the file of {taken[path.resolve()]} as well")
         taken[path.resolve()] = f"--{option}"
@@ -93,10 +95,6 @@ class ResultWriter:
 
     def write(self, record: Record) -> None:
         """Take one record and write its JSON line."""
-        if isinstance(record, Failure):
-            self.failures.append(record)
-        else:
-            self.predictions.append(record)
         if self._lines is not None:
             line = orjson.dumps(
                 record_json(record, self._classes, self._options.top_k),
@@ -104,6 +102,10 @@ class ResultWriter:
             )
             lines = self._lines
             _guard(str(self._options.output), lambda _: _write_all(lines, line))
+        if isinstance(record, Failure):
+            self.failures.append(record)
+        else:
+            self.predictions.append(record)
 
     def __enter__(self) -> ResultWriter:
         return self

@@ -79,7 +79,7 @@ def _run(arguments: Sequence[str] | None) -> int:
                     busy = report.busy_shares(pipeline, finished - started)
                     waits = pipeline.waits()
                     progress.update(done, f"{waits}; {report.spell_shares(busy)}")
-                    page.add(record, finished - started, waits)
+                    page.add(record, finished - started)
             except EngineError as error:  # what has been computed is written all the same
                 stopped = error
         summary = report.summarise(
@@ -110,11 +110,13 @@ def _offer() -> Sequence[str]:
     demo = ["--dataset", "demo"]
     command = f"python -m engine.run {' '.join(demo)}"
     if sys.stdin.isatty() and sys.stderr.isatty():
-        print("The demo recognises 480 generated skeleton sequences with the weights that ship.",
-              file=sys.stderr)  # fmt: skip
-        answer = input(f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ")
-        if answer.strip().lower() in ("", "y", "yes"):
+        print("The demo recognises 480 generated skeleton sequences with the weights that ship.\n"
+              f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ",
+              end="", file=sys.stderr, flush=True)  # fmt: skip
+        answer = sys.stdin.readline()  # empty where the terminal has been closed
+        if answer.strip().lower() in ("", "y", "yes") and answer:
             return demo
+        raise UsageError("nothing to do; --help lists what there is")
     raise UsageError(f"nothing to do; try\n  {command}\nor --help")
 
 

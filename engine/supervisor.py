@@ -76,6 +76,7 @@ class Supervisor:
         )
         self._lost_records: deque[Record] = deque()  # of samples convicted
         self._last_look = time.monotonic()
+        self._state = ""  # none before the first sample
         self.facts: Facts | None = None
 
         self._context = zmq.Context()
@@ -108,6 +109,8 @@ class Supervisor:
             yield from self._grant()
             if not (len(self._table) or self._lost_records):
                 return
+            self._look_at_the_clock()
+            self._state = self._table.waits()
             yield from self._turn()
 
     def close(self) -> None:
@@ -122,8 +125,8 @@ class Supervisor:
             atexit.unregister(self.close)
 
     def waits(self) -> str:
-        """Which stage waits for which, in words."""
-        return self._table.waits()
+        """Which stage waited for which until the last message came, in words."""
+        return self._state
 
     # Deaths
 
@@ -221,6 +224,8 @@ class Supervisor:
         and nobody could be heard meanwhile."""
         now = time.monotonic()
         gap, self._last_look = now - self._last_look, now
+        if self._state:
+            self._figures.states[self._state] = self._figures.states.get(self._state, 0.0) + gap
         if gap > 10 * _TURN_MS / 1e3:
             self._table.forgive(gap)
             self._pool.forgive(gap)

@@ -228,5 +228,5 @@ def test_who_waits_and_for_how_long() -> None:
     assert t.waits() == "all busy"
     first.decode_s = 0.5
     assert first.seconds(infer=4, now=14) == {
-        "decode": 0.5, "transport": 2, "queue": 4, "infer": 4, "total": 13,
+        "assign": 1, "decode": 0.5, "transport": 2, "queue": 5, "infer": 4, "total": 13,
     }  # fmt: skip

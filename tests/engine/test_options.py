@@ -37,7 +37,8 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
         (["--limit", "x"], {}, "invalid int"),
         (["--reference", "2.x"], {}, "invalid choice"),
         (["--unknown"], {}, "unrecognized arguments"),
-        ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many"),
+        ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many: a whole number is needed"),
+        (["--workers", "99999999"], {}, "--workers 99999999: must be at most 256"),
         ([], {"ENGINE_IN_PROCESS": "yes"}, "expected 0 or 1"),
         ([], {"ENGINE_PRECISION": "f64"}, "choose from f32, bf16"),
     ],
@@ -72,6 +73,7 @@ def test_variables_that_do_not_concern_a_run_in_process() -> None:
     options = parse(["--in-process"], environment)
     assert (options.workers, options.top_k) == (None, 2)
     assert parse([], environment).workers == 3
+    assert parse([], {**environment, "ENGINE_IN_PROCESS": "1"}).workers is None
 
 
 def test_what_has_no_effect_is_refused() -> None:

@@ -47,7 +47,7 @@ def test_numbers(tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
     covered = sum((p["to"] - p["from"]) * p["rate"] for p in data["throughput"])
     assert covered == pytest.approx(12)
     assert sum(state["share"] for state in data["states"]) == pytest.approx(1)
-    assert list(data["latency"]) == ["decode", "transport", "queue", "infer", "total"]
+    assert list(data["latency"]) == ["assign", "decode", "transport", "queue", "infer", "total"]
     for quantiles in data["latency"].values():
         assert quantiles == sorted(quantiles)
     assert data["failures"][0]["id"] == HOSTILE

@@ -244,7 +244,11 @@ def test_without_arguments_it_offers_the_demo() -> None:
 
 def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
     """A real pseudo-terminal; the answer is no, and then an empty line, which is yes."""
-    for answer, expected in (("n\n", "nothing to do"), ("\n", "generated motion, split test1")):
+    for answer, expected in (
+        ("n\n", "nothing to do"),
+        ("\x04", "nothing to do"),
+        ("\n", "generated motion, split test1"),
+    ):
         parent, child = os.openpty()
         process = subprocess.Popen(
             [sys.executable, "-m", "engine.run"], stdin=child, stdout=child, stderr=child,
@@ -259,6 +263,6 @@ def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
                 seen += part
         except OSError:  # the other end is closed
             pass
-        assert process.wait(timeout=120) == (2 if answer == "n\n" else 0), seen
+        assert process.wait(timeout=120) == (0 if answer == "\n" else 2), seen
         os.close(parent)
         assert expected in " ".join(seen.decode().split())

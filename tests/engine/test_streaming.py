@@ -42,11 +42,23 @@ def test_stages_and_figures(data: Path, tiny_model: Path) -> None:
         records = [r for r in pipeline if isinstance(r, Prediction)]
         figures = pipeline.figures
     for record in records:
-        assert set(record.ms) == {"decode", "transport", "queue", "infer", "total"}
+        assert set(record.ms) == {"assign", "decode", "transport", "queue", "infer", "total"}
         assert record.ms["total"] >= record.ms["infer"] > 0
+        # but for what goes on between a worker's messages, nothing is left out
+        stages = sum(ms for stage, ms in record.ms.items() if stage != "total")
+        assert stages == pytest.approx(record.ms["total"], rel=0.25)
     assert figures.decode_s > 0
     assert figures.infer_s == pytest.approx(sum(r.ms["infer"] for r in records) / 1e3)
     assert figures.bytes_sent > 21 * 2 * 5 * 17 * 56 * 56 * 4
+
+
+def test_who_waits_for_whom(data: Path, tiny_model: Path) -> None:
+    """One sample at a time: most of the time workers wait for the device, though the table is
+    empty whenever a record comes."""
+    with Pipeline(options(data, tiny_model, max_memory=1)) as pipeline:
+        list(pipeline)
+        seconds = pipeline.figures.states
+    assert max(seconds, key=lambda state: seconds[state]) == "workers wait for the device"
 
 
 def test_bytes_in_flight_are_bounded(data: Path, tiny_model: Path, expected: Any) -> None:
