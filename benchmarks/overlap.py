@@ -15,10 +15,10 @@ from dataclasses import replace
 from benchmarks.measurement import common_arguments, interleave, publish, ratio, table
 from engine import backends, machine
 from engine.clips import decode
-from engine.executor import Executor
 from engine.models import open_model
 from engine.options import Options
 from engine.pipeline import Pipeline
+from engine.runners import infer, open_runner
 from engine.sources.dataset import open_dataset
 
 STREAMING, RENDERED, IN_PROCESS = "streaming", "pre-rendered frames", "in process"
@@ -62,7 +62,7 @@ def _pipeline(options: Options) -> float:
 
 def _pre_rendered(options: Options) -> Callable[[], float]:
     """Frames in memory straight into the executor: the rate of the device and its host side."""
-    model = open_model(options.model)
+    model = open_model(options.model).with_layout(options.layout, whole_clips=False)
     samples = open_dataset(options.dataset, limit=options.limit).samples
     clips = [decode(s.poses(len(model.classes))) for s in samples]
 
@@ -71,9 +71,9 @@ def _pre_rendered(options: Options) -> Callable[[], float]:
         backend = backends.load(
             name, model, device=None, precision=options.precision, threads=machine.cores()
         )
-        executor = Executor(backend, len(model.classes))
+        runner = open_runner(backend, model)
         start = time.monotonic()
-        for _ in executor.infer(clips):
+        for _ in infer(runner, clips):
             pass
         rate = len(clips) / (time.monotonic() - start)
         backend.close()

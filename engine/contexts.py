@@ -4,7 +4,7 @@ Comes in: the clip plan of a video. Goes out: `Contexts`, tables of ids. Called 
 of layout ``shared``. What a layer computes at a position of a clip depends on the frames
 around it alone, and the clips of one video overlap: every distinct context is computed once.
 
-Pure, and depends on the plan only: cached by the number of frames.
+Pure, and depends on the plan only, which depends on the number of frames only: cached.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.sampling import clip_plan
+from engine.constants import CLIP_LEN, NUM_CLIPS
 
 Ids = NDArray[np.int32]
 PADDING = -1  # the id of what lies before the first and behind the last position of a clip
@@ -28,13 +28,22 @@ class Level:
     """The distinct contexts of one temporal convolution.
 
     `sources`: int32 [n, 3], for each context the ids, in the level below, of the previous
-    position, this one and the next; `PADDING` beyond a clip's ends.
+    position, this one and the next; `PADDING` beyond a clip's ends. `both`, `middle`: where
+    the next convolution strides over time, some contexts are only ever its middle position and
+    some only ever beside it; the first `both` are either, then come `middle`, then the others.
     """
 
     sources: Ids
+    both: int
+    middle: int
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    @property
+    def uses(self) -> tuple[int, int, int]:
+        """How many contexts are of each use: both, middle only, beside only."""
+        return self.both, self.middle, len(self) - self.both - self.middle
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,32 +63,39 @@ class Contexts:
 
 
 @lru_cache(maxsize=1024)
-def contexts(total_frames: int, strides: tuple[int, ...]) -> Contexts:
-    """The contexts of a video of `total_frames` frames.
-
-    `strides`: the temporal stride of each temporal convolution, in order.
-    """
-    plan = clip_plan(total_frames)
-    return of_plan(plan.positions, strides)
+def contexts(positions: bytes, strides: tuple[int, ...]) -> Contexts:
+    """`of_plan`, cached; `positions` are the bytes of an int32 [10, 48] array."""
+    plan = np.frombuffer(positions, np.int32).reshape(NUM_CLIPS, CLIP_LEN)
+    return of_plan(plan, strides)
 
 
 def of_plan(positions: Ids, strides: Sequence[int]) -> Contexts:
-    """The contexts of clips given by the ids of their frames, int [clips, length]."""
+    """The contexts of clips given by the ids of their frames, int [clips, length], for
+    temporal convolutions of these strides."""
     ids: NDArray[Any] = positions
-    levels: list[Level] = []
+    tables: list[NDArray[Any]] = []
     for stride in strides:
         padded = np.pad(ids, ((0, 0), (1, 1)), constant_values=PADDING)
         around = np.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=-1)[:, ::stride]
-        sources, inverse = np.unique(around.reshape(-1, 3), axis=0, return_inverse=True)
+        table, inverse = np.unique(around.reshape(-1, 3), axis=0, return_inverse=True)
         ids = inverse.reshape(around.shape[:2])
-        levels.append(Level(_frozen(sources)))
+        tables.append(table)
+    levels: list[Level] = []
+    for number, table in enumerate(tables):
+        use = np.zeros(len(table), int)
+        if number + 1 < len(tables):
+            above = tables[number + 1]
+            in_middle = np.isin(np.arange(len(table)), above[:, 1])
+            beside = np.isin(np.arange(len(table)), above[:, ::2])
+            use = np.where(beside, np.where(in_middle, 0, 2), 1)
+            order = np.argsort(use, kind="stable")
+            rank = np.append(np.argsort(order), PADDING)  # `PADDING` is the last one's index, too
+            tables[number + 1] = rank[above]
+            table, use = table[order], use[order]
+        levels.append(Level(_frozen(table), int((use == 0).sum()), int((use == 1).sum())))
     clips, inverse = np.unique(ids, axis=0, return_inverse=True)
-    return Contexts(
-        frames=int(positions.max()) + 1,
-        levels=tuple(levels),
-        clips=_frozen(clips),
-        inverse=_frozen(inverse.reshape(-1)),
-    )
+    frozen_clips, frozen_inverse = _frozen(clips), _frozen(inverse.reshape(-1))
+    return Contexts(int(positions.max()) + 1, tuple(levels), frozen_clips, frozen_inverse)
 
 
 def _frozen(array: NDArray[Any]) -> Ids:

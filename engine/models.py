@@ -12,9 +12,9 @@ import logging
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -22,11 +22,14 @@ from google.protobuf.message import DecodeError
 from engine import __version__, assets, demo
 from engine.classes import HMDB51
 from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
-from engine.errors import ModelError, printable
+from engine.errors import ModelError, UsageError, printable
+from engine.parts import Cuts
 
 log = logging.getLogger("engine")
 
-LAYOUT = "clips"
+Layout = Literal["clips", "shared"]
+LAYOUTS: tuple[Layout, ...] = ("clips", "shared")
+CLIPS, SHARED = LAYOUTS
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
 
 
@@ -46,6 +49,24 @@ class ModelFile:
     batch: int | None
     classes: tuple[str, ...]
     precision: str
+    layout: Layout = CLIPS
+
+    def with_layout(self, wanted: str, *, whole_clips: bool) -> ModelFile:
+        """The same file, to be run in a layout, or ``auto``; `whole_clips` says that samples
+        come as such. Raises `UsageError` where that cannot be."""
+        if wanted == SHARED and whole_clips:
+            raise UsageError("--layout shared needs distinct frames, which --wire clips has not")
+        if wanted == "auto":
+            shares = not whole_clips and self.batch is None and self._can_be_cut()
+            return replace(self, layout=SHARED if shares else CLIPS)
+        return replace(self, layout=SHARED if wanted == SHARED else CLIPS)
+
+    def _can_be_cut(self) -> bool:
+        try:
+            Cuts.of(self.path)
+        except ModelError:
+            return False
+        return True
 
 
 def open_model(spec: str) -> ModelFile:
@@ -155,8 +176,10 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
             "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
         )
         return HMDB51 if count == len(HMDB51) else tuple(f"class_{i}" for i in range(count))
-    if properties["layout"] != LAYOUT:
-        raise ModelError(f"{path}: layout {properties['layout']!r}; this engine runs `{LAYOUT}`")
+    if properties["layout"] not in LAYOUTS:
+        raise ModelError(
+            f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}"
+        )
     try:
         constants: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
         classes = tuple(

@@ -11,12 +11,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 from engine import assets
 from engine.backends import AUTO, PRECISIONS, Precision
 from engine.constants import REFERENCES, Reference
 from engine.errors import UsageError
+from engine.models import LAYOUTS
 from engine.wire import WIRES, Wire
 
 GROUPS = ("input", "model", "device", "processes", "output")
@@ -94,6 +95,12 @@ class Options:
         "an .onnx file, a checkpoint (.pth, converted once into the cache), demo (the "
         "weights that ship), or the name of a published checkpoint (default: demo for its own "
         f"dataset, else {assets.DEFAULT_CHECKPOINT})", metavar="NAME|PATH",
+    )  # fmt: skip
+    layout: Literal["auto", "clips", "shared"] = _option(
+        "auto", "model",
+        "clips runs the network over whole clips, shared over every distinct frame and context "
+        "of a video once; auto shares where the model's graph can be cut and its batch is free",
+        choices=("auto", *LAYOUTS),
     )  # fmt: skip
     backend: str = _option(AUTO, "device", "runtime: auto, openvino, onnxruntime", metavar="NAME")
     device: str | None = _option(

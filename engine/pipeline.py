@@ -20,12 +20,14 @@ from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, decode
 from engine.errors import SampleError, UsageError
-from engine.executor import Executor, ExecutorSettings
+from engine.executor import ExecutorSettings
 from engine.models import open_model
 from engine.options import Options
 from engine.pool import PoolSettings
+from engine.runners import infer
 from engine.sources.dataset import Sample, open_dataset
 from engine.supervisor import Supervisor, SupervisorSettings
+from engine.wire import CLIPS
 from engine.worker import WorkerSettings
 
 _MAX_BATCH = 4  # samples, or the next multiple of what the model file fixes
@@ -42,7 +44,9 @@ class Pipeline:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
-        self.model = open_model(options.model or _default_model(options.dataset))
+        self.model = open_model(options.model or _default_model(options.dataset)).with_layout(
+            options.layout, whole_clips=options.wire == CLIPS
+        )
         self.backend_name, self.backend_reason = backends.choose(options.backend, options.device)
         self.interrupted = False
         self._iterated = self._closed = False
@@ -142,17 +146,10 @@ class _InProcess:
         self, pipeline: Pipeline, settings: ExecutorSettings, aggregator: Aggregator
     ) -> None:
         self._pipeline, self._aggregator, self._closed = pipeline, aggregator, False
-        self._backend = backends.load(
-            settings.backend,
-            settings.model,
-            device=settings.device,
-            precision=settings.precision,
-            threads=settings.threads,
-        )
-        self._executor = Executor(self._backend, len(settings.model.classes))
+        self._network = settings.open_runner()
 
     def start(self) -> backends.Facts:
-        return self._backend.facts
+        return self._network.facts
 
     def records(self) -> Iterator[Record]:
         # As many samples together as the model's fixed batch holds, one where it is free.
@@ -179,7 +176,7 @@ class _InProcess:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._backend.close()
+            self._network.close()
 
     def _decode(self, sample: Sample) -> HeatmapClips | Failure:
         try:
@@ -192,15 +189,15 @@ class _InProcess:
             return self._aggregator.fail(sample.index, "decode", error)
 
     def _infer(self, batch: list[tuple[Sample, HeatmapClips, float]]) -> Iterator[Record]:
-        padded, start = self._executor.clips_padded, time.perf_counter()
-        outputs = self._executor.infer([clips for _, clips, _ in batch])
+        padded, start = self._network.clips_padded, time.perf_counter()
+        outputs = infer(self._network, [clips for _, clips, _ in batch])
         for (sample, _, decoding), logits in zip(batch, outputs, strict=True):
             now = time.perf_counter()
             self._aggregator.figures.decode_s += decoding
             ms = {"decode": 1e3 * decoding, "infer": 1e3 * (now - start)}
-            more = self._executor.clips_padded - padded
+            more = self._network.clips_padded - padded
             yield self._aggregator.score(sample.index, logits, more, ms)
-            padded, start = self._executor.clips_padded, time.perf_counter()
+            padded, start = self._network.clips_padded, time.perf_counter()
 
 
 def _default_model(dataset: str) -> str:

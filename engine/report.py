@@ -55,7 +55,11 @@ def summarise(
             "source": printable(pipeline.dataset.source),
             "split": pipeline.dataset.split,
         },
-        "model": {"path": printable(pipeline.model.path), "sha256": pipeline.model.sha256},
+        "model": {
+            "path": printable(pipeline.model.path),
+            "sha256": pipeline.model.sha256,
+            "layout": pipeline.model.layout,
+        },
         "reference": options.reference,
         "backend": {
             "name": pipeline.backend_name,

@@ -149,7 +149,8 @@ def _interruptible() -> Iterator[_Interruption]:
 def _announce(pipeline: Pipeline) -> None:
     data, facts = pipeline.dataset, pipeline.facts
     print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
-    print(f"model     {printable(pipeline.model.path)}: {len(pipeline.model.classes)} classes")
+    model = pipeline.model
+    print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
     print(
         f"backend   {pipeline.backend_name} ({pipeline.backend_reason}): {facts.runtime} on "
         f"{facts.device}, {facts.precision}, {facts.threads} threads"

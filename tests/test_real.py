@@ -48,18 +48,20 @@ def check(predictions: Sequence[Prediction], expected: dict[str, Any]) -> None:
         np.testing.assert_allclose(prediction.scores, expected["scores"][row], rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("layout", ["shared", "clips"])
 @pytest.mark.parametrize(("backend", "limit"), [("openvino", 8), ("onnxruntime", 2)])
-def test_some_real_samples(shared: Path, backend: str, limit: int) -> None:
-    predictions = score(shared, backend=backend, limit=limit)
+def test_some_real_samples(shared: Path, backend: str, limit: int, layout: str) -> None:
+    predictions = score(shared, backend=backend, limit=limit, layout=layout)
     assert len(predictions) == limit
     check(predictions, recorded(shared))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
+@pytest.mark.parametrize("layout", ["shared", "clips"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_the_whole_test_split(shared: Path, backend: str) -> None:
-    predictions = score(shared, backend=backend)
+def test_the_whole_test_split(shared: Path, backend: str, layout: str) -> None:
+    predictions = score(shared, backend=backend, layout=layout)
     check(predictions, recorded(shared))
     scores = np.array([p.scores for p in predictions])
     labels = [p.label for p in predictions if p.label is not None]
@@ -69,24 +71,27 @@ def test_the_whole_test_split(shared: Path, backend: str) -> None:
     assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
 
 
-_IN_PROCESS: dict[str, list[Prediction]] = {}
+_IN_PROCESS: dict[tuple[str, str], list[Prediction]] = {}
 
 
 @pytest.mark.full
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("precision", ["bf16", "f32"])
-@pytest.mark.parametrize("wire", ["frames", "clips"])
+@pytest.mark.parametrize(
+    ("wire", "layout"), [("frames", "shared"), ("frames", "clips"), ("clips", "clips")]
+)
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_streaming_equals_in_process(
-    shared: Path, workers: int, max_batch: int, wire: str, precision: str
+    shared: Path, workers: int, max_batch: int, wire: str, layout: str, precision: str
 ) -> None:
     """All 176 samples, bit for bit."""
-    if precision not in _IN_PROCESS:
-        _IN_PROCESS[precision] = score(shared, precision=precision, in_process=True)
-    found = score(shared, precision=precision, workers=workers, max_batch=max_batch, wire=wire)
+    base = {"precision": precision, "layout": layout}
+    if (precision, layout) not in _IN_PROCESS:
+        _IN_PROCESS[precision, layout] = score(shared, in_process=True, **base)
+    found = score(shared, workers=workers, max_batch=max_batch, wire=wire, **base)
     assert len(found) == 176
-    for a, b in zip(found, _IN_PROCESS[precision], strict=True):
+    for a, b in zip(found, _IN_PROCESS[precision, layout], strict=True):
         assert a.id == b.id
         np.testing.assert_array_equal(a.logits, b.logits)
         np.testing.assert_array_equal(a.scores, b.scores)

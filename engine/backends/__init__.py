@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import UsageError
 from engine.models import ModelFile
+from engine.parts import Part
 
 Precision = Literal["f32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("f32", "bf16")
@@ -33,17 +34,39 @@ class Facts:
     threads: int  # of the runtime; 0 where the notion has no meaning
 
 
+Array = NDArray[Any]
+
+
+class PartNetwork(Protocol):
+    """A compiled part of layout ``shared``; `lanes` as in `Backend`."""
+
+    lanes: int
+
+    def start(self, lane: int, inputs: dict[str, Array], outputs: dict[str, Array]) -> None:
+        """Begin a run in a free lane: arrays by the names of the part's inputs and outputs,
+        C-contiguous, of its shapes. `outputs` are written until `finish`."""
+
+    def finish(self, lane: int) -> None:
+        """Wait for the lane's run. Raises `BackendError` when the runtime failed."""
+
+
 class Backend(Protocol):
     """One network on one device.
 
-    `sizes`: the numbers of clips that one run takes, ascending; the executor splits and
-    pads. `lanes`: how many runs may be under way at once, each in a lane of its own. A
-    runtime that only runs synchronously has one lane and does the work in `start`.
+    Layout ``clips``: `start` and `finish`. `sizes`: the numbers of clips that one run takes,
+    ascending; the executor splits and pads. `lanes`: how many runs may be under way at once,
+    each in a lane of its own. A runtime that only runs synchronously has one lane and does the
+    work in `start`.
+
+    Layout ``shared``: `part`, of as many rows as `rows` says; between parts, arrays are of
+    dtype `values` (float32, or uint16 that holds bfloat16).
     """
 
     facts: Facts
     sizes: tuple[int, ...]
     lanes: int
+    rows: int
+    values: np.dtype[Any]
 
     def start(self, lane: int, clips: NDArray[np.float32]) -> None:
         """Begin a run in a free lane (counted from 0).
@@ -57,6 +80,9 @@ class Backend(Protocol):
 
         Raises `BackendError` when the runtime failed.
         """
+
+    def part(self, part: Part) -> PartNetwork:
+        """Compile a part. Raises `ModelError`, and `UsageError` for another precision."""
 
     def close(self) -> None:
         """Give the device back. No call follows."""

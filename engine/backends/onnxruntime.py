@@ -8,10 +8,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.backends import Facts, Precision
+from engine.backends import Array, Facts, Precision
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.errors import BackendError, ModelError, UsageError
-from engine.models import ModelFile
+from engine.models import SHARED, ModelFile
+from engine.parts import Part
 
 CPU = "CPUExecutionProvider"
 # Providers that would round float32 inputs unless told not to.
@@ -20,6 +21,9 @@ _EXACT: dict[str, dict[str, Any]] = {"CUDAExecutionProvider": {"use_tf32": 0}}
 
 class OnnxRuntimeBackend:
     """One session. A run is one sample (20 clips) where the file leaves the batch free."""
+
+    rows = 32
+    values = np.dtype(np.float32)
 
     def __init__(
         self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
@@ -33,16 +37,7 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(
-                str(model.path), options, providers=[(provider, _EXACT.get(provider, {}))]
-            )
-        except Exception as error:  # its exceptions share no base class
-            raise ModelError(f"ONNX Runtime cannot load {model.path}: {error}") from None
-        # A provider that fails to start is replaced by the CPU without an error.
-        if self._session.get_providers()[0] != provider:
-            raise UsageError(f"ONNX Runtime could not start {provider}; its log says why")
-        self._session.disable_fallback()
+        self._provider, self._options = provider, options
         self._input = model.input_name
         self.lanes = 1
         self.sizes = ((model.batch or 1) * VIEWS,)
@@ -52,6 +47,25 @@ class OnnxRuntimeBackend:
             precision=model.precision,  # a session computes in the types of the file
             threads=threads if provider == CPU else 0,
         )
+        if model.layout != SHARED:
+            self._session = self._load(str(model.path))
+
+    def _load(self, model: str | bytes) -> ort.InferenceSession:
+        """A session for a file, or for a graph in memory."""
+        providers = [(self._provider, _EXACT.get(self._provider, {}))]
+        try:
+            session = ort.InferenceSession(model, self._options, providers=providers)
+        except Exception as error:  # its exceptions share no base class
+            what = model if isinstance(model, str) else "a part of the model"
+            raise ModelError(f"ONNX Runtime cannot load {what}: {error}") from None
+        # A provider that fails to start is replaced by the CPU without an error.
+        if session.get_providers()[0] != self._provider:
+            raise UsageError(f"ONNX Runtime could not start {self._provider}; its log says why")
+        session.disable_fallback()
+        return session
+
+    def part(self, part: Part) -> OnnxRuntimePart:
+        return OnnxRuntimePart(self._load(part.model.SerializeToString()), part)
 
     def start(self, lane: int, clips: NDArray[np.float32]) -> None:
         batch = clips.reshape(-1, VIEWS, *CLIP_SHAPE)
@@ -65,4 +79,24 @@ class OnnxRuntimeBackend:
         return logits
 
     def close(self) -> None:
-        del self._session
+        self._session = None
+
+
+class OnnxRuntimePart:
+    """A part in a session of its own."""
+
+    lanes = 1
+
+    def __init__(self, session: ort.InferenceSession, part: Part) -> None:
+        self._session, self._names = session, [f"{name}.out" for name in part.outputs]
+
+    def start(self, lane: int, inputs: dict[str, Array], outputs: dict[str, Array]) -> None:
+        try:
+            found = self._session.run(self._names, inputs)
+        except Exception as error:
+            raise BackendError(f"ONNX Runtime failed: {error}") from None
+        for array, result in zip(outputs.values(), found, strict=True):
+            array[:] = result
+
+    def finish(self, lane: int) -> None:
+        pass

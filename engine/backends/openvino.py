@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engine.backends import Facts, Precision
+from engine.backends import Array, Facts, Precision
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.errors import BackendError, ModelError, UsageError
-from engine.models import ModelFile
+from engine.models import SHARED, ModelFile
+from engine.parts import HANDED, Part
 
 
 class OpenVINOBackend:
@@ -20,6 +23,8 @@ class OpenVINOBackend:
     independent of its neighbours. Two threads share a stream (on two cores 5 % faster than
     a stream each, for the same reason); one lane more than streams is filled meanwhile.
     """
+
+    rows = 8  # activations of more leave the cache
 
     def __init__(
         self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
@@ -35,11 +40,23 @@ class OpenVINOBackend:
             )
         # The precision is always stated: the CPU plugin takes bf16 by itself on chips
         # that have it.
-        settings: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": precision,
-        }
+        settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": precision}
         if device == "CPU":
             settings["INFERENCE_NUM_THREADS"] = threads
+        self.sizes: tuple[int, ...] = ()
+        self.lanes = 0
+        self._requests: list[ov.InferRequest] = []
+        self._core, self._device, self._settings = core, device, dict(settings)
+        self.values = np.dtype(np.uint16 if precision == "bf16" else np.float32)
+        self.facts = Facts(
+            runtime=f"OpenVINO {ov.__version__.split('-')[0]}",
+            device=f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME').strip()})",
+            precision=precision,
+            threads=threads if device == "CPU" else 0,
+        )
+        if model.layout == SHARED:
+            return
+        if device == "CPU":
             settings["NUM_STREAMS"] = max(1, threads // 2) if model.batch is None else 1
         samples, views = (1, 1) if model.batch is None else (model.batch, VIEWS)
         self.sizes = (samples * views,)
@@ -52,12 +69,29 @@ class OpenVINOBackend:
             raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
         self.lanes = int(compiled.get_property("NUM_STREAMS")) + 1
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
-        self.facts = Facts(
-            runtime=f"OpenVINO {ov.__version__.split('-')[0]}",
-            device=f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME').strip()})",
-            precision=_executed_precision(compiled),
-            threads=compiled.get_property("INFERENCE_NUM_THREADS") if device == "CPU" else 0,
-        )
+        self.facts = replace(self.facts, precision=_executed_precision(compiled))
+
+    def part(self, part: Part) -> OpenVINOPart:
+        model = self._core.read_model(part.model.SerializeToString())
+        if self.values != np.float32:
+            border = ov.preprocess.PrePostProcessor(model)
+            for name in part.inputs.keys() & set(HANDED):
+                border.input(name).tensor().set_element_type(ov.Type.bf16)
+            for name in part.outputs.keys() & set(HANDED):
+                border.output(f"{name}.out").tensor().set_element_type(ov.Type.bf16)
+            model = border.build()
+        try:
+            settings = {**self._settings, **({"NUM_STREAMS": 1} if self._device == "CPU" else {})}
+            compiled = self._core.compile_model(model, self._device, settings)
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot load a part of it: {_reason(error)}") from None
+        executed = _executed_precision(compiled)
+        if executed != self.facts.precision:
+            raise UsageError(
+                f"backend openvino executes {executed} on {self.facts.device}, not --precision "
+                f"{self.facts.precision}"
+            )
+        return OpenVINOPart(compiled, part, self.facts.device)
 
     def start(self, lane: int, clips: NDArray[np.float32]) -> None:
         try:
@@ -79,6 +113,47 @@ class OpenVINOBackend:
 
     def close(self) -> None:
         self._requests.clear()
+
+
+class OpenVINOPart:
+    """A part: one run under way, the next one waiting."""
+
+    lanes = 2
+
+    def __init__(self, compiled: ov.CompiledModel, part: Part, device: str) -> None:
+        self._device = device
+        self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
+        self._inputs = {name: compiled.input(name) for name in part.inputs}
+        # Compilation may join tensors, whose names a port then has all of.
+        self._outputs = {
+            name: next(port for port in compiled.outputs if f"{name}.out" in port.get_names())
+            for name in part.outputs
+        }
+        self._bound: dict[tuple[int, str], int] = {}
+
+    def start(self, lane: int, inputs: dict[str, Array], outputs: dict[str, Array]) -> None:
+        request = self._requests[lane]
+        for name, array in inputs.items():
+            address = array.__array_interface__["data"][0]
+            if self._bound.get((lane, name)) != address:
+                self._bound[lane, name] = address
+                request.set_tensor(self._inputs[name], _tensor(array))
+        for name, array in outputs.items():
+            request.set_tensor(self._outputs[name], _tensor(array))
+        request.start_async()
+
+    def finish(self, lane: int) -> None:
+        try:
+            self._requests[lane].wait()
+        except RuntimeError as error:
+            raise BackendError(f"OpenVINO failed on {self._device}: {_reason(error)}") from None
+
+
+def _tensor(array: Array) -> ov.Tensor:
+    """The array's memory as a tensor; numpy has no bfloat16, so uint16 stands for it."""
+    if array.dtype == np.uint16:
+        return ov.Tensor(array, ov.Shape(array.shape), ov.Type.bf16)
+    return ov.Tensor(array, shared_memory=True)
 
 
 def _executed_precision(compiled: ov.CompiledModel) -> str:

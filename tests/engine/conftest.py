@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pickle
 import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +31,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def expected(data: Path, tiny_model: Path) -> dict[str, Record]:
-    """The records of the same run without processes."""
-    with Pipeline(options(data, tiny_model, in_process=True)) as pipeline:
-        return {record.id: record for record in pipeline}
+def expected_of(data: Path, tiny_model: Path) -> Callable[[str], dict[str, Record]]:
+    """The records of the same run without processes, by layout."""
+
+    @cache
+    def of(layout: str) -> dict[str, Record]:
+        chosen = options(data, tiny_model, in_process=True, layout=layout)
+        with Pipeline(chosen) as pipeline:
+            return {record.id: record for record in pipeline}
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def expected(expected_of: Callable[[str], dict[str, Record]]) -> dict[str, Record]:
+    return expected_of("auto")
 
 
 def options(data: Path, model: Path, **more: Any) -> Options:

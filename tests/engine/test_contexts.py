@@ -53,6 +53,11 @@ def test_equal_to_every_position_of_every_clip(plan: list[list[int]], strides: l
     frames = np.random.default_rng(0).integers(1, 1000, found.frames)
     expected = by_position(frames[positions], tuple(strides))
     np.testing.assert_array_equal(by_context(frames, found), expected)
+    for level, above in zip(found.levels, found.levels[1:], strict=False):
+        uses = np.repeat([0, 1, 2], level.uses)
+        middle, beside = above.sources[:, 1], above.sources[:, ::2]
+        assert set(uses[middle]) <= {0, 1}
+        assert set(uses[beside[beside != PADDING]]) <= {0, 2}
     for level in found.levels:
         assert len(np.unique(level.sources, axis=0)) == len(level) <= positions.size
         assert level.sources.min() >= PADDING
@@ -60,17 +65,17 @@ def test_equal_to_every_position_of_every_clip(plan: list[list[int]], strides: l
 
 @pytest.mark.parametrize("total", [1, 2, 7, 20, 30, 47, 48, 49, 60, 90, 95, 96, 150, 300, 650])
 def test_plans_of_real_lengths(total: int) -> None:
-    found = contexts(total, STRIDES)
     plan = clip_plan(total)
+    found = contexts(plan.positions.tobytes(), STRIDES)
     frames = np.random.default_rng(total).integers(1, 1000, found.frames)
     expected = by_position(frames[plan.positions], STRIDES)
     np.testing.assert_array_equal(by_context(frames, found), expected)
-    assert contexts(total, STRIDES) is found, "cached"
+    assert contexts(plan.positions.tobytes(), STRIDES) is found, "cached"
 
 
 @pytest.mark.parametrize(("total", "last", "clips"), [(20, 160, 10), (48, 24, 1), (300, 240, 10)])
 def test_counts(total: int, last: int, clips: int) -> None:
     """Ten identical clips of 48 frames, no two equal ends in long ones."""
-    found = contexts(total, STRIDES)
+    found = of_plan(clip_plan(total).positions, STRIDES)
     assert len(found.levels[-1]) == last
     assert found.clips.shape == (clips, 24)

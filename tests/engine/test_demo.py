@@ -65,7 +65,7 @@ def test_the_data_are_the_same_everywhere() -> None:
     assert digest.hexdigest()[:16] == DIGEST
 
 
-DIGEST = "34a8eb0c29a9c74b"
+DIGEST = "08683a5f23d034fc"
 
 
 @given(st.integers(0, 10_000), st.floats(-50, 50), st.floats(0.1, 60), st.integers(1, 20))
@@ -151,7 +151,7 @@ ANSWERS = [
     37,
     4,
     5,
-    9,
+    32,
     12,
     15,
     19,
@@ -160,7 +160,7 @@ ANSWERS = [
     25,
     26,
     27,
-    29,
+    28,
     29,
     32,
     37,

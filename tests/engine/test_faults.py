@@ -78,13 +78,13 @@ def decode(poses, reference):
 clips.decode = decode
 """,
     "executor": """
-import os, signal, engine.executor as executor
-plain = executor.Executor.feed
+import os, signal, engine.runners.shared as module
+plain = module.SharedRunner.feed
 def feed(self, batch, meanwhile):
     if any(clips.frames.shape[1] in (17, 53) for _, clips in batch):
         os.kill(os.getpid(), signal.SIGKILL)
     return plain(self, batch, meanwhile)
-executor.Executor.feed = feed
+module.SharedRunner.feed = feed
 """,
 }
 
@@ -126,8 +126,9 @@ def test_a_model_that_returns_another_width(
     """The model's fault, so no other process is tried."""
     (tmp_path / "sitecustomize.py").write_text(ODD_LOGITS.format(change="(lambda x: x[:, :50])"))
     result = subprocess.run(
-        command(data, tiny_model, *["--in-process"] * in_process), timeout=60, check=False,
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        command(data, tiny_model, "--layout", "clips", *["--in-process"] * in_process), text=True,
+        timeout=60, check=False, capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
     assert result.returncode == 2
     assert "returned shape (1, 50) for 1 clips; expected a row of 51 logits" in result.stderr
@@ -135,13 +136,13 @@ def test_a_model_that_returns_another_width(
 
 
 def test_logits_of_another_precision_are_converted(
-    data: Path, tiny_model: Path, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tiny_model: Path, expected_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = ODD_LOGITS.format(change="(lambda x: x.astype(np.float64))")
     (tmp_path / "sitecustomize.py").write_text(script)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Pipeline(options(data, tiny_model)) as pipeline:
-        check(list(pipeline), expected)
+    with Pipeline(options(data, tiny_model, layout="clips")) as pipeline:
+        check(list(pipeline), expected_of("clips"))
 
 
 def test_a_child_that_keeps_dying_at_its_start(

@@ -24,17 +24,39 @@ from tests.conftest import TINY, random_state_dict, write_model
 from tests.engine.conftest import check, children, command, options
 
 
-@pytest.mark.parametrize("wire", ["frames", "clips"])
+@pytest.mark.parametrize(
+    ("wire", "layout"), [("frames", "shared"), ("frames", "clips"), ("clips", "clips")]
+)
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_equal_to_in_process(
-    data: Path, tiny_model: Path, expected: Any, workers: int, max_batch: int, wire: str
-) -> None:
-    chosen = options(data, tiny_model, workers=workers, max_batch=max_batch, wire=wire)
+    data: Path, tiny_model: Path, expected_of: Any, workers: int, max_batch: int, wire: str,
+    layout: str,
+) -> None:  # fmt: skip
+    chosen = options(
+        data, tiny_model, workers=workers, max_batch=max_batch, wire=wire, layout=layout
+    )
     with Pipeline(chosen) as pipeline:
-        check(list(pipeline), expected)
+        assert pipeline.model.layout == layout
+        check(list(pipeline), expected_of(layout))
         assert pipeline.figures.restarts == pipeline.figures.dropped == 0
         assert pipeline.figures.clips_run == 21 * 20
+
+
+def test_layouts(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Which one is taken by itself, and what cannot be had."""
+    fixed = write_model(tmp_path / "bs2.onnx", random_state_dict(TINY), TINY, batch=2)
+    for model, more, layout in (
+        (tiny_model, {}, "shared"),
+        (tiny_model, {"wire": "clips"}, "clips"),
+        (fixed, {}, "clips"),
+        (fixed, {"layout": "shared"}, "shared"),
+    ):
+        with Pipeline(options(data, model, limit=1, **more)) as pipeline:
+            assert pipeline.model.layout == layout
+            assert len(list(pipeline)) == 1
+    with pytest.raises(UsageError, match="--layout shared needs distinct frames"):
+        Pipeline(options(data, tiny_model, layout="shared", wire="clips"))
 
 
 def test_stages_and_figures(data: Path, tiny_model: Path) -> None:

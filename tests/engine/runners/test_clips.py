@@ -10,9 +10,10 @@ import pytest
 
 from engine.backends import load
 from engine.clips import HeatmapClips, decode
-from engine.executor import Executor
 from engine.models import open_model
 from engine.poses import PoseSequence
+from engine.runners import infer
+from engine.runners.clips import ClipsRunner
 from tests.conftest import TINY, random_state_dict, write_model
 
 
@@ -26,22 +27,22 @@ def samples() -> list[HeatmapClips]:
     ]
 
 
-def infer(path: Path, name: str, batch: list[HeatmapClips]) -> tuple[Any, Executor]:
+def run(path: Path, name: str, batch: list[HeatmapClips]) -> tuple[Any, ClipsRunner]:
     backend = load(name, open_model(str(path)), device=None, precision="f32", threads=2)
-    executor = Executor(backend, 51)
-    logits = list(executor.infer(batch))
+    runner = ClipsRunner(backend, 51)
+    logits = list(infer(runner, batch))
     backend.close()
-    return logits, executor
+    return logits, runner
 
 
 def test_bits_do_not_depend_on_neighbours(tiny_model: Path, samples: list[HeatmapClips]) -> None:
-    together, executor = infer(tiny_model, "openvino", samples)
-    assert (executor.clips_run, executor.clips_padded) == (60, 0)
+    together, runner = run(tiny_model, "openvino", samples)
+    assert (runner.clips_run, runner.clips_padded) == (60, 0)
     for sample, logits in zip(samples, together, strict=True):
         assert logits.shape == (20, 51)
-        [alone], _ = infer(tiny_model, "openvino", [sample])
+        [alone], _ = run(tiny_model, "openvino", [sample])
         np.testing.assert_array_equal(logits, alone)
-    [reversed_last, *_], _ = infer(tiny_model, "openvino", samples[::-1])
+    [reversed_last, *_], _ = run(tiny_model, "openvino", samples[::-1])
     np.testing.assert_array_equal(reversed_last, together[-1])
 
 
@@ -50,8 +51,8 @@ def test_fixed_batch_is_padded(
     tmp_path: Path, tiny_model: Path, samples: list[HeatmapClips], name: str
 ) -> None:
     path = write_model(tmp_path / "bs2.onnx", random_state_dict(TINY), TINY, batch=2)
-    padded, executor = infer(path, name, samples)
-    assert (executor.clips_run, executor.clips_padded) == (60, 20)
-    plain, _ = infer(tiny_model, name, samples)
+    padded, runner = run(path, name, samples)
+    assert (runner.clips_run, runner.clips_padded) == (60, 20)
+    plain, _ = run(tiny_model, name, samples)
     for a, b in zip(padded, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,77 @@
+"""Runners: how samples go through a network, one module a layout.
+
+Called by the executor, which owns one; in processes and in-process alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import Backend, Facts
+from engine.clips import Clips
+from engine.models import SHARED, ModelFile
+from engine.parts import Cuts
+from engine.runners.clips import ClipsRunner
+from engine.runners.shared import SharedRunner
+
+Logits = tuple[int, NDArray[np.float32]]
+
+
+class Runner(Protocol):
+    """Owns a backend and the buffers that it runs on.
+
+    `facts`: of the backend. `clips_run`, `clips_padded`: what the device was given, real and
+    filler. `idle`: whether no run is under way. `pending`: keys of the samples not complete.
+    """
+
+    clips_run: int
+    clips_padded: int
+
+    @property
+    def facts(self) -> Facts: ...
+
+    @property
+    def idle(self) -> bool: ...
+
+    @property
+    def pending(self) -> list[int]: ...
+
+    def pads(self, samples: int) -> bool:
+        """Whether a batch of so many samples needs filler clips."""
+
+    def feed(
+        self, batch: Sequence[tuple[int, Clips]], meanwhile: Callable[[], object] = ...
+    ) -> Iterator[Logits]:
+        """Start the runs of a batch of (key, clips).
+
+        Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
+        the order in which they were fed; the last runs may still be under way at the end, so
+        that the device has work until the next batch (or `collect`). `meanwhile` is called
+        often, while the device is busy.
+        """
+
+    def collect(self) -> Iterator[Logits]:
+        """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
+
+    def close(self) -> None:
+        """Give the device back. No call follows."""
+
+
+def open_runner(backend: Backend, model: ModelFile) -> Runner:
+    """The runner of a model's layout. Raises `ModelError` or `UsageError`."""
+    if model.layout == SHARED:
+        return SharedRunner(backend, Cuts.of(model.path))
+    return ClipsRunner(backend, len(model.classes))
+
+
+def infer(runner: Runner, batch: Sequence[Clips]) -> Iterator[NDArray[np.float32]]:
+    """Logits of each sample of the batch, in order; the device is idle at the end."""
+    for _, logits in runner.feed(list(enumerate(batch))):
+        yield logits
+    while not runner.idle:
+        for _, logits in runner.collect():
+            yield logits

@@ -1,0 +1,118 @@
+"""Layout ``clips``: whole clips of several samples through runs of the sizes that a backend takes.
+
+Called by the executor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import Backend, Facts
+from engine.batching import split_rows
+from engine.clips import Clips
+from engine.constants import CLIP_SHAPE, VIEWS
+from engine.errors import ModelError
+
+F32 = NDArray[np.float32]
+
+
+class ClipsRunner:
+    """Owns a backend and the buffers that it runs on. `classes`: how many the model names.
+
+    `clips_run` and `clips_padded` count what the device was given: real and filler.
+    """
+
+    def __init__(self, backend: Backend, classes: int) -> None:
+        self._backend = backend
+        self._classes = classes
+        self._buffers: dict[tuple[int, int], F32] = {}
+        self._turn = 0
+        self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
+        self._keys: deque[int] = deque()  # of the samples not complete yet, in order
+        self._rows: list[F32] = []  # logits of the first of them, so far
+        self.clips_run = 0
+        self.clips_padded = 0
+
+    @property
+    def facts(self) -> Facts:
+        return self._backend.facts
+
+    def close(self) -> None:
+        self._backend.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run is under way."""
+        return not self._runs
+
+    @property
+    def pending(self) -> list[int]:
+        """Keys of the samples that are not complete."""
+        return list(self._keys)
+
+    def pads(self, samples: int) -> bool:
+        """Whether a batch of so many samples needs filler clips."""
+        return sum(split_rows(VIEWS * samples, self._backend.sizes)) > VIEWS * samples
+
+    def feed(
+        self,
+        batch: Sequence[tuple[int, Clips]],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Iterator[tuple[int, F32]]:
+        """Start the runs of a batch of (key, clips).
+
+        Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
+        the order in which they were fed; the last runs are still under way at the end, so
+        that the device has work until the next batch (or `collect`). `meanwhile` is called
+        after each start, while the device is busy.
+        """
+        self._keys.extend(key for key, _ in batch)
+        total, first = VIEWS * len(batch), 0
+        for size in split_rows(total, self._backend.sizes):
+            lane = self._turn % self._backend.lanes
+            if len(self._runs) == self._backend.lanes:
+                yield from self.collect()
+            buffer = self._buffer(lane, size)
+            real = min(size, total - first)
+            _fill(buffer[:real], [clips for _, clips in batch], first)
+            buffer[real:] = 0
+            self._backend.start(lane, buffer)
+            self._runs.append((lane, size, real))
+            self._turn += 1
+            self.clips_run += real
+            self.clips_padded += size - real
+            first += real
+            meanwhile()
+
+    def collect(self) -> Iterator[tuple[int, F32]]:
+        """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
+        lane, size, real = self._runs.popleft()
+        output = self._backend.finish(lane)
+        if output.shape != (size, self._classes):
+            raise ModelError(
+                f"the network returned shape {output.shape} for {size} clips; "
+                f"expected a row of {self._classes} logits a clip"
+            )
+        self._rows.extend(output[:real].astype(np.float32, copy=False))
+        while len(self._rows) >= VIEWS:
+            yield self._keys.popleft(), np.stack(self._rows[:VIEWS])
+            del self._rows[:VIEWS]
+
+    def _buffer(self, lane: int, size: int) -> F32:
+        if (lane, size) not in self._buffers:
+            self._buffers[lane, size] = np.zeros((size, *CLIP_SHAPE), np.float32)
+        return self._buffers[lane, size]
+
+
+def _fill(out: F32, batch: Sequence[Clips], first: int) -> None:
+    """Write rows `first`, `first` + 1, … of the batch's clips, counted through all samples."""
+    done = 0
+    while done < len(out):
+        sample, clip = divmod(first + done, VIEWS)
+        count = min(VIEWS - clip, len(out) - done)
+        batch[sample].write(clip, out[done : done + count])
+        done += count
