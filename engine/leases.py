@@ -217,10 +217,16 @@ class LeaseTable:
             self._heard[name] += gap
 
     def silent(self, now: float, worker_limit: float, executor_limit: float) -> list[str]:
-        """Holders with work that have said nothing for longer than allowed."""
+        """Holders with work that have said nothing for longer than allowed.
+
+        What was sent and has not arrived may be stuck with either; the worker's time comes
+        first, since its death takes such leases back, too.
+        """
         found: list[str] = []
         for lease in self._leases.values():
             limit = worker_limit if lease.stage < Stage.SENT else executor_limit
+            if lease.stage is Stage.SENT:
+                limit += worker_limit
             if lease.holder in found:
                 continue
             if now - self._heard.get(lease.holder, lease.granted) > limit:

@@ -158,7 +158,8 @@ def test_silence() -> None:
     assert t.silent(11, 10, 100) == ["w0"]
     run_to(t, lease, Stage.SENT, now=20)
     assert t.silent(100, 10, 100) == []
-    assert t.silent(121, 10, 100) == ["e0"]
+    assert t.silent(121, 10, 100) == []  # it may be stuck in the worker, whose time comes first
+    assert t.silent(131, 10, 100) == ["e0"]
     t.advance(lease.number, Stage.RUNNING, 121)
     assert t.silent(200, 10, 100) == []
     t.complete(lease.number, 201)
