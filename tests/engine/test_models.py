@@ -50,7 +50,7 @@ def test_no_metadata_is_taken_with_one_warning(
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ({"layout": "shared"}, "layout 'shared'"),
+        ({"layout": "folded"}, "layout 'folded'"),
         ({"preprocessing": '{"clip_len": 32}'}, "preprocessing clip_len=32"),
         ({"preprocessing": '{"limbs": true}'}, "unknown preprocessing limbs"),
         ({"preprocessing": "{"}, "damaged metadata"),
