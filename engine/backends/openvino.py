@@ -69,7 +69,7 @@ class OpenVINOBackend:
             raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
         self.lanes = int(compiled.get_property("NUM_STREAMS")) + 1
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
-        self.facts = replace(self.facts, precision=_executed_precision(compiled))
+        self.facts = replace(self.facts, precision=executed_precision(compiled))
 
     def part(self, part: Part) -> OpenVINOPart:
         model = self._core.read_model(part.model.SerializeToString())
@@ -85,7 +85,7 @@ class OpenVINOBackend:
             compiled = self._core.compile_model(model, self._device, settings)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load a part of it: {_reason(error)}") from None
-        executed = _executed_precision(compiled)
+        executed = executed_precision(compiled)
         if executed != self.facts.precision:
             raise UsageError(
                 f"backend openvino executes {executed} on {self.facts.device}, not --precision "
@@ -156,7 +156,7 @@ def _tensor(array: Array) -> ov.Tensor:
     return ov.Tensor(array, shared_memory=True)
 
 
-def _executed_precision(compiled: ov.CompiledModel) -> str:
+def executed_precision(compiled: ov.CompiledModel) -> str:
     """The precision of the compiled graph's convolutions, as the plugin reports it."""
     found: set[str] = set()
     for node in compiled.get_runtime_model().get_ops():

@@ -1,0 +1,71 @@
+"""Workloads: data sets for benchmarks, by name or by file.
+
+``hmdb51_like`` has as many frames in its videos as HMDB51 has: log-normal, median 80, 18 to 650.
+``demo`` is the demo's test split.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import demo
+from engine.demo.dataset import TEST_SAMPLES, sample
+from engine.errors import UsageError
+from engine.sources.dataset import open_dataset
+
+HMDB51_LIKE = "hmdb51_like"
+SEED = 51
+_SAMPLES = 200
+_MEDIAN, _SPREAD, _SHORTEST, _LONGEST = 80, 0.5, 18, 650  # frames; of the logarithm
+
+
+def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
+    """Write `samples` annotations of a workload, evenly spaced (None: all), as a pickle into
+    `folder`. Returns the workload's short name and the file."""
+    if workload == HMDB51_LIKE:
+        annotations = [_drifting(frames, number) for number, frames in enumerate(lengths())]
+    elif workload == demo.NAME:
+        annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
+    else:
+        annotations = [_plain(one.annotation) for one in open_dataset(workload).samples]
+    if not annotations:
+        raise UsageError(f"{workload} has no samples")
+    count = min(samples or len(annotations), len(annotations))
+    chosen = np.linspace(0, len(annotations) - 1, count).round().astype(int)
+    name = Path(workload).stem
+    path = folder / f"{name}.pkl"
+    path.write_bytes(pickle.dumps([annotations[i] for i in chosen]))
+    return name, path
+
+
+def lengths() -> list[int]:
+    """Frames of the videos of ``hmdb51_like``."""
+    rng = np.random.RandomState(SEED)
+    drawn = np.exp(rng.normal(np.log(_MEDIAN), _SPREAD, _SAMPLES))
+    return [int(n) for n in drawn.clip(_SHORTEST, _LONGEST)]
+
+
+def _drifting(frames: int, number: int) -> dict[str, Any]:
+    """Joints that wander about; what they do does not matter for the time it takes."""
+    rng = np.random.RandomState([SEED, number])
+    steps = rng.normal(0, 1.5, (1, frames, 17, 2)).cumsum(axis=1)
+    keypoint = np.array([160.0, 120.0]) + rng.normal(0, 30, (1, 1, 17, 2)) + steps
+    return {
+        "frame_dir": f"{HMDB51_LIKE}_{number:03d}",
+        "img_shape": (240, 320),
+        "total_frames": frames,
+        "keypoint": keypoint.clip(1, 239).astype(np.float16),
+        "keypoint_score": rng.uniform(0.3, 1, (1, frames, 17)).astype(np.float16),
+    }
+
+
+def _plain(annotation: dict[str, Any]) -> dict[str, Any]:
+    """The annotation without the reader's own array class."""
+    return {
+        key: np.asarray(value) if isinstance(value, np.ndarray) else value
+        for key, value in annotation.items()
+    }
