@@ -30,10 +30,11 @@ def main() -> None:
     common_arguments(parser)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--wire", default="frames", choices=["frames", "clips"])
+    parser.add_argument("--layout", default="auto", choices=["auto", "clips", "shared"])
     args = parser.parse_args()
     options = Options(
         dataset=args.dataset, model=args.model, precision=args.precision, limit=args.samples,
-        workers=args.workers, wire=args.wire,
+        workers=args.workers, wire=args.wire, layout=args.layout,
     )  # fmt: skip
     alone = replace(options, workers=None, wire="frames", in_process=True)
     contestants = {
