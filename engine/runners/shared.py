@@ -41,9 +41,8 @@ class _Half:
 
 
 class SharedRunner:
-    """Runs samples through the parts of a network. Nothing is under way between calls.
-
-    `rows_run` counts what the device was given, `rows_padded` what of it was filler.
+    """Runs samples through the parts of a network. Nothing is under way between calls, and
+    `clips_padded` stays 0: filler is rows here, not clips.
     """
 
     idle = True
@@ -60,7 +59,6 @@ class SharedRunner:
         self._levels = networks
         self._buffers = _buffers([level[0].part for level in networks], backend)
         self._waiting: deque[_Half] = deque()
-        self.rows_run = self.rows_padded = 0
         self.clips_run = self.clips_padded = 0
 
     @property
@@ -153,8 +151,6 @@ class SharedRunner:
             network.start(lane, {name: buffer[name][first : first + self._rows]
                                  for name in network.part.outputs})  # fmt: skip
             under_way.append(lane)
-            self.rows_run += count
-            self.rows_padded += self._rows - count
             if turn % _RUNS_BETWEEN == 0:
                 meanwhile()
         while under_way:
