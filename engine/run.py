@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError, SampleError, UsageError, printable
-from engine.signals import INTERRUPTIONS, deferred
+from engine.signals import deferred, heeded
 
 if TYPE_CHECKING:
     from engine.pipeline import Pipeline
@@ -136,9 +136,9 @@ class _Interruption:
 def _interruptible() -> Iterator[_Interruption]:
     """Handle what interrupts a run."""
     handler = _Interruption()
-    # What a shell or nohup told us to ignore stays ignored.
-    heeded = [n for n in INTERRUPTIONS if signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heeded}
+    before = heeded()
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield handler
     finally:

@@ -10,8 +10,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heeded() -> dict[signal.Signals, Any]:
+    """Those of `INTERRUPTIONS` that nobody told us to ignore (nohup, a shell), and their
+    handlers."""
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTIONS}
+    return {n: handler for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
 
 @contextmanager
@@ -25,8 +33,7 @@ def deferred() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in INTERRUPTIONS}
-    heeded = [n for n, handler in handlers.items() if handler not in (signal.SIG_IGN, None)]
+    handlers = heeded()
     arrived: list[int] = []
     deferring = False
 
@@ -39,13 +46,13 @@ def deferred() -> Iterator[None]:
         signal.raise_signal(number)
 
     try:
-        for number in heeded:
+        for number in handlers:
             signal.signal(number, note)
         deferring = True
         yield
     finally:
         deferring = False
-        for number in heeded:
-            signal.signal(number, handlers[number])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         for came in arrived:
             signal.raise_signal(came)

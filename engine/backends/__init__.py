@@ -137,11 +137,17 @@ def load(
         raise UsageError(
             f"backend {name}: {error}. Install its package: pip install {error.name or name}"
         ) from None
-    effective = backend.facts.precision
-    if effective != precision:
+    try:
+        require_precision(name, backend.facts.device, backend.facts.precision, precision)
+    except UsageError:
         backend.close()
-        raise UsageError(
-            f"backend {name} executes {effective} on {backend.facts.device}, "
-            f"not --precision {precision}"
-        )
+        raise
     return backend
+
+
+def require_precision(name: str, device: str, executed: str, wanted: str) -> None:
+    """Raise `UsageError` where a backend executes another precision than was requested."""
+    if executed != wanted:
+        raise UsageError(
+            f"backend {name} executes {executed} on {device}, not --precision {wanted}"
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engine.backends import Array, Facts, Precision
+from engine.backends import Array, Facts, Precision, require_precision
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.errors import BackendError, ModelError, UsageError
 from engine.models import SHARED, ModelFile
@@ -85,12 +85,8 @@ class OpenVINOBackend:
             compiled = self._core.compile_model(model, self._device, settings)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load a part of it: {_reason(error)}") from None
-        executed = executed_precision(compiled)
-        if executed != self.facts.precision:
-            raise UsageError(
-                f"backend openvino executes {executed} on {self.facts.device}, not --precision "
-                f"{self.facts.precision}"
-            )
+        facts = self.facts
+        require_precision("openvino", facts.device, executed_precision(compiled), facts.precision)
         return OpenVINOPart(compiled, part, self.facts.device)
 
     def start(self, lane: int, clips: NDArray[np.float32]) -> None:
