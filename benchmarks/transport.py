@@ -1,7 +1,7 @@
 """What a sample weighs on each wire: ``python -m benchmarks.transport``.
 
-For videos of 30, 90 and 300 frames: bytes a sample, and how many such messages a second
-one process passes to another through the same sockets and the same code as a worker and
+For videos of 30, 90 and 300 frames and one person: bytes a sample, and how many such messages
+a second one process passes to another through the same sockets and code as a worker and
 an executor use (nothing rendered, nothing inferred). The copies are those of the array
 bytes in user space; the kernel's two (into the socket and out of it) come on top.
 """
@@ -15,19 +15,22 @@ import time
 from pathlib import Path
 
 import multiprocess
-import numpy as np
 import zmq
 
+from benchmarks import workloads
 from benchmarks.measurement import publish
-from engine import wire
-from engine.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine import wire, worker
+from engine.poses import PoseSequence
 from engine.processes import private_directory
-from engine.sampling import clip_plan
 from engine.wire import Message
 
 LENGTHS = (30, 90, 300)
 # user-space copies of a sample's array bytes after rendering, by wire and place
-COPIES = {"frames": ("0", "1 (gather)"), "clips": ("1 (gather)", "1 (into the device's buffer)")}
+COPIES = {
+    "frames": ("0", "1 (into the device's buffer)"),
+    "clips": ("1 (gather)", "1 (into the device's buffer)"),
+    "keypoints": ("0", "drawn, 1 (into the device's buffer)"),
+}
 
 
 def main() -> None:
@@ -42,13 +45,11 @@ def main() -> None:
     for _ in range(args.rounds):
         for case in cases:
             rates[case].append(_messages_per_second(*case, args.seconds))
-    print("wire    frames   MB/sample  messages/s   GB/s  copies by worker, executor")
+    print("wire      frames   MB/sample  messages/s  copies by worker, executor")
     rows = []
     for (name, length), values in rates.items():
-        size = wire.clips_nbytes(name, len(clip_plan(length).unique))
-        rate = statistics.median(values)
-        print(f"{name:7} {length:6} {size / 1e6:11.1f} {rate:11.1f} {rate * size / 1e9:6.2f}  "
-              f"{', '.join(COPIES[name])}")  # fmt: skip
+        size, rate = _message(name, length).nbytes, statistics.median(values)
+        print(f"{name:9} {length:6} {size / 1e6:11.2f} {rate:11.1f}  {', '.join(COPIES[name])}")
         rows.append({"wire": name, "frames": length, "bytes": size, "messages_per_s": values})
     publish(args.json, {"transport": rows})
 
@@ -82,17 +83,17 @@ def _messages_per_second(name: wire.Wire, length: int, seconds: float) -> float:
         shutil.rmtree(directory)
 
 
+def _message(name: wire.Wire, length: int) -> Message:
+    """What a worker sends for a video of one person."""
+    poses = PoseSequence.from_annotation(workloads.drifting(length, 0))
+    return worker.clips_message(poses, {"lease": 1}, name, "0.24.1")
+
+
 def _send(endpoint: str, name: wire.Wire, length: int) -> None:
-    plan = clip_plan(length)
-    if name == wire.CLIPS:
-        arrays = (np.ones((VIEWS, *CLIP_SHAPE), np.float32),)
-    else:
-        frames = np.ones((2, len(plan.unique), JOINTS, SIZE, SIZE), np.float32)
-        arrays = (frames, plan.positions)
     outlet = zmq.Context().socket(zmq.PUSH)
     outlet.setsockopt(zmq.SNDHWM, 1)
     outlet.connect(endpoint)
-    frames_on_wire = wire.encode(Message(name, {"lease": 1}, arrays))
+    frames_on_wire = wire.encode(_message(name, length))
     while True:
         outlet.send_multipart(frames_on_wire, copy=False)
 

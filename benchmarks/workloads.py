@@ -27,7 +27,7 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
     """Write `samples` annotations of a workload, evenly spaced (None: all), as a pickle into
     `folder`. Returns the workload's short name and the file."""
     if workload == HMDB51_LIKE:
-        annotations = [_drifting(frames, number) for number, frames in enumerate(lengths())]
+        annotations = [drifting(frames, number) for number, frames in enumerate(lengths())]
     elif workload == demo.NAME:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:
@@ -49,7 +49,7 @@ def lengths() -> list[int]:
     return [int(n) for n in drawn.clip(_SHORTEST, _LONGEST)]
 
 
-def _drifting(frames: int, number: int) -> dict[str, Any]:
+def drifting(frames: int, number: int) -> dict[str, Any]:
     """Joints that wander about; what they do does not matter for the time it takes."""
     rng = np.random.RandomState([SEED, number])
     steps = rng.normal(0, 1.5, (1, frames, 17, 2)).cumsum(axis=1)

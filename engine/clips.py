@@ -1,8 +1,8 @@
 """Heatmap clips: a sample as frames and plan, and as the tensor that the network takes.
 
-Comes in: an annotation. Goes out: `HeatmapClips`, smaller than the clip tensor and equal
-to it; the tensor is materialised as late as the runtime
-demands. Called by the decode stage (`decode`) and the executor (`HeatmapClips.write`).
+Comes in: an annotation. Goes out: `HeatmapClips`, a hundredth of the clip tensor's size and
+equal to it; the tensor is materialised as late as the runtime demands, if at all. Called by
+the decode stage (`decode`) and the executor (`HeatmapClips.write`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from engine.constants import CLIP_SHAPE, NUM_CLIPS, REFERENCES, VIEWS, Reference
 from engine.errors import UsageError
-from engine.heatmaps import render
+from engine.frames import Frames
+from engine.heatmaps import Joints, place, render
 from engine.poses import PoseSequence
 from engine.sampling import clip_plan
 
@@ -25,22 +26,31 @@ from engine.sampling import clip_plan
 class HeatmapClips:
     """The 20 clips of a sample, each distinct frame stored once.
 
-    Never larger than the tensor: 16 times smaller for 30 frames, 5 for 90, 2 for 300.
-
-    `frames`: float32 [2, U, 17, 56, 56], the distinct frames and their flipped twins.
-    `plan`: int32 [10, 48], positions in the second axis of `frames`.
-    Clip c is ``frames[0][plan[c]]`` for c < 10 and ``frames[1][plan[c - 10]]`` after.
+    `frames`: the U distinct frames, then their U flipped twins.
+    `plan`: int32 [10, 48], positions among the U.
+    Clip c is ``frames[plan[c]]`` for c < 10 and ``frames[U + plan[c - 10]]`` after.
     """
 
-    frames: NDArray[np.float32]
+    frames: Frames
     plan: NDArray[np.int32]
+
+    @classmethod
+    def drawn(
+        cls, joints: Joints, plan: NDArray[np.int32], reference: Reference = "0.24.1"
+    ) -> HeatmapClips:
+        """Clips whose frames are drawn now."""
+        return cls(render(joints, reference), plan)
+
+    @property
+    def unique(self) -> int:
+        """U."""
+        return len(self.frames) // 2
 
     def write(self, first: int, out: NDArray[np.float32]) -> None:
         """Write clips `first`, `first` + 1, … into `out`, float32 [n, 17, 48, 56, 56]."""
         for row, clip in enumerate(range(first, first + len(out))):
-            frames = self.frames[clip // NUM_CLIPS]
-            for time, position in enumerate(self.plan[clip % NUM_CLIPS]):
-                out[row, :, time] = frames[position]
+            flipped, number = divmod(clip, NUM_CLIPS)
+            self.frames.write_clip(self.plan[number] + flipped * self.unique, out[row])
 
     def tensor(self) -> NDArray[np.float32]:
         """The whole clip tensor, float32 [20, 17, 48, 56, 56] (205 MB)."""
@@ -67,7 +77,7 @@ Clips = HeatmapClips | ClipTensor
 def decode(poses: PoseSequence, reference: Reference = "0.24.1") -> HeatmapClips:
     """Sample and draw the clips of a checked pose sequence."""
     plan = clip_plan(poses.total_frames)
-    return HeatmapClips(render(poses, plan, reference), plan.positions)
+    return HeatmapClips.drawn(place(poses, plan, reference), plan.positions, reference)
 
 
 def preprocess(

@@ -22,8 +22,10 @@ from engine.backends import Facts
 from engine.batching import Batcher
 from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, SIZE, VIEWS
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, REFERENCES, VIEWS
 from engine.errors import EngineError, ModelError, UsageError, WireError, printable
+from engine.frames import Frames
+from engine.heatmaps import Joints
 from engine.models import ModelFile
 from engine.runners import Runner, open_runner
 from engine.wire import Message
@@ -173,22 +175,39 @@ def _arrival(message: Message) -> tuple[int, Clips]:
     lease = message.fields.get("lease")
     if type(lease) is not int:
         raise WireError("clips without a lease")
-    clips: Clips
-    if message.kind == wire.FRAMES and len(message.arrays) == 2:
-        frames = wire.check_array(
-            message.arrays[0], "frames", np.float32, (2, None, JOINTS, SIZE, SIZE)
+    arrays = message.arrays
+    if message.kind == wire.FRAMES and len(arrays) == 4:
+        frames = Frames(
+            wire.check_array(arrays[0], "starts", np.int32, (None,)),
+            wire.check_array(arrays[1], "cells", np.uint16, (None,)),
+            wire.check_array(arrays[2], "values", np.float32, (None,)),
         )
-        plan = wire.check_array(message.arrays[1], "plan", np.int32, (NUM_CLIPS, CLIP_LEN))
-        if plan.min() < 0 or plan.max() >= frames.shape[1]:
-            raise WireError(f"a plan that points beyond {frames.shape[1]} frames")
-        clips = HeatmapClips(frames, plan)
-    elif message.kind == wire.CLIPS and len(message.arrays) == 1:
-        clips = ClipTensor(
-            wire.check_array(message.arrays[0], "clips", np.float32, (VIEWS, *CLIP_SHAPE))
+        if flaw := frames.flawed():
+            raise WireError(flaw)
+        return lease, HeatmapClips(frames, _plan(arrays[3], len(frames) // 2))
+    if message.kind == wire.KEYPOINTS and len(arrays) == 3:
+        reference = message.fields.get("reference")
+        if reference not in REFERENCES:
+            raise WireError(f"keypoints for reference {reference!r:.20}")
+        persons, unique = arrays[1].shape[:2] if arrays[1].ndim == 3 else (0, 0)
+        joints = Joints(
+            wire.check_array(arrays[0], "centres", np.float64, (persons, unique, JOINTS, 2)),
+            wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
         )
-    else:
-        raise WireError(f"a message of kind {message.kind!r:.20}")
-    return lease, clips
+        return lease, HeatmapClips.drawn(joints, _plan(arrays[2], unique), reference)
+    if message.kind == wire.CLIPS and len(arrays) == 1:
+        return lease, ClipTensor(
+            wire.check_array(arrays[0], "clips", np.float32, (VIEWS, *CLIP_SHAPE))
+        )
+    raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
+
+
+def _plan(array: NDArray[Any], unique: int) -> NDArray[np.int32]:
+    """A clip plan over so many frames. Raises `WireError`."""
+    plan = wire.check_array(array, "plan", np.int32, (NUM_CLIPS, CLIP_LEN))
+    if plan.min() < 0 or plan.max() >= unique:
+        raise WireError(f"a plan that points beyond {unique} frames")
+    return plan
 
 
 def facts_from(fields: dict[str, Any]) -> Facts:

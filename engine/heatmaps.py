@@ -1,6 +1,6 @@
 """Heatmap frames: pose coordinates moved, scaled and drawn as the network wants them.
 
-Comes in: a `PoseSequence` and a `ClipPlan`. Goes out: float32 heatmaps, one for
+Comes in: a `PoseSequence` and a `ClipPlan`. Goes out: `Frames`, one for
 each distinct frame of the plan and one for its flipped twin. Called by
 `engine.clips`. Source: the test pipeline of mmaction2 0.24.1 (``PoseDecode``,
 ``PoseCompact``, ``Resize``, ``CenterCrop``, ``GeneratePoseTarget``) and, for
@@ -12,6 +12,7 @@ than today's.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from engine.constants import (
     Reference,
 )
 from engine.errors import SampleError
+from engine.frames import CELLS, Frames
 from engine.poses import PoseSequence
 from engine.sampling import ClipPlan
 
@@ -38,40 +40,53 @@ F64 = NDArray[np.float64]
 _REACH = 3 * SIGMA  # how far a joint is drawn around its centre, pixels
 _WINDOW = 5  # columns that 2 * _REACH can touch at most
 _VARIANCE = np.float32(SIGMA**2)
+_JOINTS_AT_ONCE = 1 << 16
 
 TWIN = np.arange(JOINTS)
 """For each joint its twin on the other side, or itself."""
 TWIN[list(LEFT_JOINTS)] = RIGHT_JOINTS
 TWIN[list(RIGHT_JOINTS)] = LEFT_JOINTS
 
+# For each cell of a frame the one that holds its value in the mirror image.
+_MIRRORED = np.arange(CELLS, dtype=np.uint16).reshape(JOINTS, SIZE, SIZE)[TWIN, :, ::-1].ravel()
 
-def render(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1") -> F32:
-    """Draw the distinct frames of `plan`: float32 [2, U, 17, 56, 56].
 
-    ``[0]`` are the frames as they are, ``[1]`` their flipped twins (left and
-    right joints exchanged). Raises `SampleError` for coordinates that the
-    reference cannot place either.
+@dataclass(frozen=True, eq=False)
+class Joints:
+    """Where the joints of a video's distinct frames are, and how much they count.
+
+    `centres`: float64 [P, U, 17, 2], x and y in pixels of the 56 x 56 canvas.
+    `peaks`: float32 [P, U, 17], the scores.
+    """
+
+    centres: F64
+    peaks: F32
+
+
+def place(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1") -> Joints:
+    """The joints of the distinct frames of `plan` on the canvas.
+
+    Raises `SampleError` for coordinates that the reference cannot place either.
     """
     keypoint = poses.keypoint[:, plan.unique].astype(np.float32)
     if poses.keypoint_score is None:
-        score = np.ones(keypoint.shape[:3], np.float32)
+        peaks = np.ones(keypoint.shape[:3], np.float32)
     else:
-        score = poses.keypoint_score[:, plan.unique].astype(np.float32)
-
+        peaks = poses.keypoint_score[:, plan.unique].astype(np.float32)
     keypoint, img_shape = compact(keypoint, poses.img_shape)
     keypoint, img_shape = resize(keypoint, img_shape)
     centres = center_crop(keypoint, img_shape)
+    if reference == "1.x":  # casts the cropped coordinates back
+        centres = centres.astype(np.float32).astype(np.float64)
+    return Joints(centres, peaks)
 
-    frames = np.zeros((2, len(plan.unique), JOINTS, SIZE, SIZE), np.float32)
+
+def render(joints: Joints, reference: Reference = "0.24.1") -> Frames:
+    """Draw frames: U as they are, then their U flipped twins (left and right exchanged)."""
+    plain = draw(joints.centres, joints.peaks)
     if reference == "1.x":
-        # 1.x casts the cropped coordinates back to float32 and mirrors the result.
-        draw(centres.astype(np.float32).astype(np.float64), score, frames[0])
-        np.take(frames[0], TWIN, axis=1, out=frames[1], mode="clip")
-        frames[1] = frames[1, ..., ::-1].copy()
-    else:
-        draw(centres, score, frames[0])
-        draw(flip(centres), score[..., TWIN], frames[1])
-    return frames
+        return Frames.joined([plain, mirror(plain)])
+    return Frames.joined([plain, draw(flip(joints.centres), joints.peaks[..., TWIN])])
 
 
 def compact(keypoint: F32, img_shape: tuple[int, int]) -> tuple[F32, tuple[int, int]]:
@@ -139,36 +154,53 @@ def flip(centres: F64) -> F64:
     return flipped
 
 
-def draw(centres: F64, score: F32, frames: F32) -> None:
+def mirror(frames: Frames) -> Frames:
+    """1.x's flip: the mirror image of what has been drawn, joints in the places of their twins."""
+    return replace(frames, cells=_MIRRORED[frames.cells])
+
+
+def draw(centres: F64, peaks: F32) -> Frames:
     """``GeneratePoseTarget``: draw joints as Gaussians, the maximum over persons.
 
-    `centres` float64 [P, U, 17, 2] pixels, `score` float32 [P, U, 17] the peaks;
-    drawn into `frames` float32 [U, 17, 56, 56] (C-contiguous, zeroed by the caller).
+    `centres` float64 [P, U, 17, 2] pixels, `peaks` float32 [P, U, 17].
     """
-    canvas = frames.reshape(-1)
-    # The persons of one frame may overlap, the joints of one person never share
-    # a canvas: so one person at a time needs no atomic maximum.
-    for person_centres, person_score in zip(centres, score, strict=True):
-        visible = np.flatnonzero(~(person_score.astype(np.float64) < SCORE_THRESHOLD))
-        centre = person_centres.reshape(-1, 2)[visible]
-        first, last = _window(centre)
-        inside = (first < last).all(axis=1)
-        visible, centre, first, last = (a[inside] for a in (visible, centre, first, last))
+    persons, count = peaks.shape[:2]
+    step = max(1, _JOINTS_AT_ONCE // max(1, persons * JOINTS))  # bounds the memory of a crowd
+    pieces = [_draw(centres[:, first : first + step], peaks[:, first : first + step])
+              for first in range(0, count, step)]  # fmt: skip
+    return Frames.joined(pieces)
 
-        # float32 squares of the distances along each axis: [joints, window, 2]
-        cells = first[:, None, :] + np.arange(_WINDOW)[:, None]
-        offset = cells.astype(np.float32) - centre.astype(np.float32)[:, None, :]
-        square = offset * offset
-        exponent = square[:, None, :, 0] + square[:, :, None, 1]  # [joints, y, x]
-        patch = np.exp(-exponent / np.float32(2) / _VARIANCE)
-        patch *= person_score.reshape(-1)[visible][:, None, None]
 
-        wanted = cells < last[:, None, :]
-        mask = wanted[:, None, :, 0] & wanted[:, :, None, 1]
-        index = visible[:, None, None] * (SIZE * SIZE)
-        index = index + cells[:, :, None, 1] * SIZE + cells[:, None, :, 0]
-        index, values = index[mask], patch[mask]
-        canvas[index] = np.maximum(canvas[index], values)
+def _draw(centres: F64, peaks: F32) -> Frames:
+    count = peaks.shape[1]
+    visible = np.flatnonzero(~(peaks.astype(np.float64) < SCORE_THRESHOLD))
+    first, last = _window(centres.reshape(-1, 2)[visible])
+    inside = (first < last).all(axis=1)
+    visible, first, last = visible[inside], first[inside], last[inside]
+    centre = centres.reshape(-1, 2)[visible]
+
+    # float32 squares of the distances along each axis: [joints, window, 2]
+    cells = first[:, None, :] + np.arange(_WINDOW)[:, None]
+    offset = cells.astype(np.float32) - centre.astype(np.float32)[:, None, :]
+    square = offset * offset
+    exponent = square[:, None, :, 0] + square[:, :, None, 1]  # [joints, y, x]
+    patch = np.exp(-exponent / np.float32(2) / _VARIANCE)
+    patch *= peaks.reshape(-1)[visible][:, None, None]
+
+    wanted = cells < last[:, None, :]
+    mask = wanted[:, None, :, 0] & wanted[:, :, None, 1]
+    place = (visible % (count * JOINTS))[:, None, None] * (SIZE * SIZE)
+    place = place + cells[:, :, None, 1] * SIZE + cells[:, None, :, 0]
+    places, values = place[mask], patch[mask]
+    if len(peaks) > 1:  # several persons may share cells; a single one's are in order
+        order = np.argsort(places, kind="stable")
+        places, values = places[order], values[order]
+        new = np.flatnonzero(np.diff(places, prepend=-1))
+        places = places[new]
+        values = np.maximum.reduceat(values, new) if len(new) else values
+    frame, cell = np.divmod(places, CELLS)
+    starts = np.searchsorted(frame, np.arange(count + 1))
+    return Frames(starts.astype(np.int32), cell.astype(np.uint16), values)
 
 
 def _window(centre: F64) -> tuple[NDArray[np.int64], NDArray[Any]]:

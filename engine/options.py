@@ -136,8 +136,9 @@ class Options:
     )  # fmt: skip
     wire: Wire = _option(
         "frames", "processes",
-        "what workers send: each distinct heatmap frame once, with the clip plan, or the whole "
-        "clip tensor (205 MB a sample)", choices=WIRES,
+        "what workers send: each distinct heatmap frame once (its cells that are not zero) with "
+        "the clip plan, the whole clip tensor (205 MB a sample), or keypoints on the canvas, for "
+        "the executor to draw", choices=WIRES,
     )  # fmt: skip
     max_memory: int | None = _option(
         None, "processes",

@@ -182,7 +182,8 @@ class Supervisor:
                     continue
                 self._poses[sample.index] = poses
                 unique = len(clip_plan(poses.total_frames).unique)
-                cost = wire.clips_nbytes(self._settings.pool.worker.wire, unique)
+                kind, persons = self._settings.pool.worker.wire, len(poses.keypoint)
+                cost = wire.clips_nbytes(kind, unique, persons)
                 # the sender's copy and the receiver's
                 self._table.add(Task(sample.index, 2 * cost))
             workers = {child.name: child for child in self._pool.of_role("worker")}

@@ -16,23 +16,24 @@ import orjson
 import zmq
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_LEN, CLIP_SHAPE, NUM_CLIPS, VIEWS
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, VIEWS
 from engine.errors import WireError
+from engine.frames import CELLS, CELLS_OF_JOINT
 
 DTYPES = frozenset(["<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"])
 MAX_HEADER = 1 << 16
-MAX_FRAMES = 3  # the header and two arrays
+MAX_FRAMES = 5  # the header and four arrays
 MAX_RANK = 6
-# A clip tensor; 480 distinct frames and their twins are as many bytes.
+# A clip tensor; 480 distinct frames and their twins, were every cell drawn, are as many values.
 MAX_CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4
 MAX_POSES = 1 << 30
 # Not zero: libzmq 4.3.5 aborts the process when a socket that drops its messages at once is
 # in the middle of one while its peer goes away.
 LINGER_MS = 1000
 
-Wire = Literal["frames", "clips"]
-WIRES: tuple[Wire, ...] = ("frames", "clips")
-FRAMES, CLIPS = WIRES
+Wire = Literal["frames", "clips", "keypoints"]
+WIRES: tuple[Wire, ...] = ("frames", "clips", "keypoints")
+FRAMES, CLIPS, KEYPOINTS = WIRES
 
 
 @dataclass(frozen=True)
@@ -146,9 +147,13 @@ def check_array(
     return array
 
 
-def clips_nbytes(wire: Wire, unique_frames: int) -> int:
-    """Bytes of the arrays of one sample's clips on a wire."""
+def clips_nbytes(wire: Wire, unique_frames: int, persons: int) -> int:
+    """Bytes that the arrays of one sample's clips have at most, and what is drawn of them."""
     if wire == CLIPS:
         return MAX_CLIPS
-    joints, _, height, width = CLIP_SHAPE
-    return 2 * unique_frames * joints * height * width * 4 + NUM_CLIPS * CLIP_LEN * 4
+    plan = NUM_CLIPS * CLIP_LEN * 4
+    entries = min(CELLS, persons * JOINTS * CELLS_OF_JOINT) * 2 * unique_frames
+    frames = 6 * entries + 4 * (2 * unique_frames + 1)
+    if wire == KEYPOINTS:
+        return frames + persons * unique_frames * JOINTS * (2 * 8 + 4) + plan
+    return frames + plan

@@ -21,7 +21,9 @@ from engine.child import Control, run_child
 from engine.clips import decode
 from engine.constants import JOINTS, Reference
 from engine.errors import SampleError, WireError, printable
+from engine.heatmaps import place
 from engine.poses import PoseSequence
+from engine.sampling import clip_plan
 from engine.wire import Message, Wire
 
 _SEND_TIMEOUT_MS = 500
@@ -52,6 +54,23 @@ def lease_message(lease: int, executor: str, poses: PoseSequence) -> Message:
     if poses.keypoint_score is not None:
         arrays.append(poses.keypoint_score)
     return Message("lease", fields, tuple(_portable(a) for a in arrays))
+
+
+def clips_message(
+    poses: PoseSequence, fields: dict[str, Any], kind: Wire, reference: Reference
+) -> Message:
+    """What an executor needs of a sample, as the wire of that kind has it. Raises `SampleError`."""
+    if kind == wire.KEYPOINTS:
+        plan = clip_plan(poses.total_frames)
+        joints = place(poses, plan, reference)
+        if joints.centres.nbytes <= wire.MAX_CLIPS:  # else a crowd is less when drawn
+            arrays = joints.centres, joints.peaks, plan.positions
+            return Message(wire.KEYPOINTS, {**fields, "reference": reference}, arrays)
+    clips = decode(poses, reference)
+    if kind == wire.CLIPS:
+        return Message(wire.CLIPS, fields, (clips.tensor(),))
+    frames = clips.frames
+    return Message(wire.FRAMES, fields, (frames.starts, frames.cells, frames.values, clips.plan))
 
 
 def _portable(array: Any) -> Any:
@@ -109,7 +128,9 @@ class _Worker:
         self._control.send(Message("decoding", {"lease": lease}))
         start = time.monotonic()
         try:
-            out = self._render(message)
+            out = clips_message(
+                _poses(message), {"lease": lease}, self._settings.wire, self._settings.reference
+            )
         except Exception as error:
             # Whatever an unforeseen annotation provokes concerns that sample only.
             stage = error.stage if isinstance(error, SampleError) else "decode"
@@ -122,13 +143,6 @@ class _Worker:
         if self._push(out, executor):
             fields = {"lease": lease, "busy": rendered - start, "bytes": out.nbytes}
             self._control.send(Message("sent", fields))
-
-    def _render(self, message: Message) -> Message:
-        clips = decode(_poses(message), self._settings.reference)
-        fields = {"lease": message.fields["lease"]}
-        if self._settings.wire == wire.CLIPS:
-            return Message(wire.CLIPS, fields, (clips.tensor(),))
-        return Message(wire.FRAMES, fields, (clips.frames, clips.plan))
 
     def _push(self, message: Message, executor: str) -> bool:
         """Hand clips to the transport without copying; False if their executor has died."""

@@ -78,7 +78,8 @@ _IN_PROCESS: dict[tuple[str, str], list[Prediction]] = {}
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("precision", ["bf16", "f32"])
 @pytest.mark.parametrize(
-    ("wire", "layout"), [("frames", "shared"), ("frames", "clips"), ("clips", "clips")]
+    ("wire", "layout"),
+    [("frames", "shared"), ("keypoints", "shared"), ("frames", "clips"), ("clips", "clips")],
 )
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
 @pytest.mark.parametrize("workers", [1, 3])

@@ -20,6 +20,7 @@ from engine.backends import Array, Backend, Facts, PartNetwork
 from engine.clips import Clips, HeatmapClips
 from engine.constants import CLIP_LEN, NUM_CLIPS, VIEWS
 from engine.contexts import PADDING, Contexts, contexts
+from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 
 F32 = NDArray[np.float32]
@@ -33,10 +34,10 @@ _TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row ea
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """Ten clips: `frames` float32 [U, 17, 56, 56] and their contexts."""
+    """Ten clips: their distinct frames and their contexts."""
 
     key: int
-    frames: F32
+    frames: Frames
     contexts: Contexts
 
 
@@ -94,7 +95,8 @@ class SharedRunner:
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
             table = contexts(clips.plan.tobytes(), self._strides)
-            self._waiting.extend(_Half(key, frames, table) for frames in clips.frames)
+            halves = clips.frames[: clips.unique], clips.frames[clips.unique :]
+            self._waiting.extend(_Half(key, frames, table) for frames in halves)
         found: list[F32] = []
         while self._waiting:
             wave = _fitting(self._waiting)
@@ -108,13 +110,13 @@ class SharedRunner:
 
     def _wave(self, wave: Sequence[_Half], meanwhile: Callable[[], object]) -> list[F32]:
         """Logits [10, classes] of each half."""
-        joined = _Joined([half.frames for half in wave])
+        drawn = _Drawn(Frames.joined([half.frames for half in wave]))
         placed = _Placed([(half.contexts.frames,) for half in wave], self._rows)
         for number, (networks, buffer) in enumerate(zip(self._levels, self._buffers, strict=True)):
             for array in buffer.values():
                 array[-1] = 0  # what padding reads; another level may have written there
             if number == 0:
-                self._sweep(networks[0], placed.regions[0], buffer, joined.read, meanwhile)
+                self._sweep(networks[0], placed.regions[0], buffer, drawn.read, meanwhile)
                 continue
             levels = [half.contexts.levels[number - 1] for half in wave]
             sources = placed.located([level.sources for level in levels])
@@ -211,22 +213,20 @@ class _Placed:
         return np.concatenate([table[a:b] for table, (a, b) in zip(tables, borders, strict=True)])
 
 
-class _Joined:
-    """Frames of several halves as if they were in one array."""
+class _Drawn:
+    """Writes frames out, over those that were there before: only their cells are cleared."""
 
-    def __init__(self, arrays: Sequence[F32]) -> None:
-        self._arrays = arrays
-        self._starts = np.cumsum([0, *(len(array) for array in arrays)])
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._left: dict[int, NDArray[np.int64]] = {}  # by buffer: places that are not zero
 
     def read(self, first: int, last: int, out: dict[str, Array]) -> None:
-        half = int(np.searchsorted(self._starts, first, side="right")) - 1
-        row = first
-        while row < last:
-            start = row - self._starts[half]
-            piece = self._arrays[half][start : start + last - row]
-            out[FRAMES][row - first : row - first + len(piece)] = piece
-            row += len(piece)
-            half += 1
+        canvas = out[FRAMES].reshape(-1)
+        left = self._left.get(id(out))
+        canvas[slice(None) if left is None else left] = 0
+        places, values = self._frames[first:last].entries()
+        canvas[places] = values
+        self._left[id(out)] = places
 
 
 class _Taken:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine import heatmaps
 from engine.clips import preprocess
 from engine.constants import REFERENCES, Reference
 from engine.errors import SampleError
@@ -92,9 +93,20 @@ def test_plain_drawing(seed: int, persons: int, frames: int) -> None:
     centres = rng.uniform(-6, 62, (persons, frames, 17, 2))
     centres = np.where(rng.random(centres.shape) < 0.2, np.round(centres), centres)
     score = rng.choice([0, 5e-5, 1e-4, 0.5, 1.7, -1], (persons, frames, 17)).astype(np.float32)
-    canvas = np.zeros((frames, 17, 56, 56), np.float32)
-    draw(centres, score, canvas)
-    np.testing.assert_array_equal(canvas, plain_draw(centres, score))
+    found = draw(centres, score)
+    assert found.flawed() is None
+    np.testing.assert_array_equal(found.dense(), plain_draw(centres, score))
+
+
+def test_a_crowd_is_drawn_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.uniform(0, 56, (40, 7, 17, 2))
+    score = rng.uniform(0, 1, (40, 7, 17)).astype(np.float32)
+    at_once = draw(centres, score)
+    monkeypatch.setattr(heatmaps, "_JOINTS_AT_ONCE", 2000)  # two frames and a bit
+    pieces = draw(centres, score)
+    for name in ("starts", "cells", "values"):
+        np.testing.assert_array_equal(getattr(pieces, name), getattr(at_once, name))
 
 
 def test_order_of_persons_does_not_matter(make_annotation: Any) -> None:

@@ -25,7 +25,8 @@ from tests.engine.conftest import check, children, command, options
 
 
 @pytest.mark.parametrize(
-    ("wire", "layout"), [("frames", "shared"), ("frames", "clips"), ("clips", "clips")]
+    ("wire", "layout"),
+    [("frames", "shared"), ("keypoints", "shared"), ("frames", "clips"), ("clips", "clips")],
 )
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
 @pytest.mark.parametrize("workers", [1, 3])
@@ -71,7 +72,7 @@ def test_stages_and_figures(data: Path, tiny_model: Path) -> None:
         assert stages == pytest.approx(record.ms["total"], rel=0.25)
     assert figures.decode_s > 0
     assert figures.infer_s == pytest.approx(sum(r.ms["infer"] for r in records) / 1e3)
-    assert figures.bytes_sent > 21 * 2 * 5 * 17 * 56 * 56 * 4
+    assert figures.bytes_sent > 21 * 2 * 5 * 17 * 9 * 6  # most joints are drawn on 16 cells
 
 
 def test_who_waits_for_whom(data: Path, tiny_model: Path) -> None:
@@ -84,14 +85,14 @@ def test_who_waits_for_whom(data: Path, tiny_model: Path) -> None:
 
 
 def test_bytes_in_flight_are_bounded(data: Path, tiny_model: Path, expected: Any) -> None:
-    budget = 150 << 20  # more than the largest of them
+    budget = 3 << 20  # more than the largest of them
     with Pipeline(options(data, tiny_model, max_memory=budget, workers=3)) as pipeline:
         check(list(pipeline), expected)
         assert 0 < pipeline.figures.peak_bytes <= budget
     # Larger than the budget: one at a time, and nobody is left out.
     with Pipeline(options(data, tiny_model, max_memory=1, workers=3)) as pipeline:
         check(list(pipeline), expected)
-        assert pipeline.figures.peak_bytes < 2 * 205_000_000
+        assert pipeline.figures.peak_bytes < budget
 
 
 @pytest.mark.parametrize("max_batch", [1, 3])

@@ -13,8 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import wire
+from engine.clips import decode as clips_of
 from engine.constants import CLIP_SHAPE
 from engine.errors import WireError
+from engine.frames import CELLS
+from engine.heatmaps import place
+from engine.poses import PoseSequence
+from engine.sampling import clip_plan
 from engine.wire import Message, decode, encode, receive
 
 
@@ -99,7 +104,7 @@ def test_surplus_frames_are_read_away(pair: Any) -> None:
     left, right = pair
     left.send_multipart([header()] * 50)
     left.send_multipart(encode(Message("next")))
-    with pytest.raises(WireError, match="more than 3 frames"):
+    with pytest.raises(WireError, match="more than 5 frames"):
         receive(right)
     assert receive(right)[1].kind == "next"
     with pytest.raises(zmq.Again):
@@ -128,7 +133,21 @@ def test_libzmq_itself_refuses_large_frames(tmp_path: Any) -> None:
 
 def test_bytes_of_a_sample() -> None:
     assert wire.MAX_CLIPS == 204_718_080
-    assert wire.clips_nbytes("clips", 20) == 204_718_080
-    assert wire.clips_nbytes("frames", 90) == 2 * 90 * 17 * 56 * 56 * 4 + 1920
-    # A plan of 480 distinct frames is the longest; its frames fit the same limit.
-    assert 20 * int(np.prod(CLIP_SHAPE)) * 4 == 2 * 480 * 17 * 56 * 56 * 4
+    assert wire.clips_nbytes("clips", 20, 1) == 204_718_080
+    # A plan of 480 distinct frames is the longest; each array of it fits the same limit.
+    assert 20 * int(np.prod(CLIP_SHAPE)) * 4 == 2 * 480 * CELLS * 4
+    assert wire.clips_nbytes("frames", 480, 10**6) == 2 * 480 * (CELLS * 6 + 4) + 4 + 1920
+
+
+@pytest.mark.parametrize("kind", ["frames", "keypoints"])
+@pytest.mark.parametrize("persons", [0, 1, 5])
+def test_no_sample_weighs_more_than_said(kind: Any, persons: int, make_annotation: Any) -> None:
+    poses = PoseSequence.from_annotation(make_annotation(60, persons=persons))
+    clips = clips_of(poses)
+    frames = clips.frames
+    found = sum(a.nbytes for a in (frames.starts, frames.cells, frames.values, clips.plan))
+    if kind == "keypoints":
+        joints = place(poses, clip_plan(60))
+        found += joints.centres.nbytes + joints.peaks.nbytes
+    said = wire.clips_nbytes(kind, clips.unique, persons)
+    assert said / 2 < found <= said
