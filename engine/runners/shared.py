@@ -61,6 +61,7 @@ class SharedRunner:
         self._buffers = _buffers([level[0].part for level in networks], backend)
         self._waiting: deque[_Half] = deque()
         self.clips_run = self.clips_padded = 0
+        self._warm_up()
 
     @property
     def facts(self) -> Facts:
@@ -107,6 +108,16 @@ class SharedRunner:
                     self.clips_run += VIEWS
                     yield half.key, np.concatenate(found)
                     found.clear()
+
+    def _warm_up(self) -> None:
+        """Run every part in every lane, so that the first sample is as fast as the others:
+        memory is touched, and runtimes prepare much at the first run only."""
+        for networks, buffer in zip(self._levels, self._buffers, strict=True):
+            for array in buffer.values():
+                array[:] = 0
+            for network in networks:
+                region = range(network.lanes * self._rows)
+                self._sweep(network, region, buffer, lambda *_: None, lambda: None)
 
     def _wave(self, wave: Sequence[_Half], meanwhile: Callable[[], object]) -> list[F32]:
         """Logits [10, classes] of each half."""
