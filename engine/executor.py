@@ -129,7 +129,7 @@ class _Service:
             if batch:
                 self._start(batch, now)
             elif not self._runner.idle:
-                self._report(self._runner.collect())
+                self._report(self._runner.collect(meanwhile=self._drain))
             else:
                 due = self._batcher.due()
                 poller.poll(None if due is None else math.ceil(1e3 * max(0.0, due - now)))

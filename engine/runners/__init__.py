@@ -25,7 +25,8 @@ class Runner(Protocol):
     """Owns a backend and the buffers that it runs on.
 
     `facts`: of the backend. `clips_run`, `clips_padded`: what the device was given, real and
-    filler. `idle`: whether no run is under way. `pending`: keys of the samples not complete.
+    filler. `idle`: whether nothing is left to `collect`. `pending`: keys of the samples that
+    are not complete.
     """
 
     clips_run: int
@@ -49,13 +50,13 @@ class Runner(Protocol):
         """Start the runs of a batch of (key, clips).
 
         Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
-        the order in which they were fed; the last runs may still be under way at the end, so
-        that the device has work until the next batch (or `collect`). `meanwhile` is called
-        often, while the device is busy.
+        the order in which they were fed. What is left at the end goes together with the
+        next batch, or by `collect`: runs under way, or too little for a full one.
+        `meanwhile` is called often, while the device is busy.
         """
 
-    def collect(self) -> Iterator[Logits]:
-        """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
+    def collect(self, meanwhile: Callable[[], object] = ...) -> Iterator[Logits]:
+        """Complete the oldest run; yield the samples that it completes, as `feed` does."""
 
     def close(self) -> None:
         """Give the device back. No call follows."""

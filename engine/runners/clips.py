@@ -88,7 +88,7 @@ class ClipsRunner:
             first += real
             meanwhile()
 
-    def collect(self) -> Iterator[tuple[int, F32]]:
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
         """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
         lane, size, real = self._runs.popleft()
         output = self._backend.finish(lane)

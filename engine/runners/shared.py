@@ -42,11 +42,9 @@ class _Half:
 
 
 class SharedRunner:
-    """Runs samples through the parts of a network. Nothing is under way between calls, and
-    `clips_padded` stays 0: filler is rows here, not clips.
+    """Runs samples through the parts of a network. `clips_padded` stays 0: filler is rows
+    here, not clips. Halves that do not fill a wave wait for more, or for `collect`.
     """
-
-    idle = True
 
     def __init__(self, backend: Backend, cuts: Cuts) -> None:
         self._backend = backend
@@ -60,12 +58,18 @@ class SharedRunner:
         self._levels = networks
         self._buffers = _buffers([level[0].part for level in networks], backend)
         self._waiting: deque[_Half] = deque()
+        self._found: list[F32] = []  # the first half's logits of a sample under way
         self.clips_run = self.clips_padded = 0
         self._warm_up()
 
     @property
     def facts(self) -> Facts:
         return self._backend.facts
+
+    @property
+    def idle(self) -> bool:
+        """Whether no half waits."""
+        return not self._waiting
 
     @property
     def pending(self) -> list[int]:
@@ -80,34 +84,33 @@ class SharedRunner:
         self._levels.clear()
         self._backend.close()
 
-    def collect(self) -> Iterator[tuple[int, F32]]:
-        """Nothing is under way."""
-        return iter(())
-
     def feed(
         self,
         batch: Sequence[tuple[int, Clips]],
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Iterator[tuple[int, F32]]:
-        """Yields (key, logits float32 [20, classes]) of a batch of (key, clips), in order.
-
-        `meanwhile` is called often, while the device is busy.
+        """Take a batch of (key, clips); run as long as waves are full. Yields (key, logits
+        float32 [20, classes]) in the order fed. `meanwhile` is called often, while the
+        device is busy.
         """
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
             table = contexts(clips.plan.tobytes(), self._strides)
             halves = clips.frames[: clips.unique], clips.frames[clips.unique :]
             self._waiting.extend(_Half(key, frames, table) for frames in halves)
-        found: list[F32] = []
-        while self._waiting:
-            wave = _fitting(self._waiting)
-            for half, logits in zip(wave, self._wave(wave, meanwhile), strict=True):
-                self._waiting.popleft()
-                found.append(logits)
-                if len(found) == 2:
-                    self.clips_run += VIEWS
-                    yield half.key, np.concatenate(found)
-                    found.clear()
+        while len(_fitting(self._waiting)) < len(self._waiting):
+            yield from self.collect(meanwhile)
+
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
+        """Run a wave, full or not; yield as `feed` does."""
+        wave = _fitting(self._waiting)
+        for half, logits in zip(wave, self._wave(wave, meanwhile), strict=True):
+            self._waiting.popleft()
+            self._found.append(logits)
+            if len(self._found) == 2:
+                self.clips_run += VIEWS
+                yield half.key, np.concatenate(self._found)
+                self._found.clear()
 
     def _warm_up(self) -> None:
         """Run every part in every lane, so that the first sample is as fast as the others:

@@ -90,13 +90,53 @@ def test_bf16(tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]) -
 
 def test_what_is_under_way_is_known(tiny_model: Path, samples: list[HeatmapClips]) -> None:
     shared = runner(tiny_model, "openvino", SHARED)
-    seen = []
-    for key, _ in shared.feed(list(enumerate(samples[:4])), lambda: seen.append(shared.pending)):
+    fed = list(enumerate(samples))
+    keys = list(range(len(samples)))
+    assert list(shared.feed(fed[:1])) == []  # too little for a full wave
+    assert (shared.idle, shared.pending) == (False, [0])
+    seen: list[list[int]] = []
+    done = []
+    for key, _ in shared.feed(fed[1:], lambda: seen.append(shared.pending)):
         assert key not in shared.pending
-    assert seen[0] == [0, 1, 2, 3]
-    assert shared.idle
+        done.append(key)
+    assert seen[0] == keys
+    while not shared.idle:
+        for key, _ in shared.collect():
+            assert key not in shared.pending
+            done.append(key)
+    assert done == keys
     assert shared.pending == []
     shared.close()
+
+
+def test_waves_are_filled_across_batches(
+    tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]
+) -> None:
+    """Fed one by one, the bits are those of one batch, and so is the number of waves."""
+    waves = []
+    found = []
+    for step in (1, len(samples)):
+        shared = runner(tiny_model, "openvino", SHARED)
+        count = 0
+        plain = shared._wave
+
+        def counted(*arguments: Any, plain: Any = plain) -> Any:
+            nonlocal count
+            count += 1
+            return plain(*arguments)
+
+        shared._wave = counted  # type: ignore[method-assign]
+        batch = list(enumerate(samples))
+        logits = []
+        for first in range(0, len(batch), step):
+            logits += [row for _, row in shared.feed(batch[first : first + step])]
+        while not shared.idle:
+            logits += [row for _, row in shared.collect()]
+        waves.append(count)
+        found.append(np.stack(logits))
+        shared.close()
+    assert waves[0] == waves[1] < 2 * len(samples)
+    np.testing.assert_array_equal(*found)
 
 
 def test_parts_of_the_published_network() -> None:
