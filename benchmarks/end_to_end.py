@@ -1,33 +1,34 @@
-"""End to end against pure inference: ``python -m benchmarks.end_to_end``.
+"""The engine end to end against its peers: ``python -m benchmarks.end_to_end``.
 
-The engine as a user runs it, preprocessing included, in its layouts, against nothing but the
-unmodified network on the same runtime, precision and machine: ready clips, no preprocessing, as
-OpenVINO's own benchmark tool measures. Interleaved; prints medians and ratios.
+The engine as a user runs it, preprocessing included, against pure inference of the unmodified
+network, the NPU recipe's three steps, torch with a DataLoader, and the machine's ceiling
+(`benchmarks.peers`): the same samples and weights, interleaved in one run. Prints medians and
+ratios; writes them, and a plot.
 """
 
 from __future__ import annotations
 
 import argparse
+import pickle
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import openvino as ov
-
-from benchmarks import workloads
-from benchmarks.measurement import interleave, publish, ratio, table
-from engine import demo, machine
-from engine.backends.openvino import executed_precision
+from benchmarks import operations, peers, workloads
+from benchmarks.measurement import Rates, interleave, publish, ratio, table
+from benchmarks.memory import PeakMemory
+from engine import demo
 from engine.constants import CLIP_SHAPE, VIEWS
-from engine.errors import UsageError
-from engine.models import CLIPS, SHARED, open_model
+from engine.models import CLIPS, SHARED
 from engine.options import Options
 from engine.pipeline import Pipeline
 
-PURE = "pure inference"
-_PURE_SAMPLES = 8  # the network costs the same whatever the video's length
+# layout and wire; the first is what a run does by default
+CONFIGURATIONS = [(SHARED, "frames"), (SHARED, "keypoints"), (CLIPS, "frames"), (CLIPS, "clips")]
+PURE, RECIPE, TORCH = "pure inference", "recipe, .bin files", "torch, DataLoader"
 
 
 def main() -> None:
@@ -37,77 +38,128 @@ def main() -> None:
                         help="hmdb51_like, demo, or annotation files")  # fmt: skip
     parser.add_argument("--model", default=demo.NAME)
     parser.add_argument("--precision", nargs="+", default=["f32", "bf16"])
-    parser.add_argument("--layout", nargs="+", default=[SHARED, CLIPS])
     parser.add_argument("--samples", type=int, help="evenly spaced ones of each (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
+    parser.add_argument("--ablations", action="store_true",
+                        help="all layouts and wires, not the default alone")  # fmt: skip
+    parser.add_argument("--peers", action="store_true",
+                        help="the recipe and torch, too (minutes a round)")  # fmt: skip
+    parser.add_argument("--quick", action="store_true", help="6 samples, 1 round")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
-    parser.add_argument("--quick", action="store_true", help="6 samples, 1 round, default layout")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the medians")
     args = parser.parse_args()
     if args.quick:
-        args.samples, args.rounds, args.layout = 6, 1, [SHARED]
-    rates, ratios = {}, {}
+        args.samples, args.rounds = 6, 1
+    rates: dict[str, Rates] = {}
+    facts: dict[str, Any] = {"memory": {}, "operations": {}}
+    ceilings = {precision: peers.ceiling(precision) for precision in args.precision}
     with tempfile.TemporaryDirectory() as folder:
         for workload in args.workload:
             name, path = workloads.write(workload, args.samples, Path(folder))
-            for precision in args.precision:
-                contestants = {
-                    f"engine, layout {layout}": _engine(path, args.model, precision, layout)
-                    for layout in args.layout
-                }
-                contestants[PURE] = _pure(args.model, precision)
-                found = interleave(contestants, args.rounds)
-                rates[f"{name}/{precision}"] = found
-                print(table(found, f"samples/s, {name}, {precision}"), flush=True)
-                for layout in args.layout:
-                    value = ratio(found, f"engine, layout {layout}", PURE)
-                    ratios[f"end_to_end_over_pure/{name}/{precision}/{layout}"] = value
+            contestants, memory = _contestants(args, path, Path(folder))
+            rates[name] = interleave(contestants, args.rounds)
+            facts["memory"][name] = memory
+            facts["operations"][name] = _operations(path)
+            print(table(rates[name], f"samples/s, {name}"), flush=True)
+            for engine, peak in memory.items():
+                print(f"peak memory, {name}, {engine}: {peak / 1e9:.2f} GB")
+    ratios = _ratios(args.precision, rates, facts["operations"], ceilings)
     for key, value in ratios.items():
-        print(f"{key} {value:.3f} (median of {args.rounds} paired ratios)")
-    seeds = {workloads.HMDB51_LIKE: workloads.SEED}
-    publish(args.json, {"ratios": ratios, "rates": rates, "seeds": seeds})
+        print(f"{key} {value:.3f}")
+    for precision, (best, by) in ceilings.items():
+        print(f"ceiling, {precision}: {best / 1e9:.0f} GFLOP/s ({by})")
+    bin_bytes = VIEWS * 4 * CLIP_SHAPE[0] * CLIP_SHAPE[1] * CLIP_SHAPE[2] * CLIP_SHAPE[3]
+    publish(args.json, {
+        "ratios": ratios, "rates": rates, "ceiling": ceilings, **facts,
+        "recipe_bytes_per_sample": bin_bytes, "samples": args.samples,
+        "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
+    })  # fmt: skip
+    if args.plot:
+        _plot(args.plot, rates)
 
 
-def _engine(path: Path, model: str, precision: str, layout: str) -> Callable[[], float]:
-    options = Options(dataset=str(path), model=model, precision=precision, layout=layout)
+def _contestants(
+    args: argparse.Namespace, path: Path, folder: Path
+) -> tuple[dict[str, Callable[[], float]], dict[str, int]]:
+    """Everything that is compared on one workload, and where peaks of memory will be."""
+    contestants: dict[str, Callable[[], float]] = {}
+    memory: dict[str, int] = {}
+    for precision in args.precision:
+        for layout, wire in CONFIGURATIONS if args.ablations else CONFIGURATIONS[:1]:
+            name = _engine_name(precision, layout, wire)
+            options = Options(dataset=str(path), model=args.model, precision=precision,
+                              layout=layout, wire=wire)  # fmt: skip
+            contestants[name] = _engine(options, memory, name)
+        contestants[f"{PURE}, {precision}"] = peers.pure(args.model, precision)
+    if args.peers:
+        contestants[f"{RECIPE}, f32"] = peers.recipe(path, args.model, folder)
+        if loader := peers.torch_loader(path):
+            contestants[f"{TORCH}, f32"] = loader
+        else:
+            print("torch is not installed (pip install '.[convert]'): its row is left out")
+    return contestants, memory
 
+
+def _engine_name(precision: str, layout: str, wire: str) -> str:
+    return f"engine, {precision}, {layout}, {wire}"
+
+
+def _engine(options: Options, memory: dict[str, int], name: str) -> Callable[[], float]:
     def measure() -> float:
-        with Pipeline(options) as pipeline:
+        with PeakMemory() as watched, Pipeline(options) as pipeline:
             start = time.monotonic()
             count = sum(1 for _ in pipeline)
-            return count / (time.monotonic() - start)
+            rate = count / (time.monotonic() - start)
+        memory[name] = max(memory.get(name, 0), watched.peak)
+        return rate
 
     return measure
 
 
-def _pure(model: str, precision: str) -> Callable[[], float]:
-    """The whole network, clip by clip: the faster of the runtime's own choice for throughput
-    and one stream of all threads."""
-    choices: list[dict[str, object]] = [{"PERFORMANCE_HINT": "THROUGHPUT"}, {"NUM_STREAMS": 1}]
-    found = [_pure_with(model, precision, choice) for choice in choices]
-    return max(found, key=lambda measure: measure())
+def _operations(path: Path) -> dict[str, float]:
+    """Mean operations a sample: of the reference, and with everything shared."""
+    lengths = [a["total_frames"] for a in pickle.loads(path.read_bytes())]
+    return {"whole": operations.whole(),
+            "shared": statistics.mean(map(operations.shared, lengths))}  # fmt: skip
 
 
-def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Callable[[], float]:
-    core = ov.Core()
-    network = core.read_model(open_model(model).path)
-    network.reshape([1, 1, *CLIP_SHAPE])
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": machine.cores()}
-    compiled = core.compile_model(network, "CPU", {**settings, **choice})
-    if executed_precision(compiled) != precision:
-        raise UsageError(f"OpenVINO executes {executed_precision(compiled)}, not {precision}")
-    queue = ov.AsyncInferQueue(compiled, int(compiled.get_property("NUM_STREAMS")) + 1)
-    clip = np.random.default_rng(0).random((1, 1, *CLIP_SHAPE), np.float32)
-    for request in queue:
-        request.set_input_tensor(ov.Tensor(clip.copy()))
+def _ratios(
+    precisions: list[str], rates: dict[str, Rates], counts: dict[str, dict[str, float]],
+    ceilings: dict[str, tuple[float, str]],
+) -> dict[str, float]:  # fmt: skip
+    """Of the engine with default flags, medians of the paired ratios."""
+    ratios: dict[str, float] = {}
+    for name, found in rates.items():
+        for precision in precisions:
+            ours = _engine_name(precision, *CONFIGURATIONS[0])
+            for key, peer in (("pure", f"{PURE}, {precision}"), ("recipe", f"{RECIPE}, f32"),
+                              ("torch", f"{TORCH}, f32")):  # fmt: skip
+                if peer in found:
+                    ratios[f"end_to_end_over_{key}/{name}/{precision}"] = ratio(found, ours, peer)
+            achieved = statistics.median(found[ours]) * counts[name]["shared"]
+            ratios[f"of_ceiling/{name}/{precision}"] = achieved / ceilings[precision][0]
+    return ratios
 
-    def measure() -> float:
-        start = time.monotonic()
-        for _ in range(_PURE_SAMPLES * VIEWS):
-            queue.start_async()
-        queue.wait_all()
-        return _PURE_SAMPLES / (time.monotonic() - start)
 
-    return measure
+def _plot(path: Path, rates: dict[str, Rates]) -> None:
+    """A bar a contestant: the median rate, with least and greatest."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 1 + 0.32 * sum(map(len, rates.values()))), layout="constrained")
+    axes = figure.subplots(len(rates), 1, squeeze=False)[:, 0]
+    for axis, (name, found) in zip(axes, rates.items(), strict=True):
+        medians = [statistics.median(values) for values in found.values()]
+        low = [m - min(v) for m, v in zip(medians, found.values(), strict=True)]
+        high = [max(v) - m for m, v in zip(medians, found.values(), strict=True)]
+        colours = ["#2a78d6" if n.startswith("engine") else "#8a8984" for n in found]
+        bars = axis.barh(list(found), medians, xerr=[low, high], color=colours, height=0.7)
+        axis.bar_label(bars, fmt="%.2f", padding=6)
+        axis.invert_yaxis()
+        axis.set_title(f"{name}: samples/s, preprocessing included (but for pure inference)",
+                       loc="left", fontsize=10)  # fmt: skip
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.12)
+    figure.savefig(path)
 
 
 if __name__ == "__main__":

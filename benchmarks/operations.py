@@ -1,0 +1,72 @@
+"""Operations: how many a video needs, once everything that repeats is computed once.
+
+Counted from the network's shapes (`converters.network`) and the contexts of a video
+(`engine.contexts`); two a multiply-add, convolutions only.
+"""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from converters.network import Architecture, Conv, bottlenecks, stem
+from engine.constants import CLIP_LEN, SIZE, VIEWS
+from engine.contexts import of_plan
+from engine.sampling import clip_plan
+
+
+def whole() -> float:
+    """Of the reference: every layer over all frames of all clips."""
+    per_frame, blocks = _network()
+    total, positions = VIEWS * CLIP_LEN * per_frame, VIEWS * CLIP_LEN
+    for before, after, stride in blocks:
+        total += positions * before
+        positions //= stride
+        total += positions * after
+    return total
+
+
+def shared(total_frames: int) -> float:
+    """Of a video of so many frames, its distinct frames and contexts once (both halves).
+
+    Where a layer strides over time, a context that is only ever in the middle needs only that
+    tap of the convolution, one that is only ever beside it only the other two.
+    """
+    per_frame, blocks = _network()
+    strides = [stride for _, _, stride in blocks]
+    found = of_plan(clip_plan(total_frames).positions, strides)
+    total = found.frames * per_frame
+    counts = np.array([found.frames, 0, 0])
+    for (before, after, _), level in zip(blocks, found.levels, strict=True):
+        both, middle, beside = counts
+        total += (both + middle / 3 + beside * 2 / 3) * before + len(level) * after
+        counts = np.array(level.uses)
+    return 2 * float(total)
+
+
+def _network() -> tuple[float, list[tuple[float, float, int]]]:
+    """Operations a frame before the first temporal convolution; then, a block, those of its
+    temporal convolution for a position that it reads, of the rest for one that it writes (its
+    shortcut included), and its stride over time."""
+    arch = Architecture()
+    side = SIZE  # the stem keeps the size, pooling halves it
+    per_frame = _conv(stem(arch), side)
+    side //= arch.pool1_stride_s
+    blocks = []
+    for block in bottlenecks(arch):
+        space = block.conv2.stride[1]
+        after = _conv(block.conv2, side // space) + _conv(block.conv3, side // space)
+        if block.downsample is not None:
+            after += _conv(block.downsample, side // space)
+        if block.conv1.kernel[0] == 1:
+            per_frame += _conv(block.conv1, side) + after
+        else:
+            blocks.append((_conv(block.conv1, side), after, block.conv2.stride[0]))
+        side //= space
+    return per_frame, blocks
+
+
+def _conv(conv: Conv, side: int) -> float:
+    """Of one position in time; `side` of the output."""
+    return 2.0 * conv.inputs * conv.outputs * prod(conv.kernel) * side * side

@@ -1,0 +1,80 @@
+"""Benchmarks run to their end and count what they say; no figure is asserted."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from benchmarks import end_to_end, operations, peers, workloads
+from benchmarks.memory import PeakMemory
+from engine.contexts import of_plan
+from engine.sampling import clip_plan
+from tests.conftest import annotation
+
+
+def test_operations() -> None:
+    """14.5 billion multiply-adds a clip, as published; sharing saves what the contexts say."""
+    assert operations.whole() == pytest.approx(20 * 2 * 14.5e9, rel=0.01)
+    assert operations.whole() / operations.shared(80) == pytest.approx(2.0, abs=0.05)
+    # T = 48: ten times the same clip, and of its positions none repeats.
+    contexts = of_plan(clip_plan(48).positions, (1, 1, 1, 1, 2, 1, 1, 1, 1, 1))
+    assert contexts.frames == 48
+    assert operations.whole() / operations.shared(48) == pytest.approx(10, abs=0.5)
+
+
+def test_workloads(tmp_path: Path) -> None:
+    lengths = workloads.lengths()
+    assert (len(lengths), min(lengths) >= 18, max(lengths) <= 650) == (200, True, True)
+    assert np.median(lengths) == pytest.approx(80, abs=8)
+    name, path = workloads.write(workloads.HMDB51_LIKE, 3, tmp_path)
+    assert name == "hmdb51_like"
+    assert [a["total_frames"] for a in pickle.loads(path.read_bytes())] == [
+        lengths[0], lengths[100], lengths[199]
+    ]  # fmt: skip
+
+
+def test_peak_memory() -> None:
+    with PeakMemory() as memory:
+        block = np.ones(1 << 27, np.uint8)
+        time.sleep(1)
+        del block
+    assert memory.peak > 1 << 27
+
+
+def test_plot(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    rates = {"a": {"engine, f32": [1.0, 2.0], "peer": [0.5]}, "b": {"engine, f32": [3.0]}}
+    end_to_end._plot(tmp_path / "plot.svg", rates)
+    assert (tmp_path / "plot.svg").read_text().count("<svg") == 1
+
+
+def test_end_to_end(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """All contestants but torch, on a small network and two samples."""
+    data = tmp_path / "some.pkl"
+    data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
+    monkeypatch.setattr(peers, "_PURE_SAMPLES", 1)
+    monkeypatch.setattr(peers, "torch_loader", lambda path: None)
+    monkeypatch.setattr("sys.argv", [
+        "end_to_end", "--workload", str(data), "--model", str(tiny_model), "--precision", "f32",
+        "--rounds", "1", "--peers", "--json", str(tmp_path / "out.json"),
+    ])  # fmt: skip
+    before = set(os.listdir(tmp_path))
+    end_to_end.main()
+    found = orjson.loads((tmp_path / "out.json").read_bytes())
+    assert set(found["ratios"]) == {
+        "end_to_end_over_pure/some/f32", "end_to_end_over_recipe/some/f32", "of_ceiling/some/f32"
+    }  # fmt: skip
+    assert all(value > 0 for value in found["ratios"].values())
+    assert set(os.listdir(tmp_path)) - before == {"out.json"}
+    printed = capsys.readouterr().out
+    assert "torch is not installed" in printed
+    assert "end_to_end_over_pure/some/f32" in printed
