@@ -34,13 +34,6 @@ class HeatmapClips:
     frames: Frames
     plan: NDArray[np.int32]
 
-    @classmethod
-    def drawn(
-        cls, joints: Joints, plan: NDArray[np.int32], reference: Reference = "0.24.1"
-    ) -> HeatmapClips:
-        """Clips whose frames are drawn now."""
-        return cls(render(joints, reference), plan)
-
     @property
     def unique(self) -> int:
         """U."""
@@ -70,14 +63,27 @@ class ClipTensor:
         out[:] = self.clips[first : first + len(out)]
 
 
+@dataclass(frozen=True, eq=False)
+class JointClips:
+    """The 20 clips of a sample before anything is drawn: its joints, and `plan` as above."""
+
+    joints: Joints
+    plan: NDArray[np.int32]
+    reference: Reference
+
+    def drawn(self) -> HeatmapClips:
+        """The same clips, drawn."""
+        return HeatmapClips(render(self.joints, self.reference), self.plan)
+
+
 Clips = HeatmapClips | ClipTensor
-"""What an executor takes."""
+"""What a runner takes."""
 
 
 def decode(poses: PoseSequence, reference: Reference = "0.24.1") -> HeatmapClips:
     """Sample and draw the clips of a checked pose sequence."""
     plan = clip_plan(poses.total_frames)
-    return HeatmapClips.drawn(place(poses, plan, reference), plan.positions, reference)
+    return JointClips(place(poses, plan, reference), plan.positions, reference).drawn()
 
 
 def preprocess(

@@ -21,7 +21,7 @@ from engine import backends, wire
 from engine.backends import Facts
 from engine.batching import Batcher
 from engine.child import Control, run_child
-from engine.clips import Clips, ClipTensor, HeatmapClips
+from engine.clips import Clips, ClipTensor, HeatmapClips, JointClips
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, REFERENCES, VIEWS
 from engine.errors import EngineError, ModelError, UsageError, WireError, printable
 from engine.frames import Frames
@@ -102,7 +102,9 @@ class _Service:
     ) -> None:
         self._control, self._inbox, self._runner = control, inbox, runner
         self._settings = settings
-        self._batcher: Batcher[tuple[int, Clips]] = Batcher(settings.max_batch, settings.max_wait)
+        self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
+            settings.max_batch, settings.max_wait
+        )
         self._since = 0.0  # when the device began, or last completed a sample
         self._padded = 0  # filler clips reported so far
 
@@ -134,13 +136,25 @@ class _Service:
                 due = self._batcher.due()
                 poller.poll(None if due is None else math.ceil(1e3 * max(0.0, due - now)))
 
-    def _start(self, batch: list[tuple[int, Clips]], now: float) -> None:
+    def _start(self, batch: list[tuple[int, Clips | JointClips]], now: float) -> None:
         leases = [lease for lease, _ in batch]
         self._control.started([*self._runner.pending, *leases])
         self._control.send(Message("running", {"leases": leases}))
         if self._runner.idle:
             self._since = now
-        self._report(self._runner.feed(batch, meanwhile=self._drain))
+        ready = [(lease, clips) for lease, found in batch if (clips := self._drawn(lease, found))]
+        self._report(self._runner.feed(ready, meanwhile=self._drain))
+
+    def _drawn(self, lease: int, clips: Clips | JointClips) -> Clips | None:
+        """Clips to run; None for joints that cannot be drawn, which concerns that sample only."""
+        if not isinstance(clips, JointClips):
+            return clips
+        try:
+            return clips.drawn()
+        except Exception as error:
+            about = {"stage": "decode", "type": type(error).__name__, "message": printable(error)}
+            self._control.send(Message("failed", {"lease": lease, **about}))
+            return None
 
     def _report(self, completed: Iterator[tuple[int, F32]]) -> None:
         """Send logits as they come."""
@@ -170,7 +184,7 @@ class _Service:
             self._control.send(Message("queued", {"lease": lease}))
 
 
-def _arrival(message: Message) -> tuple[int, Clips]:
+def _arrival(message: Message) -> tuple[int, Clips | JointClips]:
     """Lease and clips out of a message. Raises `WireError`."""
     lease = message.fields.get("lease")
     if type(lease) is not int:
@@ -194,7 +208,7 @@ def _arrival(message: Message) -> tuple[int, Clips]:
             wire.check_array(arrays[0], "centres", np.float64, (persons, unique, JOINTS, 2)),
             wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
         )
-        return lease, HeatmapClips.drawn(joints, _plan(arrays[2], unique), reference)
+        return lease, JointClips(joints, _plan(arrays[2], unique), reference)
     if message.kind == wire.CLIPS and len(arrays) == 1:
         return lease, ClipTensor(
             wire.check_array(arrays[0], "clips", np.float32, (VIEWS, *CLIP_SHAPE))

@@ -107,6 +107,33 @@ def test_samples_that_crash_their_process_at_once(
           {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}})  # fmt: skip
 
 
+def test_samples_that_an_executor_cannot_draw(
+    data: Path, tiny_model: Path, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With keypoints on the wire: one is refused by an error, one kills its process."""
+    (tmp_path / "sitecustomize.py").write_text("""
+import os, signal, engine.clips as clips
+plain = clips.render
+def render(joints, reference):
+    if joints.peaks.shape[1] == 17:
+        raise MemoryError("no memory for this crowd")
+    if joints.peaks.shape[1] == 53:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return plain(joints, reference)
+clips.render = render
+""")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Pipeline(options(data, tiny_model, workers=1, wire="keypoints")) as pipeline:
+        records = {record.id: record for record in pipeline}
+    refused, convicted = records.pop("video_2"), records.pop("video_8")
+    assert isinstance(refused, Failure)
+    assert (refused.stage, refused.type) == ("decode", "MemoryError")
+    assert isinstance(convicted, Failure)
+    assert convicted.type == "ProcessDied"
+    check(list(records.values()),
+          {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}})  # fmt: skip
+
+
 def test_a_device_that_cannot_start(data: Path, tiny_model: Path) -> None:
     with pytest.raises(UsageError, match="no device 'Abacus'"):
         Pipeline(options(data, tiny_model, device="Abacus"))
