@@ -11,11 +11,14 @@ from __future__ import annotations
 import argparse
 import pickle
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from benchmarks import operations, peers, workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table
@@ -23,8 +26,6 @@ from benchmarks.memory import PeakMemory
 from engine import demo
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.models import CLIPS, SHARED
-from engine.options import Options
-from engine.pipeline import Pipeline
 
 # layout and wire; the first is what a run does by default
 CONFIGURATIONS = [(SHARED, "frames"), (SHARED, "keypoints"), (CLIPS, "frames"), (CLIPS, "clips")]
@@ -87,8 +88,8 @@ def _contestants(
     for precision in args.precision:
         for layout, wire in CONFIGURATIONS if args.ablations else CONFIGURATIONS[:1]:
             name = _engine_name(precision, layout, wire)
-            options = Options(dataset=str(path), model=args.model, precision=precision,
-                              layout=layout, wire=wire)  # fmt: skip
+            options = {"dataset": str(path), "model": args.model, "precision": precision,
+                       "layout": layout, "wire": wire}  # fmt: skip
             contestants[name] = _engine(options, memory, name)
         contestants[f"{PURE}, {precision}"] = peers.pure(args.model, precision)
     if args.peers:
@@ -104,14 +105,23 @@ def _engine_name(precision: str, layout: str, wire: str) -> str:
     return f"engine, {precision}, {layout}, {wire}"
 
 
-def _engine(options: Options, memory: dict[str, int], name: str) -> Callable[[], float]:
+def _engine(options: dict[str, str], memory: dict[str, int], name: str) -> Callable[[], float]:
+    """The command itself, in processes of its own; its fps."""
+
     def measure() -> float:
-        with PeakMemory() as watched, Pipeline(options) as pipeline:
-            start = time.monotonic()
-            count = sum(1 for _ in pipeline)
-            rate = count / (time.monotonic() - start)
-        memory[name] = max(memory.get(name, 0), watched.peak)
-        return rate
+        with tempfile.TemporaryDirectory() as folder:
+            summary = Path(folder) / "summary.json"
+            flags = [f"--{key}={value}" for key, value in options.items()]
+            command = [sys.executable, "-m", "engine.run", *flags, f"--summary={summary}"]
+            with (
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run,
+                PeakMemory(run.pid) as watched,
+            ):
+                _, errors = run.communicate()
+            if run.returncode:
+                raise SystemExit(f"{' '.join(command)} failed:\n{errors.decode()}")
+            memory[name] = max(memory.get(name, 0), watched.peak)
+            return float(orjson.loads(summary.read_bytes())["fps"])
 
     return measure
 

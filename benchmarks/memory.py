@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -11,10 +10,11 @@ _INTERVAL_S = 0.25
 
 
 class PeakMemory:
-    """``with PeakMemory() as memory: …; memory.peak`` is bytes (PSS: shared pages divided)."""
+    """``with PeakMemory(pid) as memory: …; memory.peak`` is bytes (PSS: shared pages divided)."""
 
-    def __init__(self) -> None:
+    def __init__(self, pid: int) -> None:
         self.peak = 0
+        self._pid = pid
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -33,11 +33,11 @@ class PeakMemory:
 
     def _watch(self) -> None:
         while not self._over.wait(_INTERVAL_S):
-            self.peak = max(self.peak, _process_tree_pss())
+            self.peak = max(self.peak, _process_tree_pss(self._pid))
 
 
-def _process_tree_pss() -> int:
-    """Bytes of memory of this process and its descendants, shared pages divided."""
+def _process_tree_pss(root: int) -> int:
+    """Bytes of memory of a process and its descendants, shared pages divided."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -47,7 +47,7 @@ def _process_tree_pss() -> int:
                 )
             except OSError:
                 continue
-    mine, total = {os.getpid()}, 0
+    mine, total = {root}, 0
     while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
         mine |= more
     for pid in mine:

@@ -107,8 +107,12 @@ def torch_loader(path: Path) -> Measure | None:
     from converters.torch_network import Network
 
     network = Network(Architecture(), dropout=0).eval()
-    state = torch.load(CHECKPOINT, weights_only=True)
-    network.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+    state = torch.load(CHECKPOINT, weights_only=True)["state_dict"]
+    lacking, unknown = network.load_state_dict(
+        {name: tensor.float() for name, tensor in state.items()}, strict=False
+    )
+    assert not unknown
+    assert all(name.endswith("num_batches_tracked") for name in lacking)
     annotations = pickle.loads(path.read_bytes())[:_PEER_SAMPLES]
     torch.set_num_threads(machine.cores())
 

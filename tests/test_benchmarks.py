@@ -40,7 +40,7 @@ def test_workloads(tmp_path: Path) -> None:
 
 
 def test_peak_memory() -> None:
-    with PeakMemory() as memory:
+    with PeakMemory(os.getpid()) as memory:
         block = np.ones(1 << 27, np.uint8)
         time.sleep(1)
         del block
