@@ -23,8 +23,7 @@ import orjson
 from benchmarks import operations, peers, workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table
 from benchmarks.memory import PeakMemory
-from engine import demo
-from engine.constants import CLIP_SHAPE, VIEWS
+from engine import demo, wire
 from engine.models import CLIPS, SHARED
 
 # layout and wire; the first is what a run does by default
@@ -69,10 +68,9 @@ def main() -> None:
         print(f"{key} {value:.3f}")
     for precision, (best, by) in ceilings.items():
         print(f"ceiling, {precision}: {best / 1e9:.0f} GFLOP/s ({by})")
-    bin_bytes = VIEWS * 4 * CLIP_SHAPE[0] * CLIP_SHAPE[1] * CLIP_SHAPE[2] * CLIP_SHAPE[3]
     publish(args.json, {
         "ratios": ratios, "rates": rates, "ceiling": ceilings, **facts,
-        "recipe_bytes_per_sample": bin_bytes, "samples": args.samples,
+        "recipe_bytes_per_sample": wire.MAX_CLIPS, "samples": args.samples,
         "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
     })  # fmt: skip
     if args.plot:
@@ -86,10 +84,10 @@ def _contestants(
     contestants: dict[str, Callable[[], float]] = {}
     memory: dict[str, int] = {}
     for precision in args.precision:
-        for layout, wire in CONFIGURATIONS if args.ablations else CONFIGURATIONS[:1]:
-            name = _engine_name(precision, layout, wire)
+        for layout, sent in CONFIGURATIONS if args.ablations else CONFIGURATIONS[:1]:
+            name = _engine_name(precision, layout, sent)
             options = {"dataset": str(path), "model": args.model, "precision": precision,
-                       "layout": layout, "wire": wire}  # fmt: skip
+                       "layout": layout, "wire": sent}  # fmt: skip
             contestants[name] = _engine(options, memory, name)
         contestants[f"{PURE}, {precision}"] = peers.pure(args.model, precision)
     if args.peers:
@@ -97,7 +95,7 @@ def _contestants(
         if loader := peers.torch_loader(path):
             contestants[f"{TORCH}, f32"] = loader
         else:
-            print("torch is not installed (pip install '.[convert]'): its row is left out")
+            print("torch is not installed (pip install '.[bench]'): its row is left out")
     return contestants, memory
 
 
