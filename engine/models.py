@@ -39,8 +39,8 @@ class ModelFile:
 
     `path`: an ``.onnx`` or ``.om`` file. `sha256`: of that file, hex. `input_name`: of
     its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
-    the file leaves it free. `classes`: names, one an output. `precision`: of
-    the weights, ``f32`` or ``mixed``.
+    the file leaves it free. `classes`: names, one an output. `precision`: ``f32``, ``int8``
+    for a quantised file (`converters.quantize`), else ``mixed``.
     """
 
     path: Path
@@ -204,6 +204,8 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
 
 def _precision(graph: onnx.GraphProto) -> str:
     """What a runtime that computes in the types of the file computes in."""
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        return "int8"  # by `converters.quantize`, or as it does
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}  # int64: shapes
     return "f32" if {t.data_type for t in graph.initializer} <= floats else "mixed"
 

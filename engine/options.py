@@ -109,8 +109,9 @@ class Options:
         "CUDAExecutionProvider (onnxruntime)", metavar="NAME",
     )  # fmt: skip
     precision: Precision = _option(
-        "f32", "device", "precision that the device computes in", choices=PRECISIONS
-    )
+        "f32", "device", "precision that the device computes in; int8 takes a file made by "
+        "python -m converters.quantize", choices=PRECISIONS,
+    )  # fmt: skip
     threads: int | None = _option(
         None,
         "device",

@@ -65,7 +65,7 @@ class Cuts:
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
         self._model = model
-        self._weights = {t.name: t for t in graph.initializer}
+        self._weights = _Weights(graph)
         self._makers = {output: node for node in graph.node for output in node.output}
         self._users: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -75,13 +75,16 @@ class Cuts:
             n for n in graph.node if n.op_type == "Conv" and _ints(n, "kernel_shape")[0] == 3
         ]
         try:
-            [data] = [i.name for i in graph.input if i.name not in self._weights]
-            [clips] = self._users[data]
-            self._frames = clips.output[0]
+            [self._data] = [i.name for i in graph.input if i.name not in self._weights]
+            [self._clips] = self._users[self._data]
+            while self._clips.op_type != "Reshape":  # to clips, of which frames have no axis
+                [self._clips] = self._users[self._clips.output[0]]
             [self._pool] = [n for n in graph.node if n.op_type == "GlobalAveragePool"]
             gemm = self._makers[graph.output[0].name]
-            self.head = Head(*(numpy_helper.to_array(self._weights[n]) for n in gemm.input[1:]))
-            self.strides = tuple(self._stride(conv) for conv in self._temporal)
+            self.head = Head(*(self._weights.array(name) for name in gemm.input[1:]))
+            ends = [self._end(conv) for conv in self._temporal]
+            self.strides = tuple(stride for stride, _ in ends)
+            self._shortcuts = [shortcut for _, shortcut in ends]
             self._handed = [self.trunk(1).outputs]
             for number in range(len(self._temporal)):
                 self._handed.append(self.block(number, 1).outputs)
@@ -103,32 +106,30 @@ class Cuts:
         tails = {name: shape[1:] for name, shape in self._handed[number].items()}
         return self._part(rows, tails, number + 1, wanted)
 
-    def _stride(self, temporal: onnx.NodeProto) -> int:
-        """The product of the temporal strides from a temporal convolution to its block's end."""
-        found, node = 1, temporal
+    def _end(self, temporal: onnx.NodeProto) -> tuple[int, str]:
+        """The product of the temporal strides from a temporal convolution to its block's end,
+        and the tensor that is added there, having gone around it."""
+        stride, node, last = 1, temporal, ""
         while node.op_type != "Add":
             if node.op_type == "Conv":
-                found *= _ints(node, "strides")[0]
-            [node] = self._users[node.output[0]]
-        return found
-
-    def _shortcut(self, number: int) -> str:
-        """The tensor that goes around the temporal convolution."""
-        conv = self._temporal[number]
-        [other] = [n for n in self._users[conv.input[0]] if n is not conv]
-        return str(conv.input[0] if other.op_type == "Add" else other.output[0])
+                stride *= _ints(node, "strides")[0]
+            last = node.output[0]
+            [node] = self._users[last]
+        [shortcut] = [name for name in node.input if name != last]
+        return stride, shortcut
 
     def _part(self, rows: int, tails: dict[str, Shape], end: int, wanted: Sequence[str]) -> Part:
         """The part that ends at cut `end`, its inputs given by the shapes of one position."""
         drawing = _Drawing(self._makers, self._weights)
         if FRAMES in tails:
-            drawing.known[self._frames] = FRAMES
+            drawing.known[self._data] = FRAMES
+            drawing.known[self._clips.output[0]] = drawing.tensor(self._clips.input[0])
         else:
             temporal = self._temporal[end - 1]
             total = drawing.node("Add", "previous+this", [PREVIOUS, THIS])
             total = drawing.node("Add", "previous+this+next", [total, NEXT])
             drawing.known[temporal.output[0]] = drawing.transposed(total, _CHANNELS_FIRST)
-            drawing.known[self._shortcut(end - 1)] = drawing.transposed(SHORTCUT, _CHANNELS_FIRST)
+            drawing.known[self._shortcuts[end - 1]] = drawing.transposed(SHORTCUT, _CHANNELS_FIRST)
         if end == len(self._temporal):
             x = drawing.tensor(self._pool.input[0])
             x = drawing.node("GlobalAveragePool", "pooled", [x])
@@ -136,14 +137,12 @@ class Cuts:
         else:
             conv = self._temporal[end]
             x = drawing.tensor(conv.input[0])
-            found = {SHORTCUT: drawing.tensor(self._shortcut(end))} if SHORTCUT in wanted else {}
-            kernel = numpy_helper.to_array(self._weights[conv.input[1]])
+            found = {SHORTCUT: drawing.tensor(self._shortcuts[end])} if SHORTCUT in wanted else {}
             for tap, name in enumerate((PREVIOUS, THIS, NEXT)):
                 if name in wanted:
-                    weights = [drawing.constant(f"{name}.weight", kernel[:, :, tap])]
+                    weights = [drawing.kernel(conv.input[1], f"{name}.weight", tap)]
                     if name == THIS:  # the one tap that is never padding
-                        weights.append(conv.input[2])
-                        drawing.constants.append(self._weights[conv.input[2]])
+                        weights.append(drawing.weight(conv.input[2]))
                     found[name] = drawing.node("Conv", f"{name}.tap", [x, *weights])
             found = {
                 name: drawing.transposed(found[name], _CHANNELS_LAST)
@@ -154,15 +153,32 @@ class Cuts:
         return drawing.part(inputs, found, self._model)
 
 
+class _Weights(dict[str, onnx.TensorProto]):
+    """The constants of a graph by name; quantised ones under the names of what is stored."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        super().__init__((t.name, t) for t in graph.initializer)
+        self._quantised = {
+            n.output[0]: n.input for n in graph.node if n.op_type == "DequantizeLinear"
+        }
+
+    def array(self, name: str) -> NDArray[np.float32]:
+        """The values of a weight [outputs, …], whether it is quantised or not."""
+        if name in self:
+            return numpy_helper.to_array(self[name])
+        stored, scale, zero = (numpy_helper.to_array(self[part]) for part in self._quantised[name])
+        column = (-1, *[1] * (stored.ndim - 1))
+        difference = stored.astype(np.float32) - zero.reshape(column)
+        return np.asarray(difference * scale.reshape(column), np.float32)
+
+
 class _Drawing:
     """A graph without time axis in the making, after the network that it is a part of."""
 
-    def __init__(
-        self, makers: dict[str, onnx.NodeProto], weights: dict[str, onnx.TensorProto]
-    ) -> None:
+    def __init__(self, makers: dict[str, onnx.NodeProto], weights: _Weights) -> None:
         self._makers, self._weights = makers, weights
         self._nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
+        self._constants: dict[str, onnx.TensorProto] = {}
         self.known: dict[str, str] = {}  # the network's tensors, as they are called here
 
     def node(self, op: str, name: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -170,9 +186,26 @@ class _Drawing:
         self._nodes.append(helper.make_node(op, list(inputs), [name], name, **attributes))
         return name
 
-    def constant(self, name: str, array: NDArray[Any]) -> str:
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+    def weight(self, name: str) -> str:
+        """A weight of the network, as it is."""
+        self._constants[name] = self._weights[name]
         return name
+
+    def kernel(self, source: str, name: str, tap: int) -> str:
+        """One tap in time of a convolution's kernel, quantised if the kernel is."""
+        maker = self._makers.get(source)
+        stored = source if maker is None else maker.input[0]
+        array = numpy_helper.to_array(self._weights[stored])[:, :, tap]
+        tensor = name if maker is None else f"{name}.quantised"
+        self._constants[tensor] = numpy_helper.from_array(np.ascontiguousarray(array), tensor)
+        if maker is None:
+            return name
+        return self._copy(maker, name, [tensor, *map(self.weight, maker.input[1:])])
+
+    def _copy(self, node: onnx.NodeProto, name: str, inputs: Sequence[str]) -> str:
+        """A node like another one, with these inputs and its output of that name."""
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        return self.node(node.op_type, name, inputs, **attributes)
 
     def transposed(self, name: str, order: tuple[int, ...]) -> str:
         return self.node("Transpose", f"{name}.{order[1:]}", [name], perm=order)
@@ -181,10 +214,13 @@ class _Drawing:
         """A tensor of the network, computed by copies of the nodes that make it there."""
         if name not in self.known:
             node = self._makers[name]
-            spatial = node.op_type in ("Conv", "MaxPool")
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                inputs = [self.tensor(node.input[0]), *map(self.weight, node.input[1:])]
+                self.known[name] = self._copy(node, name, inputs)
+                return self.known[name]
             inputs = [self.tensor(i) for i in node.input[: 1 if node.op_type == "Conv" else None]]
             attributes: dict[str, Any] = {}
-            if spatial:
+            if node.op_type in ("Conv", "MaxPool"):
                 if _ints(node, "kernel_shape")[0] != 1:
                     raise ValueError(f"{node.name} spans several frames")
                 pads = _ints(node, "pads")
@@ -195,9 +231,7 @@ class _Drawing:
                 }
             if node.op_type == "Conv":
                 kernel, bias = node.input[1:]
-                weight = numpy_helper.to_array(self._weights[kernel])[:, :, 0]
-                inputs += [self.constant(kernel, weight), bias]
-                self.constants.append(self._weights[bias])
+                inputs += [self.kernel(kernel, f"{name}.kernel", 0), self.weight(bias)]
             self.known[name] = self.node(node.op_type, name, inputs, **attributes)
         return self.known[name]
 
@@ -214,7 +248,7 @@ class _Drawing:
                 [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
                 [helper.make_tensor_value_info(f"{n}.out", TensorProto.FLOAT, None)
                  for n in outputs],
-                self.constants,
+                list(self._constants.values()),
             ),
             opset_imports=source.opset_import,
             ir_version=source.ir_version,

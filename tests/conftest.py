@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
+from converters.quantize import quantise
 from engine.classes import HMDB51
+from engine.clips import decode
+from engine.poses import PoseSequence
 from engine.signals import INTERRUPTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -150,6 +154,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX file of layout `clips`, batch free."""
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     return write_model(path, random_state_dict(TINY), TINY)
+
+
+@pytest.fixture(scope="session")
+def quantised_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network in int8; skips where NNCF is not installed."""
+    pytest.importorskip("nncf")
+    clips = (
+        decode(PoseSequence.from_annotation(annotation(40, seed=seed))).tensor()[None, :1]
+        for seed in range(4)
+    )
+    path = tmp_path_factory.mktemp("model") / "int8.onnx"
+    path.write_bytes(quantise(onnx.load(str(tiny_model)), clips).SerializeToString())
+    return path
 
 
 def annotation(frames: int = 20, persons: int = 1, seed: int = 0, **fields: Any) -> dict[str, Any]:

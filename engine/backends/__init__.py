@@ -18,8 +18,9 @@ from engine.errors import UsageError
 from engine.models import ModelFile
 from engine.parts import Part
 
-Precision = Literal["f32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("f32", "bf16")
+Precision = Literal["f32", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
+INT8: Precision = "int8"
 GROUP = "engine.backends"
 AUTO = "auto"
 
@@ -127,9 +128,16 @@ def load(
 ) -> Backend:
     """Load `model` on the backend `name`.
 
-    Raises `UsageError` where its package is missing, or where it executes another
-    precision than was requested.
+    Raises `UsageError` where its package is missing, where the file is not for that precision,
+    or where another one is executed than was requested.
     """
+    if precision == INT8 and model.precision != INT8:
+        raise UsageError(
+            f"--precision int8 needs a quantised file, which {model.path} is not; "
+            "python -m converters.quantize makes one"
+        )
+    if precision != INT8 and model.precision == INT8:
+        raise UsageError(f"{model.path} is quantised: run it with --precision int8")
     try:
         loader: Loader = available()[name].load()
         backend = loader(model, device=device, precision=precision, threads=threads)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,15 @@ class SharedRunner:
     def __init__(self, backend: Backend, cuts: Cuts) -> None:
         self._backend = backend
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
-        networks: list[list[_Network]] = [[_Network(backend, cuts.trunk(backend.rows))]]
+        levels = [[_Network(backend, cuts.trunk(backend.rows))]]
         for number in range(len(cuts.strides)):
             strided = cuts.strides[number + 1 : number + 2] > (1,)
             parts = [cuts.block(number, backend.rows, wanted)
                      for wanted in (_WANTED if strided else _WANTED[:1])]  # fmt: skip
-            networks.append([_Network(backend, part) for part in parts])
-        self._levels = networks
-        self._buffers = _buffers([level[0].part for level in networks], backend)
+            levels.append([_Network(backend, part) for part in parts])
+        _give_inputs([network for level in levels for network in level])
+        self._levels = levels
+        self._buffers = _buffers([level[0].part for level in levels], backend.values)
         self._waiting: deque[_Half] = deque()
         self._found: list[F32] = []  # the first half's logits of a sample under way
         self.clips_run = self.clips_padded = 0
@@ -174,20 +176,17 @@ class SharedRunner:
 
 
 class _Network:
-    """A compiled part with memory for the inputs of each lane."""
+    """A compiled part; `inputs`: arrays for each lane (`_give_inputs`)."""
 
     def __init__(self, backend: Backend, part: Part) -> None:
         self.part = part
         self._network: PartNetwork = backend.part(part)
-        self.lanes = self._network.lanes
-        self.inputs = [
-            {
-                name: np.zeros(shape, np.float32 if name == FRAMES else backend.values)
-                for name, shape in part.inputs.items()
-            }
-            for _ in range(self.lanes)
-        ]
-        self.finish = self._network.finish
+        self.lanes, self.finish = self._network.lanes, self._network.finish
+        self.layout: _Layout = {
+            name: (shape, np.dtype(np.float32) if name == FRAMES else backend.values)
+            for name, shape in part.inputs.items()
+        }
+        self.inputs: list[dict[str, Array]] = []
 
     def start(self, lane: int, outputs: dict[str, Array]) -> None:
         self._network.start(lane, self.inputs[lane], outputs)
@@ -269,28 +268,43 @@ def _fitting(waiting: deque[_Half]) -> list[_Half]:
     return wave
 
 
-def _buffers(parts: Sequence[Part], backend: Backend) -> list[dict[str, Array]]:
+_Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
+
+
+def _give_inputs(networks: Sequence[_Network]) -> None:
+    """Memory for the inputs of every lane; networks run one after the other and share it."""
+    needed = max(_nbytes(network.layout) for network in networks)
+    memory = [np.zeros(needed, np.uint8) for _ in range(max(n.lanes for n in networks))]
+    for network in networks:
+        network.inputs = [_laid_out(network.layout, lane) for lane in memory[: network.lanes]]
+
+
+def _buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:
     """What each level hands on: arrays of rows, the last one for padding.
 
     The next level reads it and no other does, so every second level has the same memory.
     """
-    capacity = _CAPACITY + len(_WANTED) * backend.rows + 1
-    sizes: list[dict[str, tuple[tuple[int, ...], np.dtype[Any]]]] = []
+    layouts: list[_Layout] = []
     for part in parts:
-        sizes.append({
-            name: ((capacity, *shape[1:]),
-                   np.dtype(np.float32) if name == FEATURES else backend.values)
+        layouts.append({
+            name: ((_CAPACITY + len(_WANTED) * shape[0] + 1, *shape[1:]),
+                   np.dtype(np.float32) if name == FEATURES else values)
             for name, shape in part.outputs.items()
         })  # fmt: skip
-    needed = [sum(int(np.prod(shape)) * dtype.itemsize for shape, dtype in size.values())
-              for size in sizes]  # fmt: skip
+    needed = [_nbytes(layout) for layout in layouts]
     memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
-    buffers: list[dict[str, Array]] = []
-    for number, size in enumerate(sizes):
-        buffer, start = {}, 0
-        for name, (shape, dtype) in size.items():
-            end = start + int(np.prod(shape)) * dtype.itemsize
-            buffer[name] = memory[number % 2][start:end].view(dtype).reshape(shape)
-            start = end
-        buffers.append(buffer)
-    return buffers
+    return [_laid_out(layout, memory[n % 2]) for n, layout in enumerate(layouts)]
+
+
+def _nbytes(layout: _Layout) -> int:
+    return sum(prod(shape) * dtype.itemsize for shape, dtype in layout.values())
+
+
+def _laid_out(layout: _Layout, memory: Array) -> dict[str, Array]:
+    """Arrays in a piece of memory, one behind the other."""
+    arrays, start = {}, 0
+    for name, (shape, dtype) in layout.items():
+        end = start + prod(shape) * dtype.itemsize
+        arrays[name] = memory[start:end].view(dtype).reshape(shape)
+        start = end
+    return arrays

@@ -119,6 +119,16 @@ def test_bf16_is_executed_or_refused(tiny_model: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_int8_is_for_quantised_files(tiny_model: Path, quantised_model: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="which .*tiny.onnx is not; python -m converters.quantize"):
+        load(name, open_model(str(tiny_model)), **{**SETTINGS, "precision": "int8"})
+    model = open_model(str(quantised_model))
+    assert model.precision == "int8"
+    with pytest.raises(UsageError, match="int8.onnx is quantised: run it with --precision int8"):
+        load(name, model, **SETTINGS)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_broken_graph(tmp_path: Path, name: str) -> None:
     """A file that looks right from outside but cannot be executed."""
     import onnx

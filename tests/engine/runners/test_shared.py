@@ -88,6 +88,26 @@ def test_bf16(tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]) -
     shared.close()
 
 
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_int8(
+    quantised_model: Path, samples: list[HeatmapClips], exact: list[Any], name: str
+) -> None:
+    """As far from float as the whole network is in int8, and near to that."""
+    errors: dict[str, list[float]] = {}
+    found = {}
+    for layout in (CLIPS, SHARED):
+        quantised = runner(quantised_model, name, layout, "int8")
+        assert quantised.facts.precision == "int8"
+        found[layout] = list(infer(quantised, samples))
+        errors[layout] = [float(np.abs(logits - whole).max() / np.abs(whole).max())
+                          for logits, whole in zip(found[layout], exact, strict=True)]  # fmt: skip
+        quantised.close()
+    assert min(errors[SHARED]) > 0
+    assert max(errors[SHARED]) < 2 * max(errors[CLIPS]) < 0.2
+    for shared, whole in zip(found[SHARED], found[CLIPS], strict=True):
+        np.testing.assert_allclose(shared, whole, rtol=0, atol=0.05 * np.abs(whole).max())
+
+
 def test_what_is_under_way_is_known(tiny_model: Path, samples: list[HeatmapClips]) -> None:
     shared = runner(tiny_model, "openvino", SHARED)
     fed = list(enumerate(samples))

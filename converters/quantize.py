@@ -1,0 +1,232 @@
+"""Post-training quantisation: the program behind ``python -m converters.quantize``.
+
+Comes in: a float model and annotations. Goes out: an ONNX file of the same interface that
+computes in int8, with its scales stored as QuantizeLinear and DequantizeLinear. NNCF
+(``pip install '.[quantize]'``) chooses the scales from clips of a calibration split; what they
+cost in accuracy is measured on a held-out split by the engine itself, and a file that loses
+more than allowed is not written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import version_converter
+
+from engine import demo, metrics
+from engine.aggregator import Prediction
+from engine.backends import Precision
+from engine.clips import decode
+from engine.constants import CLIP_SHAPE, VIEWS
+from engine.errors import DatasetError, EngineError, ModelError, SampleError, UsageError
+from engine.models import open_model
+from engine.options import Options
+from engine.pipeline import Pipeline
+from engine.progress import SampleProgress
+from engine.sources.dataset import Sample, open_dataset
+
+OPSET = 13  # the first with a scale for each channel of a kernel
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Calibrate, quantise, measure, write. Returns the exit code: 1 where it loses too much."""
+    args = _parser().parse_args(argv)
+    try:
+        return 0 if _quantise(args) else 1
+    except EngineError as error:
+        print(f"quantize: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("quantize: interrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m converters.quantize",
+        description="Quantise a PoseC3D to int8 and measure what that costs in accuracy.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("model", help="as --model of engine.run, of float weights")
+    parser.add_argument("--dataset", required=True, help="as --dataset of engine.run")
+    parser.add_argument("--output-file", type=Path, required=True, metavar="FILE.onnx")
+    parser.add_argument("--calibrate", default="train1", metavar="SPLIT",
+                        help="split that the scales are chosen from")  # fmt: skip
+    parser.add_argument("--clips", type=int, default=64, metavar="N",
+                        help="clips to choose them from, each of another video")  # fmt: skip
+    parser.add_argument("--split", default="test1", help="held-out split to measure on")
+    parser.add_argument("--limit", type=int, metavar="N", help="first samples of it to measure on")
+    parser.add_argument("--max-loss", type=float, default=2.0, metavar="POINTS",
+                        help="top-1 that may be lost, percentage points")  # fmt: skip
+    parser.add_argument("--min-agreement", type=float, default=97.0, metavar="PERCENT",
+                        help="samples that must keep their best class")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of clips")
+    return parser
+
+
+def _quantise(args: argparse.Namespace) -> bool:
+    if args.output_file.suffix != ".onnx":
+        raise UsageError(f"--output-file {args.output_file}: must end in .onnx")
+    model = open_model(args.model)
+    if model.precision != "f32":
+        raise UsageError(f"{model.path} is {model.precision}; only float32 files are quantised")
+    chosen, held_out = _splits(args)
+    clips = _clips(chosen, len(model.classes), args.seed)
+    print(f"choosing scales from {len(chosen)} clips of split {args.calibrate}", flush=True)
+    quantised = quantise(onnx.load(str(model.path)), clips)
+    about = {"calibration": args.calibrate, "clips": len(chosen), "seed": args.seed}
+    entry = quantised.metadata_props.add()
+    entry.key, entry.value = "quantisation", json.dumps(about)
+
+    # The engine opens it under a name of its own; a file of the wanted name has passed.
+    part = args.output_file.with_name(f".{args.output_file.stem}.{os.getpid()}.part.onnx")
+    try:
+        args.output_file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(quantised.SerializeToString())
+        before = _measure(args, str(model.path), "f32", held_out)
+        after = _measure(args, str(part), "int8", held_out)
+        print(f"{'':6}{'top1_acc':>10}{'top5_acc':>10}   split {args.split}, {held_out} samples")
+        for name, found in (("f32", before), ("int8", after)):
+            print(f"{name:6}{found.top1:10.4f}{found.top5:10.4f}")
+        agreement = 100 * before.agreement(after)
+        print(f"the same best class in {agreement:.1f} % of the samples")
+        loss = 100 * (before.top1 - after.top1)
+        if loss > args.max_loss or not agreement >= args.min_agreement:
+            print(
+                f"quantize: {args.output_file} not written: int8 loses {loss:.1f} points of top-1 "
+                f"(allowed {args.max_loss:g}) and keeps {agreement:.1f} % of the best classes "
+                f"(needed {args.min_agreement:g}); more --clips, or another --calibrate, may help",
+                file=sys.stderr,
+            )
+            return False
+        os.replace(part, args.output_file)
+    except OSError as error:
+        raise ModelError(f"{args.output_file}: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+    print(f"wrote {args.output_file}: run it with --precision int8")
+    return True
+
+
+def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
+    """The videos to calibrate with, and how many there are to measure on."""
+    held_out = open_dataset(args.dataset, split=args.split, limit=args.limit).samples
+    # the demo's train split has no end
+    limit = args.clips if args.dataset == demo.NAME else None
+    candidates = open_dataset(args.dataset, split=args.calibrate, limit=limit).samples
+    known = {sample.id for sample in held_out}
+    if shared := [sample.id for sample in candidates if sample.id in known]:
+        raise DatasetError(
+            f"{args.dataset}: splits {args.calibrate} and {args.split} share {len(shared)} samples "
+            f"({shared[0]}, …); accuracy is measured on videos that nothing was chosen from"
+        )
+    order = np.random.default_rng(args.seed).permutation(len(candidates))
+    return [candidates[i] for i in order[: args.clips]], len(held_out)
+
+
+def _clips(samples: Sequence[Sample], classes: int, seed: int) -> Iterator[NDArray[np.float32]]:
+    """One clip of each sample, float32 [1, 1, 17, 48, 56, 56]; which of the 20 is drawn."""
+    views = np.random.default_rng(seed).integers(VIEWS, size=len(samples))
+    for sample, view in zip(samples, views, strict=True):
+        try:
+            clips = decode(sample.poses(classes))
+        except SampleError as error:
+            print(f"left out: {sample.id}: {error}", file=sys.stderr)
+            continue
+        out = np.empty((1, 1, *CLIP_SHAPE), np.float32)
+        clips.write(int(view), out[0])
+        yield out
+
+
+def quantise(model: onnx.ModelProto, clips: Iterator[NDArray[np.float32]]) -> onnx.ModelProto:
+    """The same network in int8: weights a scale an output channel, activations one a tensor.
+
+    `clips`, float32 [1, 1, 17, 48, 56, 56], are what the scales are chosen from. Raises
+    `UsageError` where NNCF is not installed.
+    """
+    try:
+        import nncf
+    except ImportError as error:
+        raise UsageError(f"{error}; quantisation needs NNCF: pip install '.[quantize]'") from None
+
+    free = version_converter.convert_version(model, OPSET)
+    name = free.graph.input[0].name
+    # One clip at a time: twenty are the same network again and twenty times the memory.
+    batch, views = free.graph.input[0].type.tensor_type.shape.dim[:2]
+    rows = free.graph.output[0].type.tensor_type.shape.dim[0]
+    kept = [type(dim)() for dim in (batch, views, rows)]
+    for copy, dim in zip(kept, (batch, views, rows), strict=True):
+        copy.CopyFrom(dim)
+    batch.dim_value = views.dim_value = 1
+    rows.dim_param = "clips"
+    data = list(clips)
+    quantised: onnx.ModelProto = nncf.quantize(
+        free,
+        nncf.Dataset(data, lambda clip: {name: clip}),
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+        subset_size=len(data),
+    )
+    shapes = [
+        *quantised.graph.input[0].type.tensor_type.shape.dim[:2],
+        quantised.graph.output[0].type.tensor_type.shape.dim[0],
+    ]
+    for dim, original in zip(shapes, kept, strict=True):
+        dim.CopyFrom(original)
+    del quantised.graph.value_info[:]  # shapes of one clip
+    del quantised.metadata_props[:]
+    quantised.metadata_props.extend(model.metadata_props)
+    return quantised
+
+
+@dataclass(frozen=True, eq=False)
+class _Accuracy:
+    """Of the samples that have labels; `best`: the best class of every sample by its id."""
+
+    top1: float
+    top5: float
+    best: dict[str, int]
+
+    def agreement(self, other: _Accuracy) -> float:
+        """Share of the samples whose best class is the same."""
+        same = [self.best[name] == other.best.get(name) for name in self.best]
+        return float(np.mean(same)) if same else 0.0
+
+
+def _measure(args: argparse.Namespace, path: str, precision: Precision, count: int) -> _Accuracy:
+    """Run the held-out split."""
+    options = Options(
+        dataset=args.dataset, split=args.split, limit=args.limit, model=path, precision=precision
+    )
+    found: list[Prediction] = []
+    with Pipeline(options) as pipeline, SampleProgress(precision, count) as progress:
+        for done, record in enumerate(pipeline, 1):
+            progress.update(done)
+            if isinstance(record, Prediction):
+                found.append(record)
+            else:
+                print(f"left out: {record.id}: {record.message}", file=sys.stderr)
+    labelled: list[Any] = [p for p in found if p.label is not None]
+    scores = np.array([p.scores for p in labelled])
+    labels = [p.label for p in labelled]
+    return _Accuracy(
+        metrics.top_k_accuracy(scores, labels, 1),
+        metrics.top_k_accuracy(scores, labels, 5),
+        {p.id: int(p.scores.argmax()) for p in found},
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
