@@ -2,8 +2,9 @@
 
 The engine as a user runs it, preprocessing included, against pure inference of the unmodified
 network, the NPU recipe's three steps, torch with a DataLoader, and the machine's ceiling
-(`benchmarks.peers`): the same samples and weights, interleaved in one run. Prints medians and
-ratios; writes them, and a plot.
+(`benchmarks.peers`): the same samples and weights, interleaved in one run. Then the engine's
+own layouts, wires and precisions on 24 samples, its rate by the length of a video, and its parts
+under the roofline. Prints medians and ratios; writes them, and plots (`benchmarks.figures`).
 """
 
 from __future__ import annotations
@@ -18,93 +19,158 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import orjson
 
-from benchmarks import operations, peers, workloads
+from benchmarks import lengths, operations, peers, roofline, workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table
 from benchmarks.memory import PeakMemory
+from converters import quantize
 from engine import demo, wire
-from engine.models import CLIPS, SHARED
+from engine.clips import decode
+from engine.errors import UsageError
+from engine.models import CLIPS, SHARED, open_model
+from engine.poses import PoseSequence
 
 # layout and wire; the first is what a run does by default
 CONFIGURATIONS = [(SHARED, "frames"), (SHARED, "keypoints"), (CLIPS, "frames"), (CLIPS, "clips")]
 PURE, RECIPE, TORCH = "pure inference", "recipe, .bin files", "torch, DataLoader"
+_ABLATION_SAMPLES = 24
+_CALIBRATION_CLIPS = 32
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
-    parser.add_argument("--workload", nargs="+", default=[workloads.HMDB51_LIKE, demo.NAME],
-                        help="hmdb51_like, demo, or annotation files")  # fmt: skip
+    parser.add_argument("--workload", nargs="+", default=[workloads.HMDB51_LIKE, f"{demo.NAME}:96"],
+                        metavar="NAME[:N]", help="hmdb51_like, demo, or annotation files; N evenly "
+                        "spaced samples of it (default: all)")  # fmt: skip
     parser.add_argument("--model", default=demo.NAME)
-    parser.add_argument("--precision", nargs="+", default=["f32", "bf16"])
-    parser.add_argument("--samples", type=int, help="evenly spaced ones of each (default: all)")
+    parser.add_argument("--precision", nargs="+", default=["f32", "bf16", "int8"])
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
-    parser.add_argument("--ablations", action="store_true",
-                        help="all layouts and wires, not the default alone")  # fmt: skip
-    parser.add_argument("--peers", action="store_true",
-                        help="the recipe and torch, too (minutes a round)")  # fmt: skip
-    parser.add_argument("--quick", action="store_true", help="6 samples, 1 round")
+    parser.add_argument("--ablations", action=argparse.BooleanOptionalAction, default=True,
+                        help="layouts, wires, lengths and the roofline, too")  # fmt: skip
+    parser.add_argument("--quick", action="store_true",
+                        help="6 samples, 1 round, no ablations: under five minutes")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
-    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the medians")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw them into FOLDER")
     args = parser.parse_args()
     if args.quick:
-        args.samples, args.rounds = 6, 1
-    rates: dict[str, Rates] = {}
-    facts: dict[str, Any] = {"memory": {}, "operations": {}}
-    ceilings = {precision: peers.ceiling(precision) for precision in args.precision}
+        args.rounds, args.ablations = 1, False
+        args.workload = [f"{name.partition(':')[0]}:6" for name in args.workload]
     with tempfile.TemporaryDirectory() as folder:
-        for workload in args.workload:
-            name, path = workloads.write(workload, args.samples, Path(folder))
-            contestants, memory = _contestants(args, path, Path(folder))
-            rates[name] = interleave(contestants, args.rounds)
-            facts["memory"][name] = memory
-            facts["operations"][name] = _operations(path)
-            print(table(rates[name], f"samples/s, {name}"), flush=True)
-            for engine, peak in memory.items():
-                print(f"peak memory, {name}, {engine}: {peak / 1e9:.2f} GB")
-    ratios = _ratios(args.precision, rates, facts["operations"], ceilings)
-    for key, value in ratios.items():
+        results = _measured(args, Path(folder))
+    for name, rates in results["rates"].items():
+        print(table(rates, f"samples/s, {name}"))
+    for key, value in results["ratios"].items():
         print(f"{key} {value:.3f}")
-    for precision, (best, by) in ceilings.items():
+    for key, value in results["memory"].items():
+        print(f"peak memory, {key}: {value / 1e9:.2f} GB")
+    for precision, (best, by) in results["ceiling"].items():
         print(f"ceiling, {precision}: {best / 1e9:.0f} GFLOP/s ({by})")
-    publish(args.json, {
-        "ratios": ratios, "rates": rates, "ceiling": ceilings, **facts,
-        "recipe_bytes_per_sample": wire.MAX_CLIPS, "samples": args.samples,
-        "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
-    })  # fmt: skip
-    if args.plot:
-        _plot(args.plot, rates)
+    publish(args.json, results)
+    if args.plots:
+        from benchmarks import figures  # needs matplotlib, which measuring does not
+
+        for path in figures.draw(results, args.plots):
+            print(f"drew {path}")
 
 
-def _contestants(
-    args: argparse.Namespace, path: Path, folder: Path
-) -> tuple[dict[str, Callable[[], float]], dict[str, int]]:
-    """Everything that is compared on one workload, and where peaks of memory will be."""
-    contestants: dict[str, Callable[[], float]] = {}
+def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Everything that is published of a run."""
+    models = _models(args.model, args.precision, folder)
+    exact = [precision for precision in models if precision != "int8"]
+    ceilings = {precision: peers.ceiling(precision) for precision in exact}
+    files = dict(workloads.write(*_counted(workload), folder) for workload in args.workload)
     memory: dict[str, int] = {}
-    for precision in args.precision:
-        for layout, sent in CONFIGURATIONS if args.ablations else CONFIGURATIONS[:1]:
-            name = _engine_name(precision, layout, sent)
-            options = {"dataset": str(path), "model": args.model, "precision": precision,
-                       "layout": layout, "wire": sent}  # fmt: skip
-            contestants[name] = _engine(options, memory, name)
-        contestants[f"{PURE}, {precision}"] = peers.pure(args.model, precision)
-    if args.peers:
-        contestants[f"{RECIPE}, f32"] = peers.recipe(path, args.model, folder)
-        if loader := peers.torch_loader(path):
-            contestants[f"{TORCH}, f32"] = loader
-        else:
-            print("torch is not installed (pip install '.[bench]'): its row is left out")
-    return contestants, memory
+    contestants: dict[str, Callable[[], float]] = {}
+    # Length does not matter to these: once a round for all workloads.
+    first = next(iter(files.values()))
+    contestants[f"{RECIPE}, f32"] = peers.recipe(first, args.model, folder)
+    if loader := peers.torch_loader(first):
+        contestants[f"{TORCH}, f32"] = loader
+    else:
+        print("torch is not installed (pip install '.[bench]'): its row is left out")
+    pure = {precision: peers.pure(models[precision], precision) for precision in models}
+    for name, path in files.items():
+        for precision, model in models.items():
+            ours = _engine_name(precision, *CONFIGURATIONS[0])
+            contestants[f"{name}/{ours}"] = _engine(path, model, precision, *CONFIGURATIONS[0],
+                                                    memory, f"{name}, {ours}")  # fmt: skip
+            contestants[f"{name}/{PURE}, {precision}"] = pure[precision]
+    together = interleave(contestants, args.rounds, warm_up=False)
+    peers_alone = {name: found for name, found in together.items() if "/" not in name}
+    rates = {name: {**_within(together, name), **peers_alone} for name in files}
+    counts = {name: _operations(path) for name, path in files.items()}
+    results: dict[str, Any] = {
+        "ratios": _ratios(list(models), rates, counts, ceilings), "rates": rates,
+        "memory": memory, "operations": counts, "ceiling": ceilings, "rounds": args.rounds,
+        "samples": {name: len(pickle.loads(path.read_bytes())) for name, path in files.items()},
+        "recipe_bytes_per_sample": wire.MAX_CLIPS,
+        "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
+    }  # fmt: skip
+    if args.ablations:
+        folder = folder / "ablations"
+        folder.mkdir()
+        name, path = workloads.write(args.workload[0].partition(":")[0], _ABLATION_SAMPLES, folder)
+        every = {
+            _engine_name(precision, *configuration):
+                _engine(path, model, precision, *configuration, memory,
+                        f"{name}, {_engine_name(precision, *configuration)}")
+            for precision, model in models.items() for configuration in CONFIGURATIONS
+        }  # fmt: skip
+        rates[f"{name}, {_ABLATION_SAMPLES} samples"] = interleave(
+            every, args.rounds, warm_up=False
+        )
+        results["lengths"] = {p: lengths.rates(m, p, folder) for p, m in models.items()}
+        results["roofline"] = {p: roofline.parts(m, p) for p, m in models.items()}
+        results["bandwidth"] = roofline.bandwidth()
+        results["wire"] = lengths.bytes_on_wire()
+    return results
+
+
+def _counted(workload: str) -> tuple[str, int | None]:
+    """Name and number of samples of ``NAME[:N]``."""
+    name, _, count = workload.partition(":")
+    return name, int(count) if count else None
+
+
+def _models(spec: str, precisions: list[str], folder: Path) -> dict[str, str]:
+    """The file that runs at each precision: for int8 the same weights, quantised now."""
+    path = open_model(spec).path
+    models = {precision: str(path) for precision in precisions}
+    if "int8" in models:
+        poses = (PoseSequence.from_annotation(generated)
+                 for generated in workloads.demo_train(_CALIBRATION_CLIPS))  # fmt: skip
+        try:
+            quantised = quantize.quantise(
+                onnx.load(str(path)), (decode(one).tensor()[None, :1] for one in poses)
+            )
+        except UsageError as error:
+            print(f"int8 is left out: {error}")
+            del models["int8"]
+            return models
+        models["int8"] = str(folder / "int8.onnx")
+        Path(models["int8"]).write_bytes(quantised.SerializeToString())
+    return models
+
+
+def _within(rates: Rates, workload: str) -> Rates:
+    prefix = f"{workload}/"
+    return {n.removeprefix(prefix): found for n, found in rates.items() if n.startswith(prefix)}
 
 
 def _engine_name(precision: str, layout: str, wire: str) -> str:
     return f"engine, {precision}, {layout}, {wire}"
 
 
-def _engine(options: dict[str, str], memory: dict[str, int], name: str) -> Callable[[], float]:
-    """The command itself, in processes of its own; its fps."""
+def _engine(
+    path: Path, model: str, precision: str, layout: str, sent: str,
+    memory: dict[str, int], name: str,
+) -> Callable[[], float]:  # fmt: skip
+    """The command itself, in processes of its own; its fps. Its peak goes into `memory`."""
+    options = {"dataset": path, "model": model, "precision": precision,
+               "layout": layout, "wire": sent}  # fmt: skip
 
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -126,9 +192,9 @@ def _engine(options: dict[str, str], memory: dict[str, int], name: str) -> Calla
 
 def _operations(path: Path) -> dict[str, float]:
     """Mean operations a sample: of the reference, and with everything shared."""
-    lengths = [a["total_frames"] for a in pickle.loads(path.read_bytes())]
+    frames = [a["total_frames"] for a in pickle.loads(path.read_bytes())]
     return {"whole": operations.whole(),
-            "shared": statistics.mean(map(operations.shared, lengths))}  # fmt: skip
+            "shared": statistics.mean(map(operations.shared, frames))}  # fmt: skip
 
 
 def _ratios(
@@ -144,30 +210,10 @@ def _ratios(
                               ("torch", f"{TORCH}, f32")):  # fmt: skip
                 if peer in found:
                     ratios[f"end_to_end_over_{key}/{name}/{precision}"] = ratio(found, ours, peer)
-            achieved = statistics.median(found[ours]) * counts[name]["shared"]
-            ratios[f"of_ceiling/{name}/{precision}"] = achieved / ceilings[precision][0]
+            if precision in ceilings:
+                achieved = statistics.median(found[ours]) * counts[name]["shared"]
+                ratios[f"of_ceiling/{name}/{precision}"] = achieved / ceilings[precision][0]
     return ratios
-
-
-def _plot(path: Path, rates: dict[str, Rates]) -> None:
-    """A bar a contestant: the median rate, with least and greatest."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1 + 0.32 * sum(map(len, rates.values()))), layout="constrained")
-    axes = figure.subplots(len(rates), 1, squeeze=False)[:, 0]
-    for axis, (name, found) in zip(axes, rates.items(), strict=True):
-        medians = [statistics.median(values) for values in found.values()]
-        low = [m - min(v) for m, v in zip(medians, found.values(), strict=True)]
-        high = [max(v) - m for m, v in zip(medians, found.values(), strict=True)]
-        colours = ["#2a78d6" if n.startswith("engine") else "#8a8984" for n in found]
-        bars = axis.barh(list(found), medians, xerr=[low, high], color=colours, height=0.7)
-        axis.bar_label(bars, fmt="%.2f", padding=6)
-        axis.invert_yaxis()
-        axis.set_title(f"{name}: samples/s, preprocessing included (but for pure inference)",
-                       loc="left", fontsize=10)  # fmt: skip
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(x=0.12)
-    figure.savefig(path)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ Rates = dict[str, list[float]]
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that all benchmarks have."""
-    parser.add_argument("--dataset", required=True, help="annotation file")
+    parser.add_argument("--dataset", required=True, help="annotation file, or a name of "
+                        "benchmarks.workloads")  # fmt: skip
     parser.add_argument("--model", required=True, help="model or checkpoint")
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--samples", type=int, default=16, help="samples a measurement")
@@ -26,11 +27,13 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
 
 
-def interleave(contestants: Mapping[str, Callable[[], float]], rounds: int) -> Rates:
-    """Rates of each contestant, run in turn (A B C A B C …) after one round that is not
-    counted, so that a drift of the machine's speed meets all alike."""
+def interleave(
+    contestants: Mapping[str, Callable[[], float]], rounds: int, *, warm_up: bool = True
+) -> Rates:
+    """Rates of each contestant, run in turn (A B C A B C …), so that a drift of the machine's
+    speed meets all alike; with `warm_up` after one round that is not counted."""
     rates: Rates = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
+    for turn in range(0 if warm_up else 1, rounds + 1):
         for name, measure in contestants.items():
             rate = measure()
             label = "warm-up" if turn == 0 else f"round {turn}/{rounds}"
@@ -62,4 +65,4 @@ def publish(path: Path | None, results: Mapping[str, Any]) -> None:
     print(f"{host['cpu']}, {host['cores']} cores; posec3d-engine {__version__}, {versions}")
     if path is not None:
         text = {"machine": host, "engine": __version__, **results}
-        path.write_bytes(orjson.dumps(text, option=orjson.OPT_INDENT_2))
+        path.write_bytes(orjson.dumps(text, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))

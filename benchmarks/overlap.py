@@ -8,10 +8,13 @@ and ratios. Start-up is not counted for any of them.
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+from benchmarks import workloads
 from benchmarks.measurement import common_arguments, interleave, publish, ratio, table
 from engine import backends, machine
 from engine.clips import decode
@@ -32,8 +35,14 @@ def main() -> None:
     parser.add_argument("--wire", default="frames", choices=["frames", "clips"])
     parser.add_argument("--layout", default="auto", choices=["auto", "clips", "shared"])
     args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _, path = workloads.write(args.dataset, args.samples, Path(folder))
+        _compare(args, path)
+
+
+def _compare(args: argparse.Namespace, path: Path) -> None:
     options = Options(
-        dataset=args.dataset, model=args.model, precision=args.precision, limit=args.samples,
+        dataset=str(path), model=args.model, precision=args.precision,
         workers=args.workers, wire=args.wire, layout=args.layout,
     )  # fmt: skip
     alone = replace(options, workers=None, wire="frames", in_process=True)
@@ -63,8 +72,8 @@ def _pipeline(options: Options) -> float:
 
 def _pre_rendered(options: Options) -> Callable[[], float]:
     """Frames in memory straight into the executor: the rate of the device and its host side."""
-    model = open_model(options.model).with_layout(options.layout, whole_clips=False)
-    samples = open_dataset(options.dataset, limit=options.limit).samples
+    model = open_model(str(options.model)).with_layout(options.layout, whole_clips=False)
+    samples = open_dataset(options.dataset).samples
     clips = [decode(s.poses(len(model.classes))) for s in samples]
 
     def measure() -> float:

@@ -22,7 +22,7 @@ import numpy as np
 import openvino as ov
 
 from engine import machine
-from engine.backends.openvino import executed_precision
+from engine.backends.openvino import executed_precision, float_precision
 from engine.clips import preprocess
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.demo import CHECKPOINT
@@ -31,7 +31,7 @@ from engine.models import open_model
 
 Measure = Callable[[], float]
 _PURE_SAMPLES = 8
-_PEER_SAMPLES = 2  # of each measurement; rounds add up
+_PEER_SAMPLES = 3  # of each measurement; rounds add up
 _LOADER_WORKERS = 2  # as the configuration has it
 
 
@@ -47,7 +47,8 @@ def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure
     core = ov.Core()
     network = core.read_model(open_model(model).path)
     network.reshape([1, 1, *CLIP_SHAPE])
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": machine.cores()}
+    settings = {"INFERENCE_PRECISION_HINT": float_precision(core, "CPU", precision),
+                "INFERENCE_NUM_THREADS": machine.cores()}  # fmt: skip
     compiled = core.compile_model(network, "CPU", {**settings, **choice})
     if executed_precision(compiled) != precision:
         raise UsageError(f"OpenVINO executes {executed_precision(compiled)}, not {precision}")

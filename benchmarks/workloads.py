@@ -1,6 +1,7 @@
 """Workloads: data sets for benchmarks, by name or by file.
 
 ``hmdb51_like`` has as many frames in its videos as HMDB51 has: log-normal, median 80, 18 to 650.
+``crowd`` is the same with ten persons in every video.
 ``demo`` is the demo's test split.
 """
 
@@ -17,7 +18,8 @@ from engine.demo.dataset import TEST_SAMPLES, sample
 from engine.errors import UsageError
 from engine.sources.dataset import open_dataset
 
-HMDB51_LIKE = "hmdb51_like"
+HMDB51_LIKE, CROWD = "hmdb51_like", "crowd"
+_PERSONS = {HMDB51_LIKE: 1, CROWD: 10}
 SEED = 51
 _SAMPLES = 200
 _MEDIAN, _SPREAD, _SHORTEST, _LONGEST = 80, 0.5, 18, 650  # frames; of the logarithm
@@ -26,8 +28,9 @@ _MEDIAN, _SPREAD, _SHORTEST, _LONGEST = 80, 0.5, 18, 650  # frames; of the logar
 def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
     """Write `samples` annotations of a workload, evenly spaced (None: all), as a pickle into
     `folder`. Returns the workload's short name and the file."""
-    if workload == HMDB51_LIKE:
-        annotations = [drifting(frames, number) for number, frames in enumerate(lengths())]
+    if workload in _PERSONS:
+        annotations = [drifting(frames, number, _PERSONS[workload])
+                       for number, frames in enumerate(lengths())]  # fmt: skip
     elif workload == demo.NAME:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:
@@ -42,6 +45,11 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
     return name, path
 
 
+def demo_train(count: int) -> list[dict[str, Any]]:
+    """Annotations of the demo's train split."""
+    return [sample("train", number) for number in range(count)]
+
+
 def lengths() -> list[int]:
     """Frames of the videos of ``hmdb51_like``."""
     rng = np.random.RandomState(SEED)
@@ -49,17 +57,17 @@ def lengths() -> list[int]:
     return [int(n) for n in drawn.clip(_SHORTEST, _LONGEST)]
 
 
-def drifting(frames: int, number: int) -> dict[str, Any]:
+def drifting(frames: int, number: int, persons: int = 1) -> dict[str, Any]:
     """Joints that wander about; what they do does not matter for the time it takes."""
     rng = np.random.RandomState([SEED, number])
-    steps = rng.normal(0, 1.5, (1, frames, 17, 2)).cumsum(axis=1)
-    keypoint = np.array([160.0, 120.0]) + rng.normal(0, 30, (1, 1, 17, 2)) + steps
+    steps = rng.normal(0, 1.5, (persons, frames, 17, 2)).cumsum(axis=1)
+    keypoint = np.array([160.0, 120.0]) + rng.normal(0, 30, (persons, 1, 17, 2)) + steps
     return {
         "frame_dir": f"{HMDB51_LIKE}_{number:03d}",
         "img_shape": (240, 320),
         "total_frames": frames,
         "keypoint": keypoint.clip(1, 239).astype(np.float16),
-        "keypoint_score": rng.uniform(0.3, 1, (1, frames, 17)).astype(np.float16),
+        "keypoint_score": rng.uniform(0.3, 1, (persons, frames, 17)).astype(np.float16),
     }
 
 

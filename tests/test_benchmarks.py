@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import pytest
 
-from benchmarks import end_to_end, operations, peers, workloads
+from benchmarks import end_to_end, lengths, operations, peers, workloads
 from benchmarks.memory import PeakMemory
 from engine.contexts import of_plan
 from engine.sampling import clip_plan
@@ -47,25 +47,21 @@ def test_peak_memory() -> None:
     assert memory.peak > 1 << 27
 
 
-def test_plot(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    rates = {"a": {"engine, f32": [1.0, 2.0], "peer": [0.5]}, "b": {"engine, f32": [3.0]}}
-    end_to_end._plot(tmp_path / "plot.svg", rates)
-    assert (tmp_path / "plot.svg").read_text().count("<svg") == 1
-
-
 def test_end_to_end(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """All contestants but torch, on a small network and two samples."""
+    """All contestants but torch, on a small network and two samples, and every plot."""
+    pytest.importorskip("matplotlib")
     data = tmp_path / "some.pkl"
     data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
     monkeypatch.setattr(peers, "_PURE_SAMPLES", 1)
     monkeypatch.setattr(peers, "torch_loader", lambda path: None)
+    monkeypatch.setattr(end_to_end, "CONFIGURATIONS", end_to_end.CONFIGURATIONS[:2])
+    monkeypatch.setattr(lengths, "LENGTHS", (15, 30))
     monkeypatch.setattr("sys.argv", [
         "end_to_end", "--workload", str(data), "--model", str(tiny_model), "--precision", "f32",
-        "--rounds", "1", "--peers", "--json", str(tmp_path / "out.json"),
+        "--rounds", "1", "--json", str(tmp_path / "out.json"), "--plots", str(tmp_path / "plots"),
     ])  # fmt: skip
     before = set(os.listdir(tmp_path))
     end_to_end.main()
@@ -74,7 +70,18 @@ def test_end_to_end(
         "end_to_end_over_pure/some/f32", "end_to_end_over_recipe/some/f32", "of_ceiling/some/f32"
     }  # fmt: skip
     assert all(value > 0 for value in found["ratios"].values())
-    assert set(os.listdir(tmp_path)) - before == {"out.json"}
+    assert set(found["rates"]) == {"some", "some, 24 samples"}
+    assert set(found["memory"]) == {
+        "some, engine, f32, shared, frames", "some, engine, f32, shared, keypoints"
+    }  # fmt: skip
+    assert [set(found[key]["f32"]) for key in ("lengths", "roofline")] == [
+        {"15", "30"}, {"trunk", *(f"block {n}" for n in range(1, 3))}
+    ]  # fmt: skip
+    assert found["wire"]["clips"]["30"] == 204_718_080
+    assert set(os.listdir(tmp_path)) - before == {"out.json", "plots"}
+    drawn = sorted((tmp_path / "plots").iterdir())
+    assert [p.stem for p in drawn] == ["lengths", "memory", "rates", "roofline", "wire"]
+    assert all(p.read_text().count("<svg") == 1 for p in drawn)
     printed = capsys.readouterr().out
     assert "torch is not installed" in printed
     assert "end_to_end_over_pure/some/f32" in printed

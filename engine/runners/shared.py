@@ -29,7 +29,7 @@ Rows = NDArray[np.int64]
 
 _CAPACITY = NUM_CLIPS * CLIP_LEN  # rows that one half has at most at any level
 _WANTED = (HANDED, (THIS, SHORTCUT), (PREVIOUS, NEXT))  # by use, in the order of `Level.uses`
-_RUNS_BETWEEN = 8  # calls of `meanwhile`, which cost as much as the smallest runs
+_RUNS_BETWEEN = 32  # calls of `meanwhile`, which cost as much as the smallest runs
 _TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row each is taken from
 
 

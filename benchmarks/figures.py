@@ -1,0 +1,139 @@
+"""Figures: what `benchmarks.end_to_end` found, drawn.
+
+Comes in: its results, as written to JSON. Goes out: SVG files. To draw a file again:
+``python -m benchmarks.figures RESULTS.json FOLDER``.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+_COLOURS = {"f32": "#1f4e8c", "bf16": "#2a78d6", "int8": "#6db3f2"}
+_PEER = "#8a8984"
+_WIRES = {"clips": "#8a8984", "frames": "#2a78d6", "keypoints": "#0b8f5a"}
+
+
+def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Draw what the results have; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {"rates": _rates(results["rates"]), "memory": _memory(results["memory"])}
+    if "lengths" in results:
+        drawn["lengths"] = _lengths(results["lengths"], results["rates"])
+        drawn["roofline"] = _roofline(results)
+        drawn["wire"] = _wire(results["wire"])
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    return [folder / f"{name}.svg" for name in drawn]
+
+
+def _rates(rates: Mapping[str, Mapping[str, list[float]]]) -> Figure:
+    """A bar a contestant: the median rate, with least and greatest."""
+    heights = [len(found) + 2 for found in rates.values()]
+    figure = Figure(figsize=(9, 0.26 * sum(heights)), layout="constrained")
+    panels = figure.subplots(len(rates), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (name, found) in zip(panels, rates.items(), strict=True):
+        medians = [statistics.median(values) for values in found.values()]
+        low = [m - min(v) for m, v in zip(medians, found.values(), strict=True)]
+        high = [max(v) - m for m, v in zip(medians, found.values(), strict=True)]
+        colours = [_colour(contestant) for contestant in found]
+        bars = axis.barh(list(found), medians, xerr=[low, high], color=colours, height=0.7)
+        axis.bar_label(bars, fmt="%.2f", padding=6)
+        axis.invert_yaxis()
+        axis.margins(x=0.12)
+        _plain(axis, f"{name}: samples/s (preprocessing included, except pure inference)")
+    return figure
+
+
+def _memory(peaks: Mapping[str, int]) -> Figure:
+    """A bar a run: the peak of all its processes."""
+    figure = Figure(figsize=(9, 0.6 + 0.26 * len(peaks)), layout="constrained")
+    axis = figure.subplots()
+    bars = axis.barh(list(peaks), [peak / 1e9 for peak in peaks.values()], height=0.7,
+                     color=[_colour(name) for name in peaks])  # fmt: skip
+    axis.bar_label(bars, fmt="%.2f", padding=6)
+    axis.invert_yaxis()
+    axis.margins(x=0.12)
+    _plain(axis, "peak memory of all processes, GB (PSS)")
+    return figure
+
+
+def _lengths(
+    lengths: Mapping[str, Mapping[Any, float]], rates: Mapping[str, Mapping[str, list[float]]]
+) -> Figure:
+    """Rate by frames in the video, and that of the network alone, which is the same for all."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axis = figure.subplots()
+    alone = next(iter(rates.values()))
+    for precision, found in lengths.items():
+        frames = [int(n) for n in found]
+        axis.plot(frames, list(found.values()), "o-", color=_COLOURS[precision],
+                  label=f"engine, {precision}")  # fmt: skip
+        pure = alone.get(f"pure inference, {precision}")
+        if pure:
+            axis.axhline(statistics.median(pure), color=_COLOURS[precision], linestyle=":",
+                         label=f"network alone, {precision}")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="frames in the video")
+    axis.legend(frameon=False, ncols=2)
+    _plain(axis, "samples/s by length of the video")
+    return figure
+
+
+def _roofline(results: Mapping[str, Any]) -> Figure:
+    """Each part's operations a second over its operations a byte, under what bounds them."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axis = figure.subplots()
+    speed = results["bandwidth"] / 1e9
+    reach = [1.0, 1000.0]
+    for precision, found in results["roofline"].items():
+        colour = _COLOURS[precision]
+        x = [part["operations"] / part["bytes"] for part in found.values()]
+        y = [part["operations"] / part["seconds"] / 1e9 for part in found.values()]
+        axis.plot(x, y, "o", color=colour, label=f"parts, {precision}")
+        axis.annotate("trunk", (x[0], y[0]), xytext=(4, 4), textcoords="offset points")
+        if precision in results["ceiling"]:
+            ceiling = results["ceiling"][precision][0] / 1e9
+            axis.plot([ceiling / speed, reach[1]], [ceiling, ceiling], color=colour, linewidth=1,
+                      label=f"ceiling, {precision}: {ceiling:.0f} GFLOP/s")  # fmt: skip
+    axis.plot(reach, [speed * n for n in reach], color=_PEER, linewidth=1,
+              label=f"memory: {speed:.1f} GB/s")  # fmt: skip
+    axis.set(xscale="log", yscale="log", xlabel="operations a byte", ylim=(10, 3000))
+    axis.legend(frameon=False, loc="lower right")
+    _plain(axis, "roofline: GFLOP/s of the network's parts")
+    return figure
+
+
+def _wire(wires: Mapping[str, Mapping[Any, int]]) -> Figure:
+    """Megabytes of a sample by frames in the video."""
+    figure = Figure(figsize=(8, 3.5), layout="constrained")
+    axis = figure.subplots()
+    for kind, found in wires.items():
+        frames = [int(n) for n in found]
+        axis.plot(frames, [n / 1e6 for n in found.values()], "o-", color=_WIRES[kind], label=kind)
+    axis.set(xscale="log", yscale="log", xlabel="frames in the video")
+    axis.legend(frameon=False)
+    _plain(axis, "MB a sample between processes, by --wire")
+    return figure
+
+
+def _colour(contestant: str) -> str:
+    if "engine" not in contestant:
+        return _PEER
+    return next((c for precision, c in _COLOURS.items() if precision in contestant), _PEER)
+
+
+def _plain(axis: Axes, title: str) -> None:
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    for path in draw(orjson.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2])):
+        print(path)
