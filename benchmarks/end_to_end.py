@@ -28,6 +28,7 @@ from benchmarks.memory import PeakMemory
 from converters import quantize
 from engine import demo, wire
 from engine.clips import decode
+from engine.constants import VIEWS
 from engine.errors import UsageError
 from engine.models import CLIPS, SHARED, open_model
 from engine.poses import PoseSequence
@@ -140,12 +141,11 @@ def _models(spec: str, precisions: list[str], folder: Path) -> dict[str, str]:
     path = open_model(spec).path
     models = {precision: str(path) for precision in precisions}
     if "int8" in models:
-        poses = (PoseSequence.from_annotation(generated)
-                 for generated in workloads.demo_train(_CALIBRATION_CLIPS))  # fmt: skip
+        clips = [(decode(PoseSequence.from_annotation(generated)), number % VIEWS)
+                 for number, generated in enumerate(workloads.demo_train(_CALIBRATION_CLIPS))
+                 ]  # fmt: skip
         try:
-            quantised = quantize.quantise(
-                onnx.load(str(path)), (decode(one).tensor()[None, :1] for one in poses)
-            )
+            quantised = quantize.quantise(onnx.load(str(path)), clips)
         except UsageError as error:
             print(f"int8 is left out: {error}")
             del models["int8"]

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import orjson
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ _WIRES = {"clips": "#8a8984", "frames": "#2a78d6", "keypoints": "#0b8f5a"}
 def draw(results: Mapping[str, Any], folder: Path) -> list[Path]:
     """Draw what the results have; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})  # text as text
     drawn = {"rates": _rates(results["rates"]), "memory": _memory(results["memory"])}
     if "lengths" in results:
         drawn["lengths"] = _lengths(results["lengths"], results["rates"])
@@ -80,7 +82,8 @@ def _lengths(
         if pure:
             axis.axhline(statistics.median(pure), color=_COLOURS[precision], linestyle=":",
                          label=f"network alone, {precision}")  # fmt: skip
-    axis.set(xscale="log", yscale="log", xlabel="frames in the video")
+    _by_frames(axis, frames)
+    axis.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
     axis.legend(frameon=False, ncols=2)
     _plain(axis, "samples/s by length of the video")
     return figure
@@ -117,10 +120,17 @@ def _wire(wires: Mapping[str, Mapping[Any, int]]) -> Figure:
     for kind, found in wires.items():
         frames = [int(n) for n in found]
         axis.plot(frames, [n / 1e6 for n in found.values()], "o-", color=_WIRES[kind], label=kind)
-    axis.set(xscale="log", yscale="log", xlabel="frames in the video")
+    _by_frames(axis, frames)
     axis.legend(frameon=False)
     _plain(axis, "MB a sample between processes, by --wire")
     return figure
+
+
+def _by_frames(axis: Axes, frames: list[int]) -> None:
+    """Both axes logarithmic, the lower one with the numbers of frames that were measured."""
+    axis.set(xscale="log", yscale="log", xlabel="frames in the video")
+    axis.minorticks_off()
+    axis.set_xticks(frames, [str(n) for n in frames])
 
 
 def _colour(contestant: str) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from onnx import version_converter
 from engine import demo, metrics
 from engine.aggregator import Prediction
 from engine.backends import Precision
-from engine.clips import decode
+from engine.clips import HeatmapClips, decode
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.errors import DatasetError, EngineError, ModelError, SampleError, UsageError
 from engine.models import open_model
@@ -37,6 +37,8 @@ from engine.progress import SampleProgress
 from engine.sources.dataset import Sample, open_dataset
 
 OPSET = 13  # the first with a scale for each channel of a kernel
+
+OneClip = tuple[HeatmapClips, int]  # the clips of a video, and which of the twenty
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -83,9 +85,9 @@ def _quantise(args: argparse.Namespace) -> bool:
         raise UsageError(f"{model.path} is {model.precision}; only float32 files are quantised")
     chosen, held_out = _splits(args)
     clips = _clips(chosen, len(model.classes), args.seed)
-    print(f"choosing scales from {len(chosen)} clips of split {args.calibrate}", flush=True)
+    print(f"choosing scales from {len(clips)} clips of split {args.calibrate}", flush=True)
     quantised = quantise(onnx.load(str(model.path)), clips)
-    about = {"calibration": args.calibrate, "clips": len(chosen), "seed": args.seed}
+    about = {"calibration": args.calibrate, "clips": len(clips), "seed": args.seed}
     entry = quantised.metadata_props.add()
     entry.key, entry.value = "quantisation", json.dumps(about)
 
@@ -136,25 +138,22 @@ def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
     return [candidates[i] for i in order[: args.clips]], len(held_out)
 
 
-def _clips(samples: Sequence[Sample], classes: int, seed: int) -> Iterator[NDArray[np.float32]]:
-    """One clip of each sample, float32 [1, 1, 17, 48, 56, 56]; which of the 20 is drawn."""
+def _clips(samples: Sequence[Sample], classes: int, seed: int) -> list[OneClip]:
+    """One clip of each sample; which of the 20 is drawn."""
     views = np.random.default_rng(seed).integers(VIEWS, size=len(samples))
+    found: list[OneClip] = []
     for sample, view in zip(samples, views, strict=True):
         try:
-            clips = decode(sample.poses(classes))
+            found.append((decode(sample.poses(classes)), int(view)))
         except SampleError as error:
             print(f"left out: {sample.id}: {error}", file=sys.stderr)
-            continue
-        out = np.empty((1, 1, *CLIP_SHAPE), np.float32)
-        clips.write(int(view), out[0])
-        yield out
+    return found
 
 
-def quantise(model: onnx.ModelProto, clips: Iterator[NDArray[np.float32]]) -> onnx.ModelProto:
+def quantise(model: onnx.ModelProto, clips: Sequence[OneClip]) -> onnx.ModelProto:
     """The same network in int8: weights a scale an output channel, activations one a tensor.
 
-    `clips`, float32 [1, 1, 17, 48, 56, 56], are what the scales are chosen from. Raises
-    `UsageError` where NNCF is not installed.
+    `clips` are what the scales are chosen from. Raises `UsageError` where NNCF is not installed.
     """
     try:
         import nncf
@@ -171,13 +170,18 @@ def quantise(model: onnx.ModelProto, clips: Iterator[NDArray[np.float32]]) -> on
         copy.CopyFrom(dim)
     batch.dim_value = views.dim_value = 1
     rows.dim_param = "clips"
-    data = list(clips)
+
+    def tensor(chosen: OneClip) -> dict[str, NDArray[np.float32]]:
+        out = np.empty((1, 1, *CLIP_SHAPE), np.float32)
+        chosen[0].write(chosen[1], out[0])
+        return {name: out}
+
     quantised: onnx.ModelProto = nncf.quantize(
         free,
-        nncf.Dataset(data, lambda clip: {name: clip}),
+        nncf.Dataset(clips, tensor),
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
-        subset_size=len(data),
+        subset_size=len(clips),
     )
     shapes = [
         *quantised.graph.input[0].type.tensor_type.shape.dim[:2],

@@ -5,6 +5,7 @@ A few samples in every run; the whole test split on both backends with ``-m full
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from engine.aggregator import Prediction
 from engine.metrics import mean_class_accuracy, top_k_accuracy
 from engine.options import Options
 from engine.pipeline import Pipeline
+from tests.conftest import annotation
 
 BACKENDS = ["openvino", "onnxruntime"]
 
 
-def score(shared: Path, **options: Any) -> list[Prediction]:
-    """Predictions in the order of the data set."""
+JHMDB = "data/jhmdb_hmdb51_2d.pkl"
+
+
+def score(shared: Path, dataset: str | Path = JHMDB, **options: Any) -> list[Prediction]:
+    """Predictions in the order of the data set, a path within `shared` or elsewhere."""
     chosen = Options(
-        dataset=str(shared / "data" / "jhmdb_hmdb51_2d.pkl"),
+        dataset=str(shared / dataset),
         model=str(shared / "models" / "posec3d_jhmdb_split1.pth"),
         **options,
     )
@@ -69,6 +74,26 @@ def test_the_whole_test_split(shared: Path, backend: str, layout: str) -> None:
     assert round(top_k_accuracy(scores, labels, 1), 4) == 0.8011
     assert round(top_k_accuracy(scores, labels, 5), 4) == 0.9886
     assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("which", ["golden/annotations.pkl", "data/real_excerpts.pkl", JHMDB, ""])
+def test_layouts_agree(shared: Path, tmp_path: Path, which: str) -> None:
+    """Golden and real samples, and every length from 1 to 300 frames."""
+    dataset: str | Path = which
+    if not which:
+        dataset = tmp_path / "lengths.pkl"
+        dataset.write_bytes(pickle.dumps([annotation(n, seed=n) for n in range(1, 301)]))
+    pairs = zip(
+        score(shared, dataset, layout="shared"),
+        score(shared, dataset, layout="clips"),
+        strict=True,
+    )
+    for found, whole in pairs:
+        assert found.id == whole.id
+        error = np.abs(found.logits - whole.logits).max() / np.abs(whole.logits).max()
+        assert error <= 1e-5, f"{found.id}: {error}"
 
 
 _IN_PROCESS: dict[tuple[str, str], list[Prediction]] = {}
