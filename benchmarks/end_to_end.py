@@ -27,9 +27,10 @@ from benchmarks.measurement import Rates, interleave, publish, ratio, table
 from benchmarks.memory import PeakMemory
 from converters import quantize
 from engine import demo, wire
+from engine.backends import PRECISIONS
 from engine.clips import decode
 from engine.constants import VIEWS
-from engine.errors import UsageError
+from engine.errors import EngineError, UsageError
 from engine.models import CLIPS, SHARED, open_model
 from engine.poses import PoseSequence
 
@@ -44,10 +45,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
     parser.add_argument("--workload", nargs="+", default=[workloads.HMDB51_LIKE, f"{demo.NAME}:96"],
-                        metavar="NAME[:N]", help="hmdb51_like, demo, or annotation files; N evenly "
-                        "spaced samples of it (default: all)")  # fmt: skip
-    parser.add_argument("--model", default=demo.NAME)
-    parser.add_argument("--precision", nargs="+", default=["f32", "bf16", "int8"])
+                        metavar="NAME[:N]", help="hmdb51_like, crowd, demo, or annotation files; N "
+                        "evenly spaced samples of it, or all (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--model", default=demo.NAME,
+                        help="as --model of engine.run (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--precision", nargs="+", default=PRECISIONS, choices=PRECISIONS,
+                        help="default: all")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
     parser.add_argument("--ablations", action=argparse.BooleanOptionalAction, default=True,
                         help="layouts, wires, lengths and the roofline, too")  # fmt: skip
@@ -59,8 +62,11 @@ def main() -> None:
     if args.quick:
         args.rounds, args.ablations = 1, False
         args.workload = [f"{name.partition(':')[0]}:6" for name in args.workload]
-    with tempfile.TemporaryDirectory() as folder:
-        results = _measured(args, Path(folder))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            results = _measured(args, Path(folder))
+    except EngineError as error:
+        raise SystemExit(f"end_to_end: {error}") from None
     for name, rates in results["rates"].items():
         print(table(rates, f"samples/s, {name}"))
     for key, value in results["ratios"].items():
@@ -87,7 +93,10 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     contestants: dict[str, Callable[[], float]] = {}
     # Length does not matter to these: once a round for all workloads.
     first = next(iter(files.values()))
-    contestants[f"{RECIPE}, f32"] = peers.recipe(first, args.model, folder)
+    if recipe := peers.recipe(first, args.model, folder):
+        contestants[f"{RECIPE}, f32"] = recipe
+    else:
+        print("onnxruntime is not installed (pip install '.[bench]'): the recipe is left out")
     if loader := peers.torch_loader(first):
         contestants[f"{TORCH}, f32"] = loader
     else:

@@ -67,9 +67,13 @@ def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure
     return measure
 
 
-def recipe(path: Path, model: str, folder: Path) -> Measure:
-    """Samples/s of preprocessing to ``.bin``, inference over the folder, postprocessing."""
-    import onnxruntime
+def recipe(path: Path, model: str, folder: Path) -> Measure | None:
+    """Samples/s of preprocessing to ``.bin``, inference over the folder, postprocessing; None
+    where ONNX Runtime is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return None
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = machine.cores()

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from engine.models import open_model
 from engine.options import Options
 from engine.pipeline import Pipeline
 from engine.progress import SampleProgress
+from engine.signals import INTERRUPTIONS
 from engine.sources.dataset import Sample, open_dataset
 
 OPSET = 13  # the first with a scale for each channel of a kernel
@@ -57,44 +59,63 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m converters.quantize",
-        description="Quantise a PoseC3D to int8 and measure what that costs in accuracy.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Quantise a PoseC3D to int8 and measure what that costs in accuracy. Needs "
+        "NNCF: pip install '.[quantize]'. Exit code 1: it costs more than allowed.",
     )
     parser.add_argument("model", help="as --model of engine.run, of float weights")
     parser.add_argument("--dataset", required=True, help="as --dataset of engine.run")
     parser.add_argument("--output-file", type=Path, required=True, metavar="FILE.onnx")
-    parser.add_argument("--calibrate", default="train1", metavar="SPLIT",
-                        help="split that the scales are chosen from")  # fmt: skip
-    parser.add_argument("--clips", type=int, default=64, metavar="N",
-                        help="clips to choose them from, each of another video")  # fmt: skip
-    parser.add_argument("--split", default="test1", help="held-out split to measure on")
-    parser.add_argument("--limit", type=int, metavar="N", help="first samples of it to measure on")
-    parser.add_argument("--max-loss", type=float, default=2.0, metavar="POINTS",
-                        help="top-1 that may be lost, percentage points")  # fmt: skip
-    parser.add_argument("--min-agreement", type=float, default=97.0, metavar="PERCENT",
-                        help="samples that must keep their best class")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of clips")
+    parser.add_argument(
+        "--calibrate", default="train1", metavar="SPLIT",
+        help="split that the scales are chosen from (default: %(default)s; the demo has train)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--clips", type=int, default=64, metavar="N",
+        help="clips to choose them from, each of another video (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--split", default="test1", metavar="SPLIT",
+        help="held-out split to measure on (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="first samples of it to measure on (default: all)"
+    )
+    parser.add_argument(
+        "--max-loss", type=float, default=2.0, metavar="POINTS",
+        help="top-1 that may be lost, percentage points (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--min-agreement", type=float, default=97.0, metavar="PERCENT",
+        help="samples that must keep their best class (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the choice of clips (default: %(default)s)"
+    )
     return parser
 
 
 def _quantise(args: argparse.Namespace) -> bool:
     if args.output_file.suffix != ".onnx":
         raise UsageError(f"--output-file {args.output_file}: must end in .onnx")
+    if args.clips < 1 or (args.limit is not None and args.limit < 1):
+        raise UsageError("--clips and --limit must be at least 1")
     model = open_model(args.model)
     if model.precision != "f32":
         raise UsageError(f"{model.path} is {model.precision}; only float32 files are quantised")
+    if args.output_file.exists() and args.output_file.samefile(model.path):
+        raise UsageError(f"--output-file {args.output_file} is the model that is to be read")
     chosen, held_out = _splits(args)
-    clips = _clips(chosen, len(model.classes), args.seed)
-    print(f"choosing scales from {len(clips)} clips of split {args.calibrate}", flush=True)
-    quantised = quantise(onnx.load(str(model.path)), clips)
-    about = {"calibration": args.calibrate, "clips": len(clips), "seed": args.seed}
-    entry = quantised.metadata_props.add()
-    entry.key, entry.value = "quantisation", json.dumps(about)
-
     # The engine opens it under a name of its own; a file of the wanted name has passed.
     part = args.output_file.with_name(f".{args.output_file.stem}.{os.getpid()}.part.onnx")
     try:
         args.output_file.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()  # what cannot be written is said before the work
+        clips = _clips(chosen, len(model.classes), args.seed)
+        print(f"choosing scales from {len(clips)} clips of split {args.calibrate}", flush=True)
+        quantised = quantise(onnx.load(str(model.path)), clips)
+        about = {"calibration": args.calibrate, "clips": len(clips), "seed": args.seed}
+        entry = quantised.metadata_props.add()
+        entry.key, entry.value = "quantisation", json.dumps(about)
         part.write_bytes(quantised.SerializeToString())
         before = _measure(args, str(model.path), "f32", held_out)
         after = _measure(args, str(part), "int8", held_out)
@@ -124,7 +145,7 @@ def _quantise(args: argparse.Namespace) -> bool:
 
 def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
     """The videos to calibrate with, and how many there are to measure on."""
-    held_out = open_dataset(args.dataset, split=args.split, limit=args.limit).samples
+    held_out = open_dataset(args.dataset, split=args.split).samples
     # the demo's train split has no end
     limit = args.clips if args.dataset == demo.NAME else None
     candidates = open_dataset(args.dataset, split=args.calibrate, limit=limit).samples
@@ -135,7 +156,7 @@ def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
             f"({shared[0]}, …); accuracy is measured on videos that nothing was chosen from"
         )
     order = np.random.default_rng(args.seed).permutation(len(candidates))
-    return [candidates[i] for i in order[: args.clips]], len(held_out)
+    return [candidates[i] for i in order[: args.clips]], len(held_out[: args.limit])
 
 
 def _clips(samples: Sequence[Sample], classes: int, seed: int) -> list[OneClip]:
@@ -157,6 +178,7 @@ def quantise(model: onnx.ModelProto, clips: Sequence[OneClip]) -> onnx.ModelProt
     """
     try:
         import nncf
+        import onnxruntime  # noqa: F401  NNCF runs the network with it
     except ImportError as error:
         raise UsageError(f"{error}; quantisation needs NNCF: pip install '.[quantize]'") from None
 
@@ -170,6 +192,7 @@ def quantise(model: onnx.ModelProto, clips: Sequence[OneClip]) -> onnx.ModelProt
         copy.CopyFrom(dim)
     batch.dim_value = views.dim_value = 1
     rows.dim_param = "clips"
+    del free.graph.value_info[:]  # shapes of the file's own batch
 
     def tensor(chosen: OneClip) -> dict[str, NDArray[np.float32]]:
         out = np.empty((1, 1, *CLIP_SHAPE), np.float32)
@@ -233,4 +256,6 @@ def _measure(args: argparse.Namespace, path: str, precision: Precision, count: i
 
 
 if __name__ == "__main__":
+    for interruption in INTERRUPTIONS:  # all of them clean up
+        signal.signal(interruption, signal.default_int_handler)
     sys.exit(main())

@@ -12,7 +12,7 @@ import pytest
 
 from converters.quantize import main
 from engine.models import open_model
-from tests.conftest import annotation
+from tests.conftest import TINY, annotation, random_state_dict, write_model
 
 pytest.importorskip("nncf")
 
@@ -52,6 +52,13 @@ def test_writes_what_has_passed(
     assert "only float32 files" in capsys.readouterr().err
 
 
+def test_a_fixed_batch_stays(tmp_path: Path, dataset: Path) -> None:
+    fixed = write_model(tmp_path / "fixed.onnx", random_state_dict(TINY), TINY, batch=2)
+    command = arguments(fixed, dataset, "--clips", "2", "--min-agreement", "50")
+    assert main([*command, "--max-loss", "100"]) == 0
+    assert open_model(str(dataset.with_name("int8.onnx"))).batch == 2
+
+
 def test_writes_nothing_that_loses_too_much(
     tiny_model: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,6 +73,9 @@ def test_writes_nothing_that_loses_too_much(
         (["--calibrate", "all of them"], "share 4 samples"),
         (["--calibrate", "train7"], "no split 'train7'"),
         (["--output-file", "int8.bin"], "must end in .onnx"),
+        (["--clips", "0"], "must be at least 1"),
+        (["--output-file", "MODEL"], "is the model that is to be read"),
+        (["--output-file", "/proc/none/int8.onnx"], "/proc/none/int8.onnx: "),
     ],
 )
 def test_refusals(
@@ -75,5 +85,6 @@ def test_refusals(
     more: list[str],
     message: str,
 ) -> None:
+    more = [str(tiny_model) if word == "MODEL" else word for word in more]
     assert main(arguments(tiny_model, dataset, *more)) == 2
     assert message in capsys.readouterr().err
