@@ -168,6 +168,8 @@ def _clips(samples: Sequence[Sample], classes: int, seed: int) -> list[OneClip]:
             found.append((decode(sample.poses(classes)), int(view)))
         except SampleError as error:
             print(f"left out: {sample.id}: {error}", file=sys.stderr)
+    if not found:
+        raise DatasetError("none of the videos to calibrate with can be used")
     return found
 
 
