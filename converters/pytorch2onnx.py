@@ -9,8 +9,6 @@ changed. The graph is built from the checkpoint's tensors; mmaction2 is needed o
 from __future__ import annotations
 
 import argparse
-import contextlib
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,6 +21,7 @@ from converters.config import SHIPPED, read_architecture
 from converters.graph import DEFAULT_INPUT, DYNAMIC, OPSET, build_clips, select_weights
 from converters.network import Architecture
 from converters.old_python import run_script
+from converters.output import proven
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
 from engine.classes import HMDB51
 from engine.constants import CLIP_SHAPE, VIEWS
@@ -128,11 +127,7 @@ def _convert(args: argparse.Namespace) -> None:
     if args.show:
         print(onnx.printer.to_text(model.graph))
 
-    # Written beside the target and moved there at the end: a file of that name is
-    # always whole and, unless --no-verify, proven.
-    part = args.output_file.with_name(f".{args.output_file.name}.{os.getpid()}.part")
-    try:
-        args.output_file.parent.mkdir(parents=True, exist_ok=True)
+    with proven(args.output_file) as part:
         part.write_bytes(model.SerializeToString())
         if args.verify:
             clip = example_clip()
@@ -144,12 +139,6 @@ def _convert(args: argparse.Namespace) -> None:
                     f"(relative; allowed {TOLERANCE:g})"
                 )
             print(f"verified against {by}: largest relative difference {found:.1e}")
-        os.replace(part, args.output_file)
-    except OSError as error:
-        raise ModelError(f"{args.output_file}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     print(f"wrote {args.output_file}")
 
 

@@ -10,9 +10,7 @@ more than allowed is not written.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -25,12 +23,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import version_converter
 
+from converters.output import proven
 from engine import demo, metrics
 from engine.aggregator import Prediction
 from engine.backends import Precision
 from engine.clips import HeatmapClips, decode
 from engine.constants import CLIP_SHAPE, VIEWS
-from engine.errors import DatasetError, EngineError, ModelError, SampleError, UsageError
+from engine.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.models import open_model
 from engine.options import Options
 from engine.pipeline import Pipeline
@@ -47,13 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Calibrate, quantise, measure, write. Returns the exit code: 1 where it loses too much."""
     args = _parser().parse_args(argv)
     try:
-        return 0 if _quantise(args) else 1
+        _quantise(args)
     except EngineError as error:
         print(f"quantize: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("quantize: interrupted; nothing was written", file=sys.stderr)
         return 130
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -94,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _quantise(args: argparse.Namespace) -> bool:
+def _quantise(args: argparse.Namespace) -> None:
     if args.output_file.suffix != ".onnx":
         raise UsageError(f"--output-file {args.output_file}: must end in .onnx")
     if args.clips < 1 or (args.limit is not None and args.limit < 1):
@@ -105,11 +105,7 @@ def _quantise(args: argparse.Namespace) -> bool:
     if args.output_file.exists() and args.output_file.samefile(model.path):
         raise UsageError(f"--output-file {args.output_file} is the model that is to be read")
     chosen, held_out = _splits(args)
-    # The engine opens it under a name of its own; a file of the wanted name has passed.
-    part = args.output_file.with_name(f".{args.output_file.stem}.{os.getpid()}.part.onnx")
-    try:
-        args.output_file.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()  # what cannot be written is said before the work
+    with proven(args.output_file) as part:
         clips = _clips(chosen, len(model.classes), args.seed)
         print(f"choosing scales from {len(clips)} clips of split {args.calibrate}", flush=True)
         quantised = quantise(onnx.load(str(model.path)), clips)
@@ -126,21 +122,12 @@ def _quantise(args: argparse.Namespace) -> bool:
         print(f"the same best class in {agreement:.1f} % of the samples")
         loss = 100 * (before.top1 - after.top1)
         if loss > args.max_loss or not agreement >= args.min_agreement:
-            print(
-                f"quantize: {args.output_file} not written: int8 loses {loss:.1f} points of top-1 "
+            raise EngineError(
+                f"{args.output_file} not written: int8 loses {loss:.1f} points of top-1 "
                 f"(allowed {args.max_loss:g}) and keeps {agreement:.1f} % of the best classes "
-                f"(needed {args.min_agreement:g}); more --clips, or another --calibrate, may help",
-                file=sys.stderr,
+                f"(needed {args.min_agreement:g}); more --clips, or another --calibrate, may help"
             )
-            return False
-        os.replace(part, args.output_file)
-    except OSError as error:
-        raise ModelError(f"{args.output_file}: {error.strerror or error}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
     print(f"wrote {args.output_file}: run it with --precision int8")
-    return True
 
 
 def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
@@ -187,11 +174,7 @@ def quantise(model: onnx.ModelProto, clips: Sequence[OneClip]) -> onnx.ModelProt
     free = version_converter.convert_version(model, OPSET)
     name = free.graph.input[0].name
     # One clip at a time: twenty are the same network again and twenty times the memory.
-    batch, views = free.graph.input[0].type.tensor_type.shape.dim[:2]
-    rows = free.graph.output[0].type.tensor_type.shape.dim[0]
-    kept = [type(dim)() for dim in (batch, views, rows)]
-    for copy, dim in zip(kept, (batch, views, rows), strict=True):
-        copy.CopyFrom(dim)
+    batch, views, rows = _counts(free)
     batch.dim_value = views.dim_value = 1
     rows.dim_param = "clips"
     del free.graph.value_info[:]  # shapes of the file's own batch
@@ -208,16 +191,18 @@ def quantise(model: onnx.ModelProto, clips: Sequence[OneClip]) -> onnx.ModelProt
         target_device=nncf.TargetDevice.CPU,
         subset_size=len(clips),
     )
-    shapes = [
-        *quantised.graph.input[0].type.tensor_type.shape.dim[:2],
-        quantised.graph.output[0].type.tensor_type.shape.dim[0],
-    ]
-    for dim, original in zip(shapes, kept, strict=True):
-        dim.CopyFrom(original)
+    for count, original in zip(_counts(quantised), _counts(model), strict=True):
+        count.CopyFrom(original)
     del quantised.graph.value_info[:]  # shapes of one clip
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(model.metadata_props)
     return quantised
+
+
+def _counts(model: onnx.ModelProto) -> list[Any]:
+    """Where a file says how many samples and views go in, and how many clips come out."""
+    [data], [logits] = model.graph.input, model.graph.output
+    return [*data.type.tensor_type.shape.dim[:2], logits.type.tensor_type.shape.dim[0]]
 
 
 @dataclass(frozen=True, eq=False)
