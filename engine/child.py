@@ -8,6 +8,7 @@ the private socket directory with it.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
@@ -20,7 +21,7 @@ import orjson
 import zmq
 
 from engine import wire
-from engine.errors import EngineError, WireError
+from engine.errors import EngineError, WireError, printable
 from engine.wire import Message
 
 ORPHANED = 70  # exit code of a child whose parent has gone
@@ -82,14 +83,36 @@ def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None
         target=_end_with_parent, args=(socket_directory(address),), daemon=True
     ).start()
     control = Control(address, name)
+    log = logging.getLogger("engine")
+    log.addHandler(_Forward(control))
+    log.propagate = False
+    log.setLevel(logging.INFO)
     try:
         serve(control)
     except EngineError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        log.error("%s", error)
         sys.exit(error.exit_code)
+    except Exception:
+        log.exception("crashed")
+        sys.exit(1)
     finally:
         # What was said last still goes out; nobody there any more is no reason to stay.
         control.context.destroy(linger=SEND_TIMEOUT_MS)
+
+
+class _Forward(logging.Handler):
+    """Hands what this process logs to the supervisor, which logs it under this process's name."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__(logging.INFO)
+        self._control = control
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            print(self.format(record), file=sys.stderr)  # a socket belongs to one thread
+            return
+        fields = {"level": record.levelno, "message": printable(self.format(record)[-2000:])}
+        self._control.send(Message("log", fields))
 
 
 def _end_with_parent(directory: Path) -> None:

@@ -41,6 +41,12 @@ class WorkerError(EngineError):
     """A child process that does not start, or that keeps dying."""
 
 
+class StallError(EngineError):
+    """Nothing moves any more, and starting processes anew has not helped."""
+
+    exit_code = 4
+
+
 class WireError(EngineError):
     """A message that is not one of ours. The receiver counts it and drops it."""
 

@@ -171,7 +171,7 @@ class _Service:
         while (message := self._control.receive()) is not None:
             if message.kind == "stop":
                 raise _Stop
-        while True:
+        for _ in range(wire.AT_ONCE):
             try:
                 _, message = wire.receive(self._inbox)
                 lease, clips = _arrival(message)

@@ -118,6 +118,15 @@ class LeaseTable:
         """Tasks without a lease."""
         return len(self._waiting) + len(self._suspects)
 
+    @property
+    def suspects(self) -> int:
+        """Those of them that run singly."""
+        return len(self._suspects)
+
+    def silence(self, name: str, now: float) -> float:
+        """Seconds since a holder was heard of; 0 for one that has had no work."""
+        return now - self._heard.get(name, now)
+
     def waits(self) -> str:
         """Which stage waits for which, in words."""
         stages = {lease.stage for lease in self._leases.values()}

@@ -15,17 +15,35 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def memory_limit() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's."""
+def memory_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process may use: the machine's, or the least that its control
+    group or one above it allows (both versions of control groups)."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            text = Path(path).read_text().strip()
-        except OSError:
+    try:
+        lines = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in ["0::/", ":memory:/", *lines]:  # the roots too: what a container sees of its own
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            root, name = groups, "memory.max"
+        elif "memory" in controllers.split(","):
+            root, name = groups / "memory", "memory.limit_in_bytes"
+        else:
             continue
-        if text.isdecimal():
-            limits.append(int(text))
+        folder = root / path.strip("/")
+        for place in (folder, *folder.parents):
+            if place.is_relative_to(root) and (limit := _number(place / name)) is not None:
+                limits.append(limit)
     return min(limits)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def cpu_model() -> str:

@@ -22,7 +22,7 @@ from engine.wire import WIRES, Wire
 
 GROUPS = ("input", "model", "device", "processes", "output")
 _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
-              "stall_timeout", "start_timeout")  # fmt: skip
+              "stall_timeout", "start_timeout", "grace")  # fmt: skip
 
 
 def _option(
@@ -161,6 +161,11 @@ class Options:
         "a process that takes longer to get ready is killed and started again, twice at most",
         kind=float, metavar="S", most=10**6,
     )  # fmt: skip
+    grace: float = _option(
+        10.0, "processes",
+        "after a first SIGINT, SIGTERM or SIGHUP, what is on its way is finished for so long; a "
+        "second one ends at once", kind=float, metavar="S", least=0, most=10**6,
+    )  # fmt: skip
     in_process: bool = _option(
         False, "processes", "run everything in this process, one sample after the other",
         kind=bool, least=0,
@@ -168,6 +173,12 @@ class Options:
     output: str | None = _option(
         None, "output", "write one JSON line a sample to FILE", metavar="FILE"
     )
+    resume: str | None = _option(
+        None, "output",
+        "go on with the run that wrote FILE: samples with a record there are not run again, the "
+        "others are appended; refused where data, model or preprocessing differ. A FILE that "
+        "does not exist is begun", metavar="FILE",
+    )  # fmt: skip
     scores: str | None = _option(
         None, "output", "write id [N] and scores [N, classes] to FILE", metavar="FILE.npz"
     )
@@ -180,6 +191,11 @@ class Options:
     report: str | None = _option(
         None, "output", "write a page about the run to FILE: accuracy, confusion, rates, skeletons",
         metavar="FILE.html",
+    )  # fmt: skip
+    log_json: str | None = _option(
+        None, "output",
+        "append what happens to FILE, one JSON line an event, each with the process it happened in",
+        metavar="FILE",
     )  # fmt: skip
     top_k: int = _option(5, "output", "classes listed for each sample", kind=int, metavar="K")
 
@@ -201,6 +217,10 @@ class Options:
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
             if self.in_process and f.name in _STREAMING and value != f.default:
                 raise UsageError(f"{_flag(f.name)} has no effect with --in-process; leave one out")
+        if self.resume is not None and self.output not in (None, self.resume):
+            raise UsageError("--resume FILE goes on writing FILE; leave --output out")
+        if self.resume is not None and self.logits is not None:
+            raise UsageError("--logits wants all samples, and a resumed run has not kept theirs")
         if self.max_wait_ms / 1e3 >= self.stall_timeout:
             raise UsageError(
                 f"--max-wait-ms {self.max_wait_ms:g} is longer than --stall-timeout "

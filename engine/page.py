@@ -18,9 +18,9 @@ import numpy as np
 import orjson
 
 from engine.aggregator import Failure, Prediction, Record
+from engine.files import write_atomically
 from engine.metrics import top_classes
 from engine.pipeline import Pipeline
-from engine.results import write_atomically
 
 _QUANTILES = (5, 25, 50, 75, 95)
 _STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
@@ -36,11 +36,11 @@ class Page:
     def __init__(self) -> None:
         self._arrivals: list[float] = []  # of scored samples, seconds
         self._ms: defaultdict[str, list[float]] = defaultdict(list)
-        self._last = 0.0
+        self.seconds = 0.0  # until the last record
 
     def add(self, record: Record, seconds: float) -> None:
         """A record has come `seconds` after the start."""
-        self._last = seconds
+        self.seconds = seconds
         if isinstance(record, Prediction):
             self._arrivals.append(seconds)
             for stage, ms in record.ms.items():
@@ -81,9 +81,9 @@ class Page:
     def _throughput(self) -> list[dict[str, float]]:
         """Rates in equal parts of the run, each long enough for a few samples."""
         parts = int(np.clip(len(self._arrivals) // 8, 1, 60))
-        if not self._arrivals or self._last <= 0:
+        if not self._arrivals or self.seconds <= 0:
             return []
-        borders = np.linspace(0, self._last, parts + 1)
+        borders = np.linspace(0, self.seconds, parts + 1)
         counts, _ = np.histogram(self._arrivals, borders)
         rates = counts / np.diff(borders)
         return [

@@ -13,14 +13,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, decode
+from engine.constants import preprocessing
 from engine.errors import SampleError, UsageError
 from engine.executor import ExecutorSettings
+from engine.journal import Identity, read_journal
 from engine.models import open_model
 from engine.options import Options
 from engine.pool import PoolSettings
@@ -38,7 +42,8 @@ class Pipeline:
 
     Opening it reads the annotations, starts the processes and loads the model (errors are
     `EngineError`); iterating it, once, does the work; leaving the ``with`` block ends every
-    process. `facts` tell what the device really runs.
+    process. `facts` tell what the device really runs; `resumed` has the records that
+    ``--resume`` found, which iteration leaves out.
     """
 
     def __init__(self, options: Options) -> None:
@@ -51,6 +56,12 @@ class Pipeline:
         self.interrupted = False
         self._iterated = self._closed = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
+        self.resumed: list[Record] = []
+        if options.resume is not None and Path(options.resume).exists():
+            about = self.dataset.samples, len(self.model.classes)
+            self.resumed = read_journal(Path(options.resume), self.identity, *about)
+        done = {record.index for record in self.resumed}
+        self.samples = [s for s in self.dataset.samples if s.index not in done]
         self._aggregator = Aggregator(self.dataset.samples)
         fixed = self.model.batch or 1
         self.max_batch = options.max_batch or fixed * math.ceil(_MAX_BATCH / fixed)
@@ -76,7 +87,7 @@ class Pipeline:
     def _processes(self, settings: ExecutorSettings) -> Supervisor:
         options = self.options
         return Supervisor(
-            self.dataset.samples,
+            self.samples,
             len(self.model.classes),
             self._aggregator,
             SupervisorSettings(
@@ -89,6 +100,7 @@ class Pipeline:
                 max_memory=options.max_memory or machine.memory_limit() // 4,
                 lease_timeout=options.lease_timeout,
                 stall_timeout=options.stall_timeout,
+                grace=options.grace,
             ),
             lambda: self.interrupted,
         )
@@ -102,7 +114,8 @@ class Pipeline:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        self._closed = True
+        self._runner.close(at_once=error is not None)
 
     def close(self) -> None:
         """End every process. Leaving the ``with`` block does it, too."""
@@ -125,6 +138,21 @@ class Pipeline:
                 return
             yield record
 
+    @cached_property
+    def identity(self) -> Identity:
+        """What has to be the same for records to belong together (JSON types only)."""
+        return {
+            "dataset": self.dataset.identity(),
+            "split": self.dataset.split,
+            "model": self.model.sha256,
+            "layout": self.model.layout,
+            **{f"preprocessing.{name}": value for name, value in preprocessing().items()},
+            "reference": self.options.reference,
+            "backend": self.backend_name,
+            "device": self.options.device,
+            "precision": self.options.precision,
+        }
+
     @property
     def figures(self) -> Figures:
         """Work, bytes and restarts so far."""
@@ -135,7 +163,8 @@ class Pipeline:
         return self._runner.waits()
 
     def interrupt(self) -> None:
-        """End the iteration soon. May be called from a signal handler."""
+        """End the iteration when what is on its way is done, or ``--grace`` is over. May be
+        called from a signal handler."""
         self.interrupted = True
 
 
@@ -155,7 +184,7 @@ class _InProcess:
         # As many samples together as the model's fixed batch holds, one where it is free.
         together = self._pipeline.model.batch or 1
         waiting: list[tuple[Sample, HeatmapClips, float]] = []
-        for sample in self._pipeline.dataset.samples:
+        for sample in self._pipeline.samples:
             if self._pipeline.interrupted:
                 return
             start = time.perf_counter()
@@ -173,7 +202,7 @@ class _InProcess:
     def waits(self) -> str:
         return "in process"
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         if not self._closed:
             self._closed = True
             self._network.close()

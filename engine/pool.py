@@ -16,7 +16,8 @@ import orjson
 
 from engine import executor, processes, signals, worker
 from engine.child import last_word
-from engine.errors import UsageError, WorkerError
+from engine.errors import EngineError, StallError, UsageError, WorkerError
+from engine.events import event
 from engine.executor import ExecutorSettings
 from engine.processes import Child
 from engine.worker import WorkerSettings
@@ -48,6 +49,7 @@ class Pool:
         self._children: dict[str, Child] = {}
         self._failed_starts: Counter[str] = Counter()
         self._barren_deaths = 0
+        self._incarnations: dict[str, int] = {}  # the newest in each slot
 
     def start(self) -> None:
         """Start a child in every slot."""
@@ -62,6 +64,12 @@ class Pool:
     def get(self, name: str) -> Child | None:
         """The child of that name, None if it is no more."""
         return self._children.get(name)
+
+    def knew(self, name: str) -> bool:
+        """Whether there has been a child of that name: its last messages may come late."""
+        slot, _, incarnation = name.rpartition(".")
+        newest = self._incarnations.get(slot, 0)
+        return incarnation.isdecimal() and 1 <= int(incarnation) <= newest
 
     def of_role(self, role: str) -> list[Child]:
         """The children of a role that are READY."""
@@ -88,7 +96,7 @@ class Pool:
     def bury(self, child: Child) -> list[int]:
         """A child is dead: forget it. Returns the leases that it had started.
 
-        Raises `UsageError` or `WorkerError` when it is no use to start another.
+        Raises `UsageError`, `WorkerError` or `StallError` when it is no use to start another.
         """
         del self._children[child.name]
         code = child.exit_code
@@ -102,19 +110,25 @@ class Pool:
         if not child.ready:
             self._failed_starts[child.slot] += 1
             if self._failed_starts[child.slot] >= MAX_FAILED_STARTS:
-                how = "was not ready in time, the last" if child.killed else "ended, the last"
-                raise WorkerError(
-                    f"{child.slot} failed to start {MAX_FAILED_STARTS} times; it {how} time "
-                    f"with exit code {code}. What it printed is above"
+                raise _last_straw(
+                    child,
+                    f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
+                    f"{'was ' + child.killed if child.killed else f'ended with exit code {code}'}. "
+                    "What it printed is above",
                 )
         self._barren_deaths += 1
         if self._barren_deaths >= MAX_BARREN_DEATHS:
-            raise WorkerError(
+            raise _last_straw(
+                child,
                 f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
-                f"was {child.slot} (exit code {code}); what they printed is above"
+                f"was {child.slot} ({child.killed or f'exit code {code}'}); what they printed "
+                "is above",
             )
-        log.warning("%s died (exit code %s); starting another", child.name, code)
-        return self._started_by(child)
+        started = self._started_by(child)
+        log.warning("%s died (exit code %s)", child.name, code,
+                    extra=event("died", child.name, exit_code=code, killed=child.killed or None,
+                                ready=child.ready, started=started))  # fmt: skip
+        return started
 
     def replace(self, child: Child) -> None:
         """Start another child in the slot of one that is dead."""
@@ -124,25 +138,33 @@ class Pool:
         """The machine was paused for `gap` seconds: nobody could get READY meanwhile."""
         for child in self:
             child.started += gap
+            child.died_by += gap
 
     def kill_late(self, now: float) -> None:
-        """Kill children that do not get READY in time."""
+        """Kill children that do not get READY in time. Raises `StallError` for one that cannot
+        be killed: it holds its device, so that no other could replace it."""
         for child in self:
             age = now - child.started
             if not child.ready and not child.killed and age > self._settings.start_timeout:
                 log.warning("%s was not ready after %.0f s (--start-timeout); killing it",
-                            child.name, age)  # fmt: skip
-                child.kill()
+                            child.name, age, extra=event("late", child.name, age=age))  # fmt: skip
+                child.kill("not ready in time")
+            if now > child.died_by:
+                raise StallError(
+                    f"{child.name} (pid {child.pid}) was killed {processes.KILL_GRACE_S:.0f} s ago "
+                    "and does not die: it hangs in the system, most likely in a device's driver"
+                )
 
-    def close(self) -> None:
-        """End every child that is not READY now, the others after a moment."""
+    def close(self, *, at_once: bool) -> None:
+        """End every child: those that are READY get a moment, unless `at_once`."""
         for child in self:
-            if not child.ready:
-                child.kill()
+            if at_once or not child.ready:
+                child.kill("the run is over")
         processes.end(list(self), _STOP_GRACE_S)
         self._children.clear()
 
     def _spawn(self, slot: str, incarnation: int) -> None:
+        self._incarnations[slot] = incarnation
         role, _, number = slot.partition("-")
         with signals.deferred():  # a child started is a child known
             if role == "worker":
@@ -157,6 +179,7 @@ class Pool:
                     executor.main, self._address, endpoint, settings,
                 )  # fmt: skip
             self._children[child.name] = child
+        log.debug("%s started", child.name, extra=event("started", child.name, pid=child.pid))
 
     def _started_by(self, child: Child) -> list[int]:
         """The leases that a dead child had started, as it left word."""
@@ -165,3 +188,8 @@ class Pool:
         except (OSError, orjson.JSONDecodeError):
             return []
         return [number for number in leases if type(number) is int]
+
+
+def _last_straw(child: Child, message: str) -> EngineError:
+    """What ends the run: a process of its own, or one that had to be killed for its silence."""
+    return StallError(message) if child.killed else WorkerError(message)

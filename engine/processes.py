@@ -5,6 +5,7 @@ Called by `engine.pool` and `engine.supervisor`.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -17,12 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import multiprocess.process
 import multiprocess.resource_tracker
 
 from engine.errors import UsageError
+from engine.events import event
 from engine.signals import INTERRUPTIONS
 
 NO_GUARD = 71  # exit code of a child that found itself starting children
+KILL_GRACE_S = 30.0  # a large process takes a moment to be cleared away
 MAX_IPC_PATH = 107  # bytes of a Unix socket's path
 # Libraries read these once, when they are loaded.
 _THREAD_VARIABLES = (
@@ -31,6 +35,8 @@ _THREAD_VARIABLES = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
 )
+
+log = logging.getLogger("engine")
 
 _spawn = multiprocess.get_context("spawn")
 
@@ -45,7 +51,8 @@ class Child:
     process: Any
     started: float = field(default_factory=time.monotonic)
     ready: bool = False
-    killed: bool = False
+    killed: str = ""  # by us, and why
+    died_by: float = float("inf")  # when a kill has taken effect, unless a driver prevents it
 
     @property
     def name(self) -> str:
@@ -69,9 +76,10 @@ class Child:
     def alive(self) -> bool:
         return bool(self.process.is_alive())
 
-    def kill(self) -> None:
+    def kill(self, reason: str) -> None:
         """End it now; its sentinel tells when it is over."""
-        self.killed = True
+        self.killed = reason
+        self.died_by = time.monotonic() + KILL_GRACE_S
         self.process.kill()
 
     @property
@@ -104,15 +112,22 @@ def start(
 
 
 def end(children: list[Child], grace: float) -> None:
-    """Wait for children to end by themselves, kill the rest; none is left afterwards."""
+    """Wait for children to end by themselves, kill the rest; none is left afterwards that
+    the system can end."""
     deadline = time.monotonic() + grace
     for child in children:
         child.process.join(max(0.0, deadline - time.monotonic()))
     for child in children:
         if child.alive:
-            child.kill()
-        child.process.join()
-        child.process.close()
+            child.kill("it did not end by itself")
+        child.process.join(KILL_GRACE_S)
+        if child.alive:  # stuck in a driver; the system ends it when that returns
+            log.error("%s (pid %d) does not die", child.name, child.pid,
+                      extra=event("immortal", child.name, pid=child.pid))  # fmt: skip
+            # multiprocess would wait for it when this process ends, for ever
+            multiprocess.process._children.discard(child.process)
+        else:
+            child.process.close()
 
 
 def private_directory() -> Path:

@@ -34,10 +34,13 @@ def summarise(
     """Figures of a run, JSON types only.
 
     `seconds`: from the first sample begun to the last record written; fps and clips/s
-    are end to end, preprocessing included, failed samples not counted. `startup_s`:
+    are end to end, preprocessing included, samples that failed or were scored before a
+    resumed run began not counted. `startup_s`:
     reading annotations and loading the model. Accuracies are None without labels.
     """
-    rate = len(predictions) / seconds if seconds > 0 else 0.0
+    before = pipeline.resumed
+    scored = len(predictions) - sum(isinstance(record, Prediction) for record in before)
+    rate = scored / seconds if seconds > 0 else 0.0
     options, facts = pipeline.options, pipeline.facts
     return {
         "version": __version__,
@@ -46,6 +49,7 @@ def summarise(
         "ok": len(predictions),
         "failed": len(failures),
         "of": len(pipeline.dataset.samples),
+        "resumed": len(before),
         "fps": rate,
         "clips_per_s": rate * VIEWS,
         "seconds": seconds,
@@ -117,6 +121,8 @@ def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     elif summary["ok"]:
         out.append("no accuracy: the samples have no labels")
     out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")
+    if summary["resumed"]:
+        out.append(f"resumed\t{summary['resumed']} of them are from before; rates are without them")
     for failure in failures[:_FAILURES_SHOWN]:
         out.append(f"  failed: {failure.id:.80} ({failure.stage}): {failure.message:.300}")
     if len(failures) > _FAILURES_SHOWN:

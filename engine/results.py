@@ -6,8 +6,8 @@ name. Called by `engine.run`.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import logging
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,23 +20,13 @@ from numpy.typing import NDArray
 from engine.aggregator import Failure, Prediction, Record
 from engine.constants import VIEWS
 from engine.errors import OutputError, UsageError
-from engine.metrics import top_classes
+from engine.events import event
+from engine.files import guarded, part_of, write_atomically
+from engine.journal import Journal, identity_path, record_json
 from engine.options import Options
+from engine.pipeline import Pipeline
 
-
-def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str, Any]:
-    """A record as its JSON line has it."""
-    line: dict[str, Any] = {"index": record.index, "id": record.id, "label": record.label}
-    if isinstance(record, Failure):
-        error = {"stage": record.stage, "type": record.type, "message": record.message}
-        return {**line, "error": error}
-    best = top_classes(record.scores[None], top_k)[0].tolist()
-    line["top_k"] = [
-        {"label": c, "name": classes[c], "score": float(record.scores[c])} for c in best
-    ]
-    line["scores"] = record.scores
-    line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
-    return line
+log = logging.getLogger("engine")
 
 
 def check_outputs(options: Options) -> None:
@@ -44,7 +34,7 @@ def check_outputs(options: Options) -> None:
 
     Raises `UsageError` where an output is an input or another output, and `OutputError`
     where it cannot be written. Whole files replace what is there, so they must not stand
-    for a device; ``--output`` may be one.
+    for a device; ``--output`` and ``--log-json`` may be one.
     """
     taken = {
         Path(name).resolve(): option
@@ -55,7 +45,8 @@ def check_outputs(options: Options) -> None:
         )
         if name is not None and Path(name).exists()
     }
-    for option in ("output", "scores", "logits", "summary", "report"):
+    lines = ("output", "resume")
+    for option in (*lines, "log_json", "scores", "logits", "summary", "report"):
         name = getattr(options, option)
         if name is None:
             continue
@@ -65,43 +56,50 @@ def check_outputs(options: Options) -> None:
         if path.resolve() in taken:
             raise UsageError(f"--{option} {name} is the file of {taken[path.resolve()]} as well")
         taken[path.resolve()] = f"--{option}"
-        if path.is_dir() or (path.exists() and not path.is_file() and option != "output"):
+        if option in lines:
+            taken[identity_path(path).resolve()] = f"what --{option} is identified by"
+        is_stream = path.exists() and not path.is_file() and not path.is_dir()
+        if path.is_dir() or (is_stream and option not in ("output", "log_json")):
             raise OutputError(f"{name} exists and is not a file")
-        if option != "output" or not path.exists():
-            _guard(name, _probe)
+        if not is_stream:
+            guarded(path, partial(_probe, part_of(path)))
 
 
 def _probe(path: Path) -> None:
-    """Create and remove a file beside `path`."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
-    probe.touch()
-    probe.unlink()
+    """Create and remove a file."""
+    path.touch()
+    path.unlink()
 
 
 class ResultWriter:
     """Writes every record once. Raises `OutputError` when a file cannot be written.
 
-    `predictions` and `failures` keep what was written, in the order of arrival.
+    `predictions` and `failures` keep what was written, in the order of arrival, behind what
+    a resumed run found. Logits are kept only where a file wants them.
     """
 
-    def __init__(self, options: Options, classes: Sequence[str]) -> None:
-        self._options, self._classes = options, classes
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._options, self._classes = pipeline.options, pipeline.model.classes
         self.predictions: list[Prediction] = []
         self.failures: list[Failure] = []
-        self._lines: IO[bytes] | None = None
-        if options.output is not None:
-            # Unbuffered: a record is with the system when `write` returns.
-            self._lines = _guard(options.output, lambda path: path.open("wb", buffering=0))
+        for record in pipeline.resumed:
+            self._keep(record)
+        path = self._options.resume or self._options.output
+        resumed = self._options.resume is not None
+        self._journal = path and Journal(Path(path), pipeline.identity, resumed=resumed)
 
     def write(self, record: Record) -> None:
         """Take one record and write its JSON line."""
-        if self._lines is not None:
-            line = orjson.dumps(
-                record_json(record, self._classes, self._options.top_k),
-                option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE,
-            )
-            lines = self._lines
-            _guard(str(self._options.output), lambda _: _write_all(lines, line))
+        if self._journal:
+            self._journal.append(record_json(record, self._classes, self._options.top_k))
+        if isinstance(record, Prediction) and self._options.logits is None:
+            record = replace(record, logits=record.logits[:0])
+        if isinstance(record, Failure):
+            log.debug("%s failed (%s): %s", record.id, record.stage, record.message,
+                      extra=event("failed", **asdict(record)))  # fmt: skip
+        self._keep(record)
+
+    def _keep(self, record: Record) -> None:
         if isinstance(record, Failure):
             self.failures.append(record)
         else:
@@ -116,8 +114,8 @@ class ResultWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lines is not None:
-            self._lines.close()
+        if self._journal:
+            self._journal.close()
 
     def write_archives(self) -> None:
         """Write the files of ``--scores`` and ``--logits``, in the data set's order."""
@@ -134,30 +132,11 @@ class ResultWriter:
                 write_atomically(Path(name), partial(_save, arrays))
 
 
-def _write_all(target: IO[bytes], data: bytes) -> None:
-    while data:
-        data = data[target.write(data) :]
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write the figures of a run. Raises `OutputError`."""
+    text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    write_atomically(path, lambda target: target.write(text))
 
 
 def _save(arrays: dict[str, NDArray[Any]], target: IO[bytes]) -> None:
     np.savez(target, **arrays)  # type: ignore[arg-type]  # a stub takes a name for a flag
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a whole file beside `path` and move it there. Raises `OutputError`."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as target:
-            write(target)
-        os.replace(part, path)
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _guard(name: str, action: Callable[[Path], Any]) -> Any:
-    try:
-        return action(Path(name))
-    except OSError as error:
-        raise OutputError(f"{name}: {error.strerror or error}") from None

@@ -13,22 +13,31 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine import __version__
 from engine.errors import EngineError, SampleError, UsageError, printable
 from engine.signals import deferred, heeded
 
 if TYPE_CHECKING:
+    from engine.options import Options
+    from engine.page import Page
     from engine.pipeline import Pipeline
+    from engine.results import ResultWriter
+
+log = logging.getLogger("engine")
 
 INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run. Returns the exit code: 0 all scored, 1 cannot go on, 2 usage, 3 some samples
-    failed, 130 interrupted."""
-    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stderr)
+    failed, 4 stalled, 130 interrupted."""
+    console = logging.StreamHandler(sys.stderr)
+    console.setLevel(logging.INFO)  # of the handler: --log-json wants more of the logger
+    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[console])
     try:
         return _run(arguments)
     except EngineError as error:
@@ -47,62 +56,86 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     with deferred():  # an exception in the middle of loading a library may be lost there
-        import orjson
-
-        from engine import report
+        from engine.events import event, events_to
         from engine.options import parse
-        from engine.page import Page
-        from engine.pipeline import Pipeline
-        from engine.progress import SampleProgress
-        from engine.results import ResultWriter, check_outputs, write_atomically
+        from engine.results import check_outputs
 
     given = sys.argv[1:] if arguments is None else arguments
     if not given and "ENGINE_DATASET" not in os.environ:
         given = _offer()
     options = parse(given)
     check_outputs(options)
+    with events_to(options.log_json):
+        try:
+            code = _recognise(options)
+        except EngineError as error:
+            kind, code = type(error).__name__, error.exit_code
+            about = event("gave up", error=kind, exit_code=code)
+            log.debug("%s", error, extra=about)  # `main` prints it
+            raise
+        log.debug("exit code %d", code, extra=event("ended", exit_code=code))
+        return code
+
+
+def _recognise(options: Options) -> int:
+    """The run itself, between its options and its exit code."""
+    with deferred():
+        from engine import report
+        from engine.page import Page
+        from engine.pipeline import Pipeline
+        from engine.results import ResultWriter, write_summary
+
     opened = time.monotonic()
     with _interruptible() as interruption, Pipeline(options) as pipeline:
         interruption.pipeline = pipeline
         _announce(pipeline)
-        started = finished = time.monotonic()
-        page = Page()
-        stopped: EngineError | None = None
-        with (
-            ResultWriter(options, pipeline.model.classes) as writer,
-            SampleProgress("samples", len(pipeline.dataset.samples)) as progress,
-        ):
+        page, started = Page(), time.monotonic()
+        with ResultWriter(pipeline) as writer:
+            stopped: EngineError | None = None
             try:
-                for done, record in enumerate(pipeline, 1):
-                    writer.write(record)
-                    finished = time.monotonic()
-                    busy = report.busy_shares(pipeline, finished - started)
-                    waits = pipeline.waits()
-                    progress.update(done, f"{waits}; {report.spell_shares(busy)}")
-                    page.add(record, finished - started)
+                _score(pipeline, writer, page, started)
             except EngineError as error:  # what has been computed is written all the same
                 stopped = error
-        summary = report.summarise(
-            pipeline,
-            writer.predictions,
-            writer.failures,
-            seconds=finished - started,
-            startup_s=started - opened,
-        )
+        figures = {"seconds": page.seconds, "startup_s": started - opened}
+        summary = report.summarise(pipeline, writer.predictions, writer.failures, **figures)
         print("\n".join(report.lines(summary, writer.failures)), flush=True)
-        writer.write_archives()
-        if options.summary is not None:
-            text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            write_atomically(Path(options.summary), lambda target: target.write(text))
-        if options.report is not None:
-            records = writer.predictions, writer.failures
-            page.write(Path(options.report), pipeline, summary, *records)
+        try:
+            writer.write_archives()
+            if options.summary is not None:
+                write_summary(Path(options.summary), summary)
+            if options.report is not None:
+                records = writer.predictions, writer.failures
+                page.write(Path(options.report), pipeline, summary, *records)
+        except EngineError as error:
+            if stopped is None:
+                raise
+            log.error("%s", error)  # and the one before it ends the run
     if stopped is not None:
         raise stopped
     if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED
     return SampleError.exit_code if writer.failures else 0
+
+
+def _score(pipeline: Pipeline, writer: ResultWriter, page: Page, started: float) -> None:
+    """Write the records as they come."""
+    from engine.events import event
+    from engine.progress import LINE_EVERY_S, SampleProgress
+    from engine.report import busy_shares, spell_shares
+
+    before, said = len(pipeline.resumed), started
+    with SampleProgress("samples", len(pipeline.dataset.samples), before) as progress:
+        for done, record in enumerate(pipeline, before + 1):
+            writer.write(record)
+            seconds = time.monotonic() - started
+            shares = spell_shares(busy_shares(pipeline, seconds))
+            progress.update(done, f"{pipeline.waits()}; {shares}")
+            page.add(record, seconds)
+            if time.monotonic() - said >= LINE_EVERY_S:
+                said = time.monotonic()
+                about = {"done": done, "seconds": seconds, **asdict(pipeline.figures)}
+                log.debug("%d done", done, extra=event("progress", **about))
 
 
 def _offer() -> Sequence[str]:
@@ -147,7 +180,13 @@ def _interruptible() -> Iterator[_Interruption]:
 
 
 def _announce(pipeline: Pipeline) -> None:
+    from engine.events import event
+
     data, facts = pipeline.dataset, pipeline.facts
+    given = asdict(pipeline.options)
+    log.debug("running", extra=event("running", version=__version__, samples=len(data.samples),
+                                     resumed=len(pipeline.resumed), workers=pipeline.workers,
+                                     facts=asdict(facts), options=given))  # fmt: skip
     print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
     model = pipeline.model
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")

@@ -14,9 +14,9 @@ import atexit
 import logging
 import shutil
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import zmq
@@ -25,14 +25,19 @@ from engine import executor, processes, signals, wire, worker
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
 from engine.constants import VIEWS
-from engine.errors import EngineError, SampleError, UsageError, WireError
+from engine.errors import EngineError, SampleError, StallError, UsageError, WireError
+from engine.events import PARENT, event
 from engine.leases import LeaseTable, Stage, Task
 from engine.pool import Pool, PoolSettings
 from engine.poses import PoseSequence
 from engine.processes import Child
 from engine.sampling import clip_plan
+from engine.snapshot import lines as snapshot_lines
+from engine.snapshot import snapshot
 from engine.sources.dataset import Sample
 from engine.wire import Message
+
+T = TypeVar("T")
 
 log = logging.getLogger("engine")
 
@@ -47,6 +52,7 @@ class SupervisorSettings:
     max_memory: int  # bytes in flight
     lease_timeout: float  # seconds of a worker's silence
     stall_timeout: float  # seconds of an executor's silence
+    grace: float  # seconds to finish what is on its way after an interruption
 
 
 class Supervisor:
@@ -74,8 +80,7 @@ class Supervisor:
             ahead=2 * max_batch + settings.pool.workers,  # one batch runs, the next one fills
             per_worker=2,
         )
-        self._lost_records: deque[Record] = deque()  # of samples convicted
-        self._last_look = time.monotonic()
+        self._last_look = self._last_move = time.monotonic()
         self._state = ""  # none before the first sample
         self.facts: Facts | None = None
 
@@ -104,21 +109,21 @@ class Supervisor:
         return self.facts
 
     def records(self) -> Iterator[Record]:
-        """One record for each sample, as they come; ends early when interrupted."""
+        """One record for each sample, as they come. When interrupted, those of samples that
+        are on their way still come, within the grace."""
         while not self._interrupted():
             yield from self._grant()
-            if not (len(self._table) or self._lost_records):
+            if not len(self._table):
                 return
-            self._look_at_the_clock()
-            self._state = self._table.waits()
-            yield from self._turn()
+            yield from self._step()
+        yield from self._drain()
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         """End the children and remove what they used. Safe to call twice."""
         with signals.deferred():  # an impatient Ctrl-C must not leave half of it
             for child in self._pool:
                 self._send(child, Message("stop"))
-            self._pool.close()
+            self._pool.close(at_once=at_once)
             self._control.close()
             self._context.term()
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -128,37 +133,67 @@ class Supervisor:
         """Which stage waited for which until the last message came, in words."""
         return self._state
 
+    def _step(self) -> Iterator[Record]:
+        self._look_at_the_clock()
+        self._state = self._table.waits()
+        yield from self._turn()
+
+    def _drain(self) -> Iterator[Record]:
+        """Finish what is on its way, while the grace lasts."""
+        until, count = time.monotonic() + self._settings.grace, len(self._table.leases)
+        log.warning("interrupted: finishing %d samples that are on their way, for %g s at most "
+                    "(--grace); a second signal ends at once",
+                    count, self._settings.grace, extra=event("draining", leases=count))  # fmt: skip
+        while self._table.leases and time.monotonic() < until:
+            yield from self._step()
+
     # Deaths
 
-    def _bury(self, child: Child) -> None:
+    def _bury(self, child: Child) -> Iterator[Record]:
         """A child is dead: take its leases back and replace it, or give up."""
         is_worker = child.role == "worker"
         stage = Stage.DECODING if is_worker else Stage.RUNNING
-        for number in self._pool.bury(child):
+        for number in self._watched(lambda: self._pool.bury(child)):
             self._table.advance(number, stage, time.monotonic())
         convicted = self._table.lost(child.name)
         self._figures.restarts += 1
-        self._pool.replace(child)  # before a consumer may walk away
+        if not self._interrupted():
+            self._pool.replace(child)
         for task in convicted:
             self._poses.pop(task.index)
             self._pool.thrives()
             message = f"its {child.role} process died {task.deaths} times on it"
             about = "decode" if is_worker else "infer", "ProcessDied", message
-            self._lost_records.append(self._aggregator.failure(task.index, *about))
+            yield self._aggregator.failure(task.index, *about)
 
     def _kill_silent(self, now: float) -> None:
-        """Kill children that have work and say nothing; their sentinel does the rest."""
+        """Kill children that have work and say nothing; their sentinel does the rest. Raises
+        `StallError` where everybody has been silent for longer than anybody may be."""
         limits = self._settings.lease_timeout, self._settings.stall_timeout
         for name in self._table.silent(now, *limits):
             child = self._pool.get(name)
             if child is not None and not child.killed:
-                stages = Counter(lease.stage.name for lease in self._table.leases)
                 limit = "lease" if child.role == "worker" else "stall"
-                log.warning(
-                    "%s has work and said nothing for longer than --%s-timeout; killing it. "
-                    "Leases: %s; waiting: %d", child.name, limit, dict(stages), self._table.waiting,
-                )  # fmt: skip
-                child.kill()
+                self._dump(f"{name} has work and said nothing for longer than --{limit}-timeout; "
+                           "killing it", "silent", name)  # fmt: skip
+                child.kill("silent")
+        patience = sum(limits) + self._settings.pool.start_timeout
+        if now - self._last_move > patience:
+            raise StallError(f"nothing has moved for {patience:.0f} s")
+
+    def _dump(self, what: str, kind: str, process: str = PARENT) -> None:
+        """Say what has happened and where everything is."""
+        found = snapshot(self._table, self._pool, time.monotonic())
+        spelt = "\n  ".join([f"{what}. The state of the run:", *snapshot_lines(found)])
+        log.warning("%s", spelt, extra=event(kind, process, **found))
+
+    def _watched(self, action: Callable[[], T]) -> T:
+        """What `action` returns. Where it finds a stall, say where everything is."""
+        try:
+            return action()
+        except StallError as error:
+            self._dump(str(error), "stalled")
+            raise
 
     # Leases
 
@@ -183,7 +218,7 @@ class Supervisor:
                 self._poses[sample.index] = poses
                 unique = len(clip_plan(poses.total_frames).unique)
                 kind, persons = self._settings.pool.worker.wire, len(poses.keypoint)
-                cost = wire.clips_nbytes(kind, unique, persons)
+                cost = poses.nbytes + wire.clips_nbytes(kind, unique, persons)
                 # the sender's copy and the receiver's
                 self._table.add(Task(sample.index, 2 * cost))
             workers = {child.name: child for child in self._pool.of_role("worker")}
@@ -213,12 +248,10 @@ class Supervisor:
         yield from self._receive()
         for child in [child for child in self._pool if not child.alive]:
             yield from self._receive()  # what it said last counts
-            self._bury(child)
-        while self._lost_records:
-            yield self._lost_records.popleft()
+            yield from self._bury(child)
         now = self._look_at_the_clock()
-        self._kill_silent(now)
-        self._pool.kill_late(now)
+        self._watched(lambda: self._kill_silent(now))
+        self._watched(lambda: self._pool.kill_late(now))
 
     def _look_at_the_clock(self) -> float:
         """Now. Far later than it should be: this process was stopped, or its consumer slept,
@@ -230,24 +263,35 @@ class Supervisor:
         if gap > 10 * _TURN_MS / 1e3:
             self._table.forgive(gap)
             self._pool.forgive(gap)
+            self._last_move += gap
         return now
 
     def _receive(self) -> Iterator[Record]:
-        while True:
+        for _ in range(wire.AT_ONCE):
             try:
                 sender, message = wire.receive(self._control, routed=True)
-                child = self._pool.get(sender.decode(errors="replace"))
+                name = sender.decode(errors="replace")
+                child = self._pool.get(name)
                 if child is None:
+                    if not self._pool.knew(name):
+                        self._dropped("it is from nobody we know")
                     continue
                 record = self._handle(child, message)
             except zmq.Again:
                 return
             except (WireError, LookupError, TypeError, ValueError) as error:
-                self._figures.dropped += 1
-                log.warning("dropped a message: %s", error)
+                self._dropped(str(error))
                 continue
             if record is not None:
                 yield record
+
+    def _dropped(self, reason: str, process: str = PARENT) -> None:
+        """Count a message that is not one of ours; tell of it, but not of every one of a flood."""
+        self._figures.dropped += 1
+        count = self._figures.dropped
+        if count < 10 or not count % 1000:
+            log.warning("%s dropped a message: %s (%d so far)", process, reason, count,
+                        extra=event("dropped", process, reason=reason, count=count))  # fmt: skip
 
     def _handle(self, child: Child, message: Message) -> Record | None:
         now, fields, kind = time.monotonic(), message.fields, message.kind
@@ -277,16 +321,24 @@ class Supervisor:
                 about = fields["stage"], fields["type"], fields["message"]
                 return self._aggregator.failure(lease.task.index, *about)
         elif kind == "fatal":
-            raise (UsageError if fields["usage"] else EngineError)(fields["message"])
+            # What the first of a slot could do is a matter of the device, not of usage.
+            usage = fields["usage"] and child.incarnation == 1
+            raise (UsageError if usage else EngineError)(fields["message"])
         elif kind == "dropped":
-            self._figures.dropped += 1
-            log.warning("%s dropped a message: %s", child.name, fields["message"])
+            self._dropped(str(fields["message"]), child.name)
+            return None
+        elif kind == "log":
+            level, text = int(fields["level"]), str(fields["message"])
+            log.log(level, "%s: %s", child.name, text, extra=event("log", child.name))
         else:
             raise WireError(f"a message of kind {kind!r:.20}")
+        self._last_move = now
         return None
 
     def _ready(self, child: Child, message: Message) -> None:
-        log.debug("%s is ready: %s", child.name, message.fields)
+        seconds, facts = time.monotonic() - child.started, message.fields["facts"]
+        log.debug("%s is ready after %.1f s: %s", child.name, seconds, facts,
+                  extra=event("ready", child.name, seconds=seconds, facts=facts))  # fmt: skip
         if child.role == "executor":
             self.facts = executor.facts_from(message.fields)
         self._pool.ready(child)
@@ -314,6 +366,7 @@ class Supervisor:
         lease = self._table.complete(fields["lease"], now)
         if lease is None:  # done already, or leased again
             return None
+        self._last_move = now
         self._figures.peak_bytes = self._table.peak_bytes
         self._pool.thrives()
         self._poses.pop(lease.task.index)

@@ -34,6 +34,7 @@ class ClipsRunner:
         self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
         self._keys: deque[int] = deque()  # of the samples not complete yet, in order
         self._rows: list[F32] = []  # logits of the first of them, so far
+        self._try()
         self.clips_run = 0
         self.clips_padded = 0
 
@@ -91,16 +92,24 @@ class ClipsRunner:
     def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
         """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
         lane, size, real = self._runs.popleft()
-        output = self._backend.finish(lane)
+        self._rows.extend(self._checked(self._backend.finish(lane), size)[:real])
+        while len(self._rows) >= VIEWS:
+            yield self._keys.popleft(), np.stack(self._rows[:VIEWS])
+            del self._rows[:VIEWS]
+
+    def _try(self) -> None:
+        """One run of nothing: who can be opened and cannot compute is found before READY."""
+        size = min(self._backend.sizes)
+        self._backend.start(0, self._buffer(0, size))
+        self._checked(self._backend.finish(0), size)
+
+    def _checked(self, output: F32, size: int) -> F32:
         if output.shape != (size, self._classes):
             raise ModelError(
                 f"the network returned shape {output.shape} for {size} clips; "
                 f"expected a row of {self._classes} logits a clip"
             )
-        self._rows.extend(output[:real].astype(np.float32, copy=False))
-        while len(self._rows) >= VIEWS:
-            yield self._keys.popleft(), np.stack(self._rows[:VIEWS])
-            del self._rows[:VIEWS]
+        return output.astype(np.float32, copy=False)
 
     def _buffer(self, lane: int, size: int) -> F32:
         if (lane, size) not in self._buffers:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import assets, demo
+from engine import __version__, assets, demo
 from engine.demo import dataset as generator
 from engine.errors import DatasetError, SampleError
 from engine.poses import PoseSequence, whole_number
@@ -56,12 +56,21 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`samples` in the reference's order; `source`: the file they come from, in words."""
+    """`samples` in the reference's order; `source`: where they come from, in words; `path`:
+    that file, None where they are generated."""
 
     name: str
     source: str
+    path: Path | None
     split: str
     samples: list[Sample]
+
+    def identity(self) -> str:
+        """What tells its annotations from others: the file's SHA-256, hex, or the generator's
+        version."""
+        if self.path is None:
+            return f"{self.name} of {__version__}"
+        return assets.file_sha256(self.path)
 
 
 def open_dataset(
@@ -92,7 +101,7 @@ def open_dataset(
     selected, split = _select(content, split, path)
     if not selected:
         raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
-    return Dataset(name, str(path), split, _number(selected, limit))
+    return Dataset(name, str(path), path, split, _number(selected, limit))
 
 
 def _generated(split: str, limit: int | None) -> Dataset:
@@ -105,7 +114,7 @@ def _generated(split: str, limit: int | None) -> Dataset:
         count = min(count, generator.TEST_SAMPLES)
     annotations = (generator.sample(split, number) for number in range(count))
     samples = [Sample(i, a["frame_dir"], a) for i, a in enumerate(annotations)]
-    return Dataset(demo.NAME, "generated motion", split, samples)
+    return Dataset(demo.NAME, "generated motion", None, split, samples)
 
 
 def _identifier(annotation: Any, key: str) -> str | None:

@@ -300,9 +300,9 @@ if __name__ == "__main__":
                 break
         pool = pipeline._runner._pool
         close = pool.close
-        def impatient():
+        def impatient(**how):
             os.killpg(0, signal.SIGINT)  # held back until all is cleared away
-            close()
+            close(**how)
         pool.close = impatient
 """
 

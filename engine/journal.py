@@ -1,0 +1,178 @@
+"""The journal: the records of a run as JSON lines, and how a later run continues them.
+
+Comes in: records. Goes out: the file of ``--output``, and beside it ``FILE.run.json``, which
+says of what they are the records; with ``--resume FILE`` both come in. A run that was
+killed leaves whole lines and perhaps a torn last one. Called by `engine.pipeline` (what
+is there) and `engine.results` (what comes).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from engine.aggregator import Failure, Prediction, Record
+from engine.errors import OutputError, UsageError, printable
+from engine.files import guarded, write_atomically
+from engine.metrics import top_classes
+from engine.sources.dataset import Sample
+
+Identity = dict[str, Any]  # what must be the same for records to belong together
+
+
+def identity_path(path: Path) -> Path:
+    """Where the identity of a journal stands."""
+    return path.with_name(f"{path.name}.run.json")
+
+
+def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str, Any]:
+    """A record as its JSON line has it."""
+    line: dict[str, Any] = {"index": record.index, "id": record.id, "label": record.label}
+    if isinstance(record, Failure):
+        error = {"stage": record.stage, "type": record.type, "message": record.message}
+        return {**line, "error": error}
+    best = top_classes(record.scores[None], top_k)[0].tolist()
+    line["top_k"] = [
+        {"label": c, "name": classes[c], "score": float(record.scores[c])} for c in best
+    ]
+    line["scores"] = record.scores
+    line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
+    return line
+
+
+def read_journal(
+    path: Path, identity: Identity, samples: Sequence[Sample], classes: int
+) -> list[Record]:
+    """The records that a journal holds; a torn last line is none.
+
+    Raises `UsageError` for a journal of other samples, or of another way to score them, and
+    says what differs.
+    """
+    _check_identity(path, identity)
+    content = guarded(path, path.read_bytes)
+    return _records(path, content[: _whole(content)], samples, classes)
+
+
+class Journal:
+    """The open file. One run at a time writes to it. `resumed`: go on behind what it holds.
+
+    A device or a pipe gets lines, and has neither identity nor a second run. Raises
+    `OutputError` where the file cannot be written; what had been written stays whole.
+    """
+
+    def __init__(self, path: Path, identity: Identity, *, resumed: bool) -> None:
+        self._path = path
+        # Unbuffered: a record is with the system when `append` returns.
+        self._lines = guarded(path, lambda: path.open("ab", buffering=0))
+        self._regular = path.is_file()
+        if not self._regular:
+            return
+        self._lock()
+        whole = _whole(guarded(path, path.read_bytes)) if resumed else 0
+        guarded(path, lambda: self._lines.truncate(whole))
+        if not resumed:
+            text = orjson.dumps(identity, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+            write_atomically(identity_path(path), lambda target: target.write(text))
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one line, all of it or nothing."""
+        data = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        before = os.fstat(self._lines.fileno()).st_size
+        try:
+            while data:
+                data = data[self._lines.write(data) :]
+        except OSError as error:
+            message = f"{self._path}: {error.strerror or error}"
+            if self._regular:
+                self._lines.truncate(before)
+                message += f"; the records so far are whole, and --resume {self._path} goes on"
+            raise OutputError(message) from None
+
+    def close(self) -> None:
+        """Close the file. Safe to call twice."""
+        self._lines.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise OutputError(f"{self._path}: another run is writing to it") from None
+        except OSError:
+            pass  # a file system without locks
+
+
+def _whole(content: bytes) -> int:
+    """Bytes of the whole lines: a run may have died within its last one."""
+    return content.rfind(b"\n") + 1
+
+
+def _check_identity(path: Path, identity: Identity) -> None:
+    """Raise `UsageError` that names every difference."""
+    beside = identity_path(path)
+    try:
+        before = orjson.loads(beside.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise UsageError(
+            f"--resume {path}: {beside}, which says what it holds, cannot be read ({reason})"
+        ) from None
+    if not isinstance(before, dict):
+        raise UsageError(f"--resume {path}: {beside} is not what a run writes")
+    differences = [
+        f"{name}: {_spell(before.get(name))}, now {_spell(identity.get(name))}"
+        for name in sorted(before.keys() | identity.keys())
+        if before.get(name) != identity.get(name)
+    ]
+    if differences:
+        raise UsageError(
+            f"--resume {path}: its records are of another run, so they cannot be continued:\n  "
+            + "\n  ".join(differences)
+        )
+
+
+def _spell(value: Any) -> str:
+    return printable("none" if value is None else value)[:80]
+
+
+def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int) -> list[Record]:
+    records: list[Record] = []
+    seen: set[int] = set()
+    for number, line in enumerate(content.splitlines(), 1):
+        where = f"--resume {path}, line {number}"
+        try:
+            record = _record(orjson.loads(line), classes)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{where} is not a record ({type(error).__name__}: {error})") from None
+        if not 0 <= record.index < len(samples):
+            raise UsageError(
+                f"{where} is sample {record.index}; this run has {len(samples)} (--limit?)"
+            )
+        if samples[record.index].id != record.id:
+            raise UsageError(f"{where} has an id that is not that of sample {record.index}")
+        if record.index in seen:
+            raise UsageError(f"{where} is a second record of sample {record.index}")
+        seen.add(record.index)
+        records.append(record)
+    return records
+
+
+def _record(line: dict[str, Any], classes: int) -> Record:
+    """A line as a record, less its logits. Raises nearly anything for another line."""
+    index, name, label = line["index"], line["id"], line["label"]
+    if type(index) is not int or not isinstance(name, str) or type(label) not in (int, type(None)):
+        raise ValueError("index, id or label of another type")
+    if "error" in line:
+        error = line["error"]
+        return Failure(index, name, label, *(str(error[k]) for k in ("stage", "type", "message")))
+    scores = np.array(line["scores"], np.float32)  # written so that they are read back exactly
+    if scores.shape != (classes,) or not np.isfinite(scores).all():
+        raise ValueError(f"scores of shape {scores.shape}")
+    ms = {str(stage): float(value) for stage, value in line["ms"].items()}
+    return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms)

@@ -1,0 +1,78 @@
+"""Snapshots: where everything is at a moment, for people and logs, when nothing moves.
+
+Comes in: the lease table and the children. Goes out: a dict of JSON types, and the lines
+that spell it. Called by `engine.supervisor`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.leases import LeaseTable
+from engine.processes import Child
+
+
+def snapshot(table: LeaseTable, children: Iterable[Child], now: float) -> dict[str, Any]:
+    """Leases, queues and processes at the time `now`. Ages in seconds, memory in bytes."""
+    return {
+        "leases": [
+            {
+                "lease": lease.number,
+                "sample": lease.task.index,
+                "stage": lease.stage.name.lower(),
+                "holder": lease.holder,
+                "age": round(now - lease.granted, 3),
+                "deaths": lease.task.deaths,
+            }
+            for lease in table.leases
+        ],
+        "waiting": table.waiting,
+        "suspects": table.suspects,
+        "bytes_in_flight": table.bytes_in_flight,
+        "budget": table.budget,
+        "processes": [
+            {
+                "process": child.name,
+                "pid": child.pid,
+                "ready": child.ready,
+                "killed": child.killed or None,
+                "silent": round(table.silence(child.name, now), 3),
+                **_of_system(child.pid),
+            }
+            for child in children
+        ],
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """A snapshot in words."""
+    out = [
+        f"{len(found['leases'])} leases out, {found['waiting']} samples wait for one, "
+        f"{found['suspects']} of them suspects; {found['bytes_in_flight'] / 1e6:.1f} MB in flight "
+        f"of {found['budget'] / 1e6:.1f}"
+    ]
+    for lease in found["leases"]:
+        out.append(
+            f"  lease {lease['lease']} of sample {lease['sample']}: {lease['stage']} with "
+            f"{lease['holder']}, {lease['age']:.1f} s old, {lease['deaths']} deaths"
+        )
+    for process in found["processes"]:
+        ready = "ready" if process["ready"] else "starting"
+        state = f"killed: {process['killed']}" if process["killed"] else ready
+        out.append(
+            f"  {process['process']}: pid {process['pid']}, {state}, state {process['state']}, "
+            f"{process['rss'] / 1e6:.0f} MB, nothing heard for {process['silent']:.1f} s"
+        )
+    return out
+
+
+def _of_system(pid: int) -> dict[str, Any]:
+    """What the system says of a process: its state (as in ``ps``) and its memory in bytes."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return {"state": "gone", "rss": 0}
+    return {"state": fields[0], "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE")}
