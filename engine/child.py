@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import multiprocess.connection
 import orjson
@@ -71,6 +72,14 @@ class Control:
                 return None
             except WireError as error:
                 self.report_dropped(error)
+
+    def wait(self) -> None:
+        """Wait for a message."""
+        self.socket.poll()
+
+    def connect(self, outlet: zmq.Socket[bytes], fields: dict[str, Any]) -> None:
+        """Connect a socket to the executor that a message of the supervisor's describes."""
+        outlet.connect(fields["endpoint"])
 
     def report_dropped(self, error: WireError) -> None:
         """Report a message that was not one of ours."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
@@ -24,11 +25,15 @@ from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips, JointClips
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, REFERENCES, VIEWS
 from engine.errors import EngineError, ModelError, UsageError, WireError, printable
+from engine.exchange import Listening
 from engine.frames import Frames
 from engine.heatmaps import Joints
+from engine.keys import Doorkeeper
 from engine.models import ModelFile
 from engine.runners import Runner, open_runner
 from engine.wire import Message
+
+_WAITING = 16  # messages of one worker that libzmq keeps
 
 F32 = NDArray[np.float32]
 
@@ -44,6 +49,7 @@ class ExecutorSettings:
     threads: int
     max_batch: int
     max_wait: float  # seconds
+    listening: Listening | None = None  # for clips of workers on other machines
 
     def open_runner(self) -> Runner:
         """Load the model. Raises what `backends.load` and `runners.open_runner` do."""
@@ -68,16 +74,33 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
     except EngineError as error:
         _give_up(control, error)
         return
-    inbox = control.context.socket(zmq.PULL)
+    with ExitStack() as stack:
+        stack.callback(runner.close)
+        inbox, port = _inbox(control), None
+        inbox.bind(endpoint)
+        inboxes = [inbox]
+        if settings.listening is not None:
+            if settings.listening.keys is not None:
+                doorkeeper = Doorkeeper(control.context, settings.listening.keys)
+                stack.callback(doorkeeper.close)
+            gate = _inbox(control)
+            port = settings.listening.bind(gate, None)
+            inboxes.append(gate)
+        control.send(Message("ready", {"facts": asdict(runner.facts), "port": port}))
+        try:
+            _Service(control, inboxes, runner, settings).run()
+        except ModelError as error:  # another process could not do better with this file
+            _give_up(control, error)
+        for inbox in inboxes:
+            inbox.close()
+
+
+def _inbox(control: Control) -> zmq.Socket[bytes]:
+    inbox: zmq.Socket[bytes] = control.context.socket(zmq.PULL)
     wire.limit(inbox, wire.MAX_CLIPS)
-    inbox.bind(endpoint)
-    control.send(Message("ready", {"facts": asdict(runner.facts)}))
-    try:
-        _Service(control, inbox, runner, settings).run()
-    except ModelError as error:  # another process could not do better with this file
-        _give_up(control, error)
-    inbox.close()
-    runner.close()
+    # Leases bound what honest workers send; this bounds what others could make us hold.
+    inbox.setsockopt(zmq.RCVHWM, _WAITING)
+    return inbox
 
 
 def _give_up(control: Control, error: EngineError) -> None:
@@ -96,11 +119,11 @@ class _Service:
     def __init__(
         self,
         control: Control,
-        inbox: zmq.Socket[bytes],
+        inboxes: Sequence[zmq.Socket[bytes]],
         runner: Runner,
         settings: ExecutorSettings,
     ) -> None:
-        self._control, self._inbox, self._runner = control, inbox, runner
+        self._control, self._inboxes, self._runner = control, inboxes, runner
         self._settings = settings
         self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
             settings.max_batch, settings.max_wait
@@ -115,7 +138,8 @@ class _Service:
 
     def _loop(self) -> NoReturn:
         poller = zmq.Poller()
-        poller.register(self._inbox, zmq.POLLIN)
+        for inbox in self._inboxes:
+            poller.register(inbox, zmq.POLLIN)
         poller.register(self._control.socket, zmq.POLLIN)
         while True:
             self._drain()
@@ -171,9 +195,13 @@ class _Service:
         while (message := self._control.receive()) is not None:
             if message.kind == "stop":
                 raise _Stop
+        for inbox in self._inboxes:
+            self._take(inbox)
+
+    def _take(self, inbox: zmq.Socket[bytes]) -> None:
         for _ in range(wire.AT_ONCE):
             try:
-                _, message = wire.receive(self._inbox)
+                _, message = wire.receive(inbox)
                 lease, clips = _arrival(message)
             except zmq.Again:
                 return

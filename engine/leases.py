@@ -82,15 +82,16 @@ class LeaseTable:
     """All tasks of a run: waiting, leased or done.
 
     `budget` bounds the bytes in flight (a task larger than it runs alone), `ahead` the
-    leases of one executor, `per_worker` those that one worker has not sent yet.
+    leases of one executor, `per_worker` those that one worker has not sent yet; `first` is
+    the first lease's number.
     """
 
-    def __init__(self, *, budget: int, ahead: int, per_worker: int) -> None:
+    def __init__(self, *, budget: int, ahead: int, per_worker: int, first: int = 1) -> None:
         self._waiting: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._leases: dict[int, Lease] = {}
         self._heard: dict[str, float] = {}
-        self._numbers = 0
+        self._numbers = first
         self.budget, self.ahead, self.per_worker = budget, ahead, per_worker
         self.bytes_in_flight = 0
         self.peak_bytes = 0
@@ -156,8 +157,8 @@ class LeaseTable:
         if executor is None or load.get(executor, 0) >= self.ahead:
             return None
         queue.popleft()
-        self._numbers += 1
         lease = Lease(self._numbers, task, worker, executor, alone, now)
+        self._numbers += 1
         self._leases[lease.number] = lease
         self.bytes_in_flight += task.cost
         self.peak_bytes = max(self.peak_bytes, self.bytes_in_flight)
@@ -186,8 +187,14 @@ class LeaseTable:
             self._heard[lease.holder] = now
         return lease
 
-    def lost(self, name: str) -> list[Task]:
+    def is_with(self, number: int, name: str) -> bool:
+        """Whether a lease is out to that worker or executor."""
+        lease = self._leases.get(number)
+        return lease is not None and name in (lease.worker, lease.executor)
+
+    def lost(self, name: str, *, blame: bool = True) -> list[Task]:
         """A worker or executor died: take its leases back. Returns the tasks convicted.
+        `blame` is False for one that left and told us: no sample is to blame for that.
 
         A worker's leases are its own until the executor has received them, since what
         it had sent may have died with it.
@@ -200,7 +207,7 @@ class LeaseTable:
         started = [
             lease
             for lease in gone
-            if lease.stage is (Stage.DECODING if lease.worker == name else Stage.RUNNING)
+            if blame and lease.stage is (Stage.DECODING if lease.worker == name else Stage.RUNNING)
         ]
         convicted: list[Task] = []
         # Last first, so that the tasks return to the head of the queue in their order.

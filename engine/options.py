@@ -22,7 +22,7 @@ from engine.wire import WIRES, Wire
 
 GROUPS = ("input", "model", "device", "processes", "output")
 _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
-              "stall_timeout", "start_timeout", "grace")  # fmt: skip
+              "stall_timeout", "start_timeout", "grace", "listen", "keys")  # fmt: skip
 
 
 def _option(
@@ -166,6 +166,15 @@ class Options:
         "after a first SIGINT, SIGTERM or SIGHUP, what is on its way is finished for so long; a "
         "second one ends at once", kind=float, metavar="S", least=0, most=10**6,
     )  # fmt: skip
+    listen: str | None = _option(
+        None, "processes",
+        "let decode workers of other machines join (python -m engine.join); off loopback this "
+        "needs --keys", metavar="tcp://HOST[:PORT]",
+    )  # fmt: skip
+    keys: str | None = _option(
+        None, "processes", "with --listen: only workers with a key in FOLDER may join "
+        "(python -m engine.keys)", metavar="FOLDER",
+    )  # fmt: skip
     in_process: bool = _option(
         False, "processes", "run everything in this process, one sample after the other",
         kind=bool, least=0,
@@ -221,6 +230,8 @@ class Options:
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:
             raise UsageError("--logits wants all samples, and a resumed run has not kept theirs")
+        if self.keys is not None and self.listen is None:
+            raise UsageError("--keys FOLDER protects --listen; give that as well")
         if self.max_wait_ms / 1e3 >= self.stall_timeout:
             raise UsageError(
                 f"--max-wait-ms {self.max_wait_ms:g} is longer than --stall-timeout "

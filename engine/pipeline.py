@@ -23,6 +23,7 @@ from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, decode
 from engine.constants import preprocessing
 from engine.errors import SampleError, UsageError
+from engine.exchange import Listening, tcp_address
 from engine.executor import ExecutorSettings
 from engine.journal import Identity, read_journal
 from engine.models import open_model
@@ -65,6 +66,7 @@ class Pipeline:
         self._aggregator = Aggregator(self.dataset.samples)
         fixed = self.model.batch or 1
         self.max_batch = options.max_batch or fixed * math.ceil(_MAX_BATCH / fixed)
+        listening = Listening.of(options.listen, options.keys) if options.listen else None
         settings = ExecutorSettings(
             backend=self.backend_name,
             model=self.model,
@@ -73,6 +75,7 @@ class Pipeline:
             threads=options.threads or machine.cores(),
             max_batch=self.max_batch,
             max_wait=options.max_wait_ms / 1e3,
+            listening=listening,
         )
         self._runner = self._local(settings) if options.in_process else self._processes(settings)
         try:
@@ -101,6 +104,7 @@ class Pipeline:
                 lease_timeout=options.lease_timeout,
                 stall_timeout=options.stall_timeout,
                 grace=options.grace,
+                listening=settings.listening,
             ),
             lambda: self.interrupted,
         )
@@ -158,6 +162,14 @@ class Pipeline:
         """Work, bytes and restarts so far."""
         return self._aggregator.figures
 
+    @property
+    def address(self) -> str | None:
+        """Where workers of other machines may join, with ``--listen``."""
+        if self.options.listen is None or self._runner.port is None:
+            return None
+        host, _ = tcp_address(self.options.listen)
+        return f"tcp://{f'[{host}]' if ':' in host else host}:{self._runner.port}"
+
     def waits(self) -> str:
         """Which stage waits for which at the moment, in words."""
         return self._runner.waits()
@@ -170,6 +182,8 @@ class Pipeline:
 
 class _InProcess:
     """The same work without processes: one sample after the other."""
+
+    port = None
 
     def __init__(
         self, pipeline: Pipeline, settings: ExecutorSettings, aggregator: Aggregator

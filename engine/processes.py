@@ -51,6 +51,7 @@ class Child:
     process: Any
     started: float = field(default_factory=time.monotonic)
     ready: bool = False
+    port: int | None = None  # where guests send clips to an executor
     killed: str = ""  # by us, and why
     died_by: float = float("inf")  # when a kill has taken effect, unless a driver prevents it
 

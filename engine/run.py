@@ -197,6 +197,8 @@ def _announce(pipeline: Pipeline) -> None:
     workers = f"{pipeline.workers} worker{'s' if pipeline.workers > 1 else ''}"
     where = f"{workers}, 1 executor" if pipeline.workers else "in this process"
     print(f"running   {where}", flush=True)
+    if pipeline.address is not None:
+        print(f"listening python -m engine.join {pipeline.address}", flush=True)
 
 
 if __name__ == "__main__":

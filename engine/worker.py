@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import zmq
@@ -39,7 +39,7 @@ class WorkerSettings:
 
 def main(control: str, name: str, settings: WorkerSettings) -> None:
     """The process: say READY, decode until told to stop."""
-    run_child(control, name, lambda link: _Worker(link, settings).run())
+    run_child(control, name, lambda link: Worker(link, settings).run())
 
 
 def lease_message(lease: int, executor: str, poses: PoseSequence) -> Message:
@@ -79,7 +79,9 @@ def _portable(array: Any) -> Any:
     return little if little.dtype.str in wire.DTYPES else array.astype(np.float32)
 
 
-class _Worker:
+class Worker:
+    """The loop of a worker process."""
+
     def __init__(self, control: Control, settings: WorkerSettings) -> None:
         self._control, self._settings = control, settings
         self._leases: deque[Message] = deque()
@@ -87,7 +89,8 @@ class _Worker:
         self._outlets: dict[str, zmq.Socket[bytes]] = {}  # by incarnation
         self._stopping = False
 
-    def run(self) -> None:
+    def run(self) -> NoReturn:
+        """Decode until told to stop, and end the process."""
         facts = {"pid": os.getpid(), "numpy": np.__version__}
         self._control.send(Message("ready", {"facts": facts}))
         while not self._stopping:
@@ -95,7 +98,7 @@ class _Worker:
             if self._leases:
                 self._handle(self._leases.popleft())
             elif not self._stopping:
-                self._control.socket.poll()
+                self._control.wait()
         # Nobody wants the rest; closing the outlets would wait for executors to take it.
         os._exit(0)
 
@@ -104,12 +107,13 @@ class _Worker:
             if message.kind == "stop":
                 self._stopping = True
             elif message.kind == "executor":
-                self._connect(**message.fields)
+                self._connect(message.fields)
             elif message.kind == "lease":
                 self._leases.append(message)
 
-    def _connect(self, slot: str, name: str, endpoint: str) -> None:
+    def _connect(self, fields: dict[str, Any]) -> None:
         """An executor has (re)started; leases on the one before it are void."""
+        slot, name = fields["slot"], fields["name"]
         old = self._executors.get(slot)
         self._executors[slot] = name
         if old is not None:
@@ -118,7 +122,7 @@ class _Worker:
         outlet = self._control.context.socket(zmq.PUSH)
         outlet.setsockopt(zmq.LINGER, wire.LINGER_MS)
         outlet.setsockopt(zmq.SNDTIMEO, _SEND_TIMEOUT_MS)
-        outlet.connect(endpoint)
+        self._control.connect(outlet, fields)
         self._outlets[name] = outlet
 
     def _handle(self, message: Message) -> None:

@@ -1,0 +1,152 @@
+"""The exchange: the supervisor's sockets, and who is at the other end of them.
+
+Children connect to a socket in the private directory and are known by the names they were
+given. Workers of other machines, *guests*, connect to a TCP socket where ``--listen`` opens
+one; libzmq tells their connections apart, so that none can pass for another. Called by
+`engine.supervisor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import zmq
+
+from engine import wire
+from engine.errors import UsageError, WireError
+from engine.keys import Doorkeeper, ServerKeys
+from engine.wire import Message
+
+HEARTBEAT_MS = 5000  # of idle connections to other machines
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where guests may connect, and with which keys."""
+
+    host: str  # as in a TCP address
+    port: int | None
+    keys: ServerKeys | None
+
+    @classmethod
+    def of(cls, address: str, keys: str | None) -> Listening:
+        """Of what ``--listen`` and ``--keys`` say. Raises `UsageError`."""
+        host, port = tcp_address(address)
+        if keys is None and host not in _LOOPBACK:
+            raise UsageError(
+                f"--listen {address} is reachable from other machines, so it needs --keys FOLDER; "
+                "python -m engine.keys makes them"
+            )
+        return cls(host, port, ServerKeys.of(Path(keys)) if keys is not None else None)
+
+    def bind(self, socket: zmq.Socket[bytes], port: int | None) -> int:
+        """Open a socket on that port, or a free one. Returns the port. Raises `UsageError`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        socket.setsockopt(zmq.IPV6, ":" in self.host)
+        if self.keys is not None:
+            self.keys.protect(socket)
+        try:
+            socket.bind(f"tcp://{host}:{port or '*'}")
+        except zmq.ZMQError as error:
+            raise UsageError(f"--listen tcp://{host}:{port or '*'}: {error.strerror}") from None
+        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def tcp_address(address: str) -> tuple[str, int | None]:
+    """Host and port of ``tcp://HOST[:PORT]``. Raises `UsageError`."""
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if not host or parts.scheme != "tcp" or parts.path:
+        raise UsageError(f"{address!r:.80} is no address; tcp://HOST:PORT is one")
+    return host, port
+
+
+class Exchange:
+    """Sends to names, receives from names. `largest`: bytes of a child's largest frame."""
+
+    def __init__(self, directory: Path, largest: int, listening: Listening | None) -> None:
+        self._context = zmq.Context()
+        self.address = f"ipc://{directory}/control"
+        self._children: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        wire.limit(self._children, largest)
+        self._children.bind(self.address)
+        self.sockets = [self._children]
+        self.port: int | None = None
+        self._names: dict[bytes, str] = {}  # of guests, by their connection
+        self._connections: dict[str, bytes] = {}
+        self._guests = 0
+        self._doorkeeper: Doorkeeper | None = None
+        if listening is not None:
+            self._listen(listening)
+
+    def _listen(self, listening: Listening) -> None:
+        if listening.keys is not None:
+            self._doorkeeper = Doorkeeper(self._context, listening.keys)
+        gate: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        wire.limit(gate, wire.MAX_HEADER)
+        gate.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        try:
+            self.port = listening.bind(gate, listening.port)
+        except UsageError:
+            gate.close()
+            self.close()
+            raise
+        self.sockets.append(gate)
+
+    def send(self, name: str, message: Message) -> None:
+        """Send to a child or a guest. One that is gone gets nothing."""
+        connection = self._connections.get(name)
+        socket = self._children if connection is None else self.sockets[1]
+        to = name.encode() if connection is None else connection
+        socket.send_multipart([to, *wire.encode(message)])
+
+    def receive(self) -> Iterator[tuple[str | None, Message | WireError]]:
+        """What has come: (name, message), or an error for what is no message. The name is
+        None for a connection of no guest; a child's is what the child says it is."""
+        for socket in self.sockets:
+            for _ in range(wire.AT_ONCE):
+                try:
+                    sender, message = wire.receive(socket, routed=True)
+                except zmq.Again:
+                    break
+                except WireError as error:
+                    yield None, error
+                    continue
+                if socket is self._children:
+                    yield sender.decode(errors="replace"), message
+                    continue
+                if message.kind == "join" and sender not in self._names:
+                    self._admit(sender)
+                yield self._names.get(sender), message
+
+    def _admit(self, connection: bytes) -> None:
+        """Name a guest that asks to join; it has no choice in that."""
+        self._guests += 1
+        name = f"guest-{self._guests}.1"
+        self._names[connection], self._connections[name] = name, connection
+
+    def is_guest(self, name: str) -> bool:
+        """Whether a guest of that name is connected."""
+        return name in self._connections
+
+    def forget(self, name: str) -> None:
+        """A guest is gone, or to be heard no more."""
+        connection = self._connections.pop(name, None)
+        if connection is not None:
+            del self._names[connection]
+
+    def close(self) -> None:
+        """Close the sockets. Safe to call twice."""
+        for socket in self.sockets:
+            socket.close()
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
+            self._doorkeeper = None
+        self._context.term()

@@ -1,0 +1,113 @@
+"""The ledger: which samples are leased, and the records that leases come to.
+
+Comes in: samples, and what workers and executors say of their leases. Goes out: the
+messages that grant leases, and records. Decisions are `engine.leases`'; no sockets, no
+processes, and the clock is an argument. Called by `engine.supervisor`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from engine import wire
+from engine.aggregator import Aggregator, Failure, Record
+from engine.constants import VIEWS
+from engine.intake import Intake
+from engine.leases import Lease, LeaseTable, Stage
+from engine.wire import Message
+from engine.worker import lease_message
+
+_STAGES = {"decoding": Stage.DECODING, "sent": Stage.SENT, "queued": Stage.QUEUED,
+           "running": Stage.RUNNING}  # fmt: skip
+OF_LEASES = frozenset([*_STAGES, "result", "failed"])  # kinds of messages
+OF_WORKERS = frozenset(["decoding", "sent", "failed"])
+
+
+class Ledger:
+    """Samples on their way. `ahead` and `budget` as in `LeaseTable`."""
+
+    def __init__(
+        self, intake: Intake, aggregator: Aggregator, num_classes: int, *, budget: int, ahead: int
+    ) -> None:
+        self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
+        # Whoever holds no lease can name none.
+        first = secrets.randbits(62)
+        self.table = LeaseTable(budget=budget, ahead=ahead, per_worker=2, first=first)
+
+    def refill(self) -> Iterator[Failure]:
+        """Take samples in until a task waits. Those that cannot be used become failures."""
+        while self.table.hungry and (fresh := self._intake.next()) is not None:
+            if isinstance(fresh, Failure):
+                yield fresh
+            else:
+                self.table.add(fresh)
+
+    def grant(
+        self, now: float, workers: Iterable[str], executors: Iterable[str]
+    ) -> tuple[str, Message] | None:
+        """The next lease, if one can be granted: (worker, the message that grants it)."""
+        lease = self.table.grant(now, workers, executors)
+        if lease is None:
+            return None
+        poses = self._intake.poses(lease.task.index)
+        return lease.worker, lease_message(lease.number, lease.executor, poses)
+
+    def hear(self, name: str, message: Message, now: float) -> Record | None:
+        """What a holder says of its leases; the record, if one has come to it. What concerns
+        a lease that is no more, or is another's, is passed over.
+
+        Raises `WireError`, `LookupError`, `TypeError` or `ValueError` for another message.
+        """
+        fields, kind, table = message.fields, message.kind, self.table
+        if kind == "running":
+            for number in fields["leases"]:
+                if table.is_with(number, name):
+                    table.advance(number, Stage.RUNNING, now)
+            return None
+        number = fields["lease"]
+        if not table.is_with(number, name):
+            return None
+        if kind == "result":
+            return self._result(number, message, now)
+        if kind == "failed":
+            about = str(fields["stage"]), str(fields["type"]), str(fields["message"])
+            return self._aggregator.failure(self._complete(number, now).task.index, *about)
+        if kind == "sent":
+            busy, size = float(fields["busy"]), int(fields["bytes"])
+            self._aggregator.figures.decode_s += busy
+            self._aggregator.figures.bytes_sent += size
+            lease = table.advance(number, Stage.SENT, now)
+            assert lease is not None  # it is out
+            lease.decode_s = busy
+        else:
+            table.advance(number, _STAGES[kind], now)
+        return None
+
+    def lost(self, name: str, role: str, *, blame: bool = True) -> list[Failure]:
+        """A holder is gone; its leases are granted again. Returns the convictions."""
+        failures: list[Failure] = []
+        for task in self.table.lost(name, blame=blame):
+            self._intake.done(task.index)
+            message = f"its {role} process died {task.deaths} times on it"
+            stage = "decode" if role == "worker" else "infer"
+            about = task.index, stage, "ProcessDied", message
+            failures.append(self._aggregator.failure(*about))
+        return failures
+
+    def _complete(self, number: int, now: float) -> Lease:
+        lease = self.table.complete(number, now)
+        assert lease is not None  # it is out
+        self._intake.done(lease.task.index)
+        return lease
+
+    def _result(self, number: int, message: Message, now: float) -> Record:
+        fields, shape = message.fields, (VIEWS, self._num_classes)
+        logits = wire.check_array(message.arrays[0], "logits", np.float32, shape)
+        busy, padded = float(fields["busy"]), int(fields["padded"])
+        lease = self._complete(number, now)
+        self._aggregator.figures.peak_bytes = self.table.peak_bytes
+        ms = {stage: 1e3 * s for stage, s in lease.seconds(busy, now).items()}
+        return self._aggregator.score(lease.task.index, logits.copy(), padded, ms)
