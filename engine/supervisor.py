@@ -15,7 +15,7 @@ import atexit
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -168,20 +168,19 @@ class Supervisor:
         self._figures.restarts += 1
         if not self._interrupted():
             self._pool.replace(child)
-        for failure in convicted:
-            yield self._recorded(failure)
+        yield from self._recorded(convicted)
 
-    def _part(self, guest: str, reason: str, *, blame: bool) -> Iterator[Record]:
+    def _part(self, guest: str, reason: str, *, blame: bool) -> list[Record]:
         """A guest is gone: take its leases back."""
         if self._guests.part(guest):
             log.warning("%s %s", guest, reason, extra=event("parted", guest, reason=reason))
         self._exchange.forget(guest)
-        for failure in self._ledger.lost(guest, "worker", blame=blame):
-            yield self._recorded(failure)
+        return self._recorded(self._ledger.lost(guest, "worker", blame=blame))
 
-    def _recorded(self, record: Record) -> Record:
-        self._pool.thrives()
-        return record
+    def _recorded(self, records: Sequence[Record]) -> list[Record]:
+        if records:
+            self._pool.thrives()
+        return list(records)
 
     def _end_silence(self, now: float) -> Iterator[Record]:
         """Kill children that have work and say nothing; their sentinel does the rest. Guests
@@ -266,33 +265,37 @@ class Supervisor:
 
     def _receive(self) -> Iterator[Record]:
         for name, message in self._exchange.receive():
-            try:
-                if isinstance(message, WireError):
-                    raise message
-                yield from self._handle(name, message)
-            except (WireError, LookupError, TypeError, ValueError) as error:
-                self._dropped(str(error), name or PARENT)
+            yield from self._heard(name, message)
 
-    def _handle(self, name: str | None, message: Message) -> Iterator[Record]:
+    def _heard(self, name: str | None, message: Message | WireError) -> list[Record]:
+        # No generator: one that a dying interpreter ends could name no exception any more.
+        try:
+            if isinstance(message, WireError):
+                raise message
+            return self._handle(name, message)
+        except (WireError, LookupError, TypeError, ValueError) as error:
+            self._dropped(str(error), name or PARENT)
+            return []
+
+    def _handle(self, name: str | None, message: Message) -> list[Record]:
         child = self._pool.get(name) if name is not None else None
         if child is not None and message.kind not in OF_LEASES:
             self._about_child(child, message)
         elif child is not None:
-            yield from self._about_lease(child.name, message)
+            return self._about_lease(child.name, message)
         elif name is not None and self._exchange.is_guest(name):
             joined = self._guests.heard(name, time.monotonic())
             if joined and message.kind in OF_WORKERS:
-                yield from self._about_lease(name, message)
-            else:
-                yield from self._about_guest(name, message)
+                return self._about_lease(name, message)
+            return self._about_guest(name, message)
         elif name is None or not self._pool.knew(name):
             raise WireError("it is from nobody we know")
+        return []
 
-    def _about_lease(self, name: str, message: Message) -> Iterator[Record]:
+    def _about_lease(self, name: str, message: Message) -> list[Record]:
         self._last_move = time.monotonic()
         record = self._ledger.hear(name, message, self._last_move)
-        if record is not None:
-            yield self._recorded(record)
+        return self._recorded([record] if record is not None else [])
 
     def _dropped(self, reason: str, process: str) -> None:
         """Count a message that is not one of ours; tell of it, but not of every one of a flood."""
@@ -318,7 +321,7 @@ class Supervisor:
         else:
             raise WireError(f"a message of kind {kind!r:.20}")
 
-    def _about_guest(self, name: str, message: Message) -> Iterator[Record]:
+    def _about_guest(self, name: str, message: Message) -> list[Record]:
         now, kind = time.monotonic(), message.kind
         if kind == "join":
             answer = self._guests.join(name, message.fields)
@@ -331,11 +334,12 @@ class Supervisor:
             for executor_child in self._pool.of_role("executor"):
                 self._announce(name, executor_child)
         elif kind == "leave":
-            yield from self._part(name, "left", blame=False)
+            return self._part(name, "left", blame=False)
         elif kind == "dropped":
             self._dropped(str(message.fields["message"]), name)
         elif kind != "alive":
             raise WireError(f"a message of kind {kind!r:.20} from a guest")
+        return []
 
     def _ready(self, child: Child, fields: dict[str, Any]) -> None:
         self._last_move = time.monotonic()
