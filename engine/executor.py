@@ -24,7 +24,7 @@ from engine.batching import Batcher
 from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips, JointClips
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, REFERENCES, VIEWS
-from engine.errors import EngineError, ModelError, UsageError, WireError, printable
+from engine.errors import ModelError, UsageError, WireError, printable
 from engine.exchange import Listening
 from engine.frames import Frames
 from engine.heatmaps import Joints
@@ -71,7 +71,7 @@ def main(control: str, name: str, endpoint: str, settings: ExecutorSettings) -> 
 def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
     try:
         runner = settings.open_runner()
-    except EngineError as error:
+    except UsageError as error:
         _give_up(control, error)
         return
     with ExitStack() as stack:
@@ -103,10 +103,9 @@ def _inbox(control: Control) -> zmq.Socket[bytes]:
     return inbox
 
 
-def _give_up(control: Control, error: EngineError) -> None:
-    """Tell the supervisor what ends the run."""
-    usage = isinstance(error, UsageError)
-    control.send(Message("fatal", {"usage": usage, "message": printable(error)}))
+def _give_up(control: Control, error: UsageError) -> None:
+    """Tell the supervisor what no other process could do better."""
+    control.send(Message("fatal", {"message": printable(error)}))
 
 
 class _Stop(Exception):

@@ -25,7 +25,7 @@ from engine import executor, processes, signals
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
 from engine.constants import VIEWS
-from engine.errors import EngineError, StallError, UsageError, WireError
+from engine.errors import StallError, UsageError, WireError
 from engine.events import PARENT, event
 from engine.exchange import Exchange, Listening
 from engine.guests import Guests
@@ -310,9 +310,10 @@ class Supervisor:
         if kind == "ready":
             self._ready(child, fields)
         elif kind == "fatal":
-            # What the first of a slot could do is a matter of the device, not of usage.
-            usage = fields["usage"] and child.incarnation == 1
-            raise (UsageError if usage else EngineError)(fields["message"])
+            if child.incarnation == 1:
+                raise UsageError(str(fields["message"]))
+            # What the first of its slot could do must be for the device; it may come back.
+            log.error("%s: %s", child.name, fields["message"], extra=event("log", child.name))
         elif kind == "dropped":
             self._dropped(str(fields["message"]), child.name)
         elif kind == "log":

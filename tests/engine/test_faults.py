@@ -6,23 +6,19 @@ Every test runs inside `nothing_left` (conftest).
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from engine.aggregator import Failure, Record
 from engine.errors import UsageError, WorkerError
 from engine.options import Options
 from engine.pipeline import Pipeline
-from tests.conftest import annotation, descendants
 from tests.engine.conftest import check, children, command, options
 
 
@@ -217,135 +213,3 @@ def test_children_never_see_sigint(data: Path, tiny_model: Path) -> None:
             status = Path(f"/proc/{pid}/status").read_text()
             [mask] = [line for line in status.splitlines() if line.startswith("SigBlk:")]
             assert int(mask.split()[1], 16) & 1 << (signal.SIGINT - 1)
-
-
-def start(data: Path, model: Path, output: Path, *more: object) -> subprocess.Popen[str]:
-    """A run of its own process group that has written its first record."""
-    process = subprocess.Popen(
-        command(data, model, "--output", output, *more),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (output.exists() and output.stat().st_size):
-        assert time.monotonic() < deadline, "no record within a minute"
-        time.sleep(0.02)
-    return process
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data") / "many.pkl"
-    path.write_bytes(pickle.dumps([annotation(60, seed=i) for i in range(800)]))
-    return path
-
-
-def seconds_until_gone(pids: set[int], limit: float) -> float:
-    start = time.monotonic()
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() - start < limit, "a child outlived its parent"
-        time.sleep(0.01)
-    return time.monotonic() - start
-
-
-def test_parent_killed(many: Path, tiny_model: Path, tmp_path: Path) -> None:
-    process = start(many, tiny_model, tmp_path / "o.jsonl", "--workers", 2)
-    pids = descendants(process.pid)
-    assert len(pids) == 3
-    process.kill()
-    process.communicate()
-    # Promised within a second; a slow machine gets ten.
-    print(f"children gone after {seconds_until_gone(pids, limit=10):.3f} s")
-
-
-@pytest.mark.parametrize("delay", [0.3, 0.6, 0.9])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted_at_the_start(many: Path, tiny_model: Path, number: int, delay: float) -> None:
-    process = subprocess.Popen(
-        command(many, tiny_model), start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    time.sleep(delay)
-    os.killpg(process.pid, number)
-    _, stderr = process.communicate(timeout=60)
-    if process.returncode != -number:  # the interpreter itself was still starting
-        assert process.returncode == 130, stderr
-        assert "Traceback" not in stderr
-
-
-@pytest.mark.parametrize("apart", [0.002, 0.05, 0.3])
-def test_an_impatient_user(many: Path, tiny_model: Path, tmp_path: Path, apart: float) -> None:
-    """A second Ctrl-C while the first is being obeyed."""
-    output = tmp_path / "o.jsonl"
-    process = start(many, tiny_model, output, "--workers", 2)
-    for _ in range(2):
-        os.killpg(process.pid, signal.SIGINT)
-        time.sleep(apart)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode in (130, -signal.SIGINT), stderr
-    assert "Traceback" not in stderr
-
-
-AN_IMPATIENT_SCRIPT = """
-import engine, os, signal
-if __name__ == "__main__":
-    os.setpgid(0, 0)
-    with engine.Pipeline(engine.Options(dataset={data!r}, model={model!r}, workers=2)) as pipeline:
-        for record in pipeline:
-            try:
-                os.killpg(0, signal.SIGINT)
-            except KeyboardInterrupt:
-                break
-        pool = pipeline._runner._pool
-        close = pool.close
-        def impatient(**how):
-            os.killpg(0, signal.SIGINT)  # held back until all is cleared away
-            close(**how)
-        pool.close = impatient
-"""
-
-
-def test_an_impatient_user_of_the_python_api(data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(AN_IMPATIENT_SCRIPT.format(data=str(data), model=str(tiny_model)))
-    result = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert result.returncode == -signal.SIGINT  # Python's own way with KeyboardInterrupt
-    assert result.stderr.count("KeyboardInterrupt") == 1
-
-
-def test_an_ignored_signal_stays_ignored(data: Path, tiny_model: Path) -> None:
-    """As under nohup."""
-    ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
-    ignoring += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
-    process = subprocess.Popen(
-        [sys.executable, "-c", ignoring, *command(data, tiny_model)[1:]],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.readline()  # it is running
-    process.send_signal(signal.SIGHUP)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 3, stderr
-    assert "of 24" in stdout
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupted(many: Path, tiny_model: Path, tmp_path: Path, number: int) -> None:
-    """To the whole process group, as a terminal does it."""
-    output, scores = tmp_path / "o.jsonl", tmp_path / "s.npz"
-    process = start(many, tiny_model, output, "--scores", scores)
-    pids = descendants(process.pid)
-    os.killpg(process.pid, number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "Traceback" not in stderr
-    written = len(output.read_text().splitlines())
-    assert 0 < written < 800
-    with np.load(scores) as archive:
-        assert len(archive["id"]) == written
-    assert f"{written} ok, 0 failed, of 800" in stdout
-    seconds_until_gone(pids, limit=5)

@@ -1,0 +1,249 @@
+"""Promises 6 and 7: however a run ends, it leaves nothing behind but its results.
+
+`nothing_left` (tests/conftest.py) looks around every test for processes, sockets, shared
+memory and temporary files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.conftest import annotation, descendants
+from tests.engine.conftest import command
+
+
+def start(data: Path, model: Path, output: Path, *more: object) -> subprocess.Popen[str]:
+    """A run of its own process group that has written its first record."""
+    process = subprocess.Popen(
+        command(data, model, "--output", output, *more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size):
+        assert time.monotonic() < deadline, "no record within a minute"
+        time.sleep(0.02)
+    return process
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "many.pkl"
+    path.write_bytes(pickle.dumps([annotation(60, seed=i) for i in range(800)]))
+    return path
+
+
+def runs(pid: int) -> bool:
+    """Whether a process exists that is not a zombie, which is its new parent's business."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def seconds_until_gone(pids: set[int]) -> float:
+    start = time.monotonic()
+    while any(runs(pid) for pid in pids):
+        assert time.monotonic() - start < 60, "a child outlived its parent"
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+def test_parent_killed(long: Path, tiny_model: Path, tmp_path: Path, promised: Any) -> None:
+    process = start(long, tiny_model, tmp_path / "o.jsonl", "--workers", 2)
+    pids = descendants(process.pid)
+    assert len(pids) == 3
+    process.kill()
+    promised("children gone after their parent", seconds_until_gone(pids), 1.0)
+    process.communicate()
+
+
+@pytest.mark.parametrize("delay", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_at_the_start(long: Path, tiny_model: Path, number: int, delay: float) -> None:
+    process = subprocess.Popen(
+        command(long, tiny_model), start_new_session=True, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    time.sleep(delay)
+    os.killpg(process.pid, number)
+    _, stderr = process.communicate(timeout=60)
+    if process.returncode != -number:  # the interpreter itself was still starting
+        assert process.returncode == 130, stderr
+        assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("apart", [0.002, 0.05, 0.3])
+def test_an_impatient_user(long: Path, tiny_model: Path, tmp_path: Path, apart: float) -> None:
+    """A second Ctrl-C while the first is being obeyed."""
+    output = tmp_path / "o.jsonl"
+    process = start(long, tiny_model, output, "--workers", 2)
+    for _ in range(2):
+        os.killpg(process.pid, signal.SIGINT)
+        time.sleep(apart)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), stderr
+    assert "Traceback" not in stderr
+
+
+AN_IMPATIENT_SCRIPT = """
+import engine, os, signal
+if __name__ == "__main__":
+    os.setpgid(0, 0)
+    with engine.Pipeline(engine.Options(dataset={data!r}, model={model!r}, workers=2)) as pipeline:
+        for record in pipeline:
+            try:
+                os.killpg(0, signal.SIGINT)
+            except KeyboardInterrupt:
+                break
+        pool = pipeline._runner._pool
+        close = pool.close
+        def impatient(**how):
+            os.killpg(0, signal.SIGINT)  # held back until all is cleared away
+            close(**how)
+        pool.close = impatient
+"""
+
+
+def test_an_impatient_user_of_the_python_api(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(AN_IMPATIENT_SCRIPT.format(data=str(data), model=str(tiny_model)))
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == -signal.SIGINT  # Python's own way with KeyboardInterrupt
+    assert result.stderr.count("KeyboardInterrupt") == 1
+
+
+def test_an_ignored_signal_stays_ignored(data: Path, tiny_model: Path) -> None:
+    """As under nohup."""
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+    ignoring += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", ignoring, *command(data, tiny_model)[1:]],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.readline()  # it is running
+    process.send_signal(signal.SIGHUP)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 3, stderr
+    assert "of 24" in stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted(long: Path, tiny_model: Path, tmp_path: Path, number: int) -> None:
+    """To the whole process group, as a terminal does it. What is on its way is finished, and
+    everything is written."""
+    output, scores, summary, events = (tmp_path / n for n in ("o.jsonl", "s.npz", "s.json", "e"))
+    process = start(long, tiny_model, output, "--scores", scores, "--summary", summary,
+                    "--log-json", events)  # fmt: skip
+    os.killpg(process.pid, number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    written = len(output.read_text().splitlines())
+    assert 0 < written < 800
+    with np.load(scores) as archive:
+        assert len(archive["id"]) == written
+    assert f"{written} ok, 0 failed, of 800" in stdout
+    assert json.loads(summary.read_text())["ok"] == written
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    [draining] = [line for line in told if line["event"] == "draining"]
+    assert draining["leases"] > 0
+    [after] = [line["exit_code"] for line in told if line["event"] == "ended"]
+    assert after == 130
+    assert f"finishing {draining['leases']} samples" in stderr
+
+
+def test_draining_finishes_what_is_on_its_way(
+    many: Path, tiny_model: Path, undisturbed: Any
+) -> None:
+    from engine.pipeline import Pipeline
+    from tests.engine.conftest import check, options
+
+    records = []
+    with Pipeline(options(many, tiny_model, workers=2)) as pipeline:
+        runner: Any = pipeline._runner
+        under_way: set[str] = set()
+        for record in pipeline:
+            records.append(record)
+            if len(records) == 20:
+                under_way = {f"video_{lease.task.index}" for lease in runner._table.leases}
+                pipeline.interrupt()
+    assert under_way
+    assert {record.id for record in records[20:]} == under_way
+    check(records, {r.id: undisturbed[r.id] for r in records})
+
+
+FROZEN = """
+import os, signal, engine.runners.shared as module
+plain = module.SharedRunner.feed
+def feed(self, batch, meanwhile):
+    if len(batch) == 4:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return plain(self, batch, meanwhile)
+module.SharedRunner.feed = feed
+"""
+
+
+@pytest.mark.parametrize("grace", [0, 1])
+def test_the_grace_ends(
+    long: Path, tiny_model: Path, tmp_path: Path, promised: Any, grace: float
+) -> None:
+    """A device that does not answer does not hold up the end."""
+    (tmp_path / "sitecustomize.py").write_text(FROZEN)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        command(long, tiny_model, "--grace", grace), env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    while "running" not in process.stdout.readline():
+        pass
+    time.sleep(1)  # it is frozen by now
+    process.send_signal(signal.SIGTERM)
+    sent = time.monotonic()
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    # The executor that is frozen gets three seconds to stop by itself.
+    promised(f"end with --grace {grace}", time.monotonic() - sent, grace + 5)
+
+
+def test_a_second_signal_ends_at_once(
+    long: Path, tiny_model: Path, tmp_path: Path, promised: Any
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(FROZEN)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen(
+        command(long, tiny_model, "--grace", 500), env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    while "running" not in process.stdout.readline():
+        pass
+    time.sleep(1)
+    pids = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None  # it waits for the device
+    process.send_signal(signal.SIGINT)
+    sent = time.monotonic()
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    promised("end after a second signal", time.monotonic() - sent, 1.0)
+    assert seconds_until_gone(pids) < 1
