@@ -46,6 +46,11 @@ def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str,
     return line
 
 
+def holds_records(path: Path) -> bool:
+    """Whether a file is there that is not empty."""
+    return path.is_file() and path.stat().st_size > 0
+
+
 def read_journal(
     path: Path, identity: Identity, samples: Sequence[Sample], classes: int
 ) -> list[Record]:

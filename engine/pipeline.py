@@ -25,7 +25,7 @@ from engine.constants import preprocessing
 from engine.errors import SampleError, UsageError
 from engine.exchange import Listening, tcp_address
 from engine.executor import ExecutorSettings
-from engine.journal import Identity, read_journal
+from engine.journal import Identity, holds_records, read_journal
 from engine.models import open_model
 from engine.options import Options
 from engine.pool import PoolSettings
@@ -44,7 +44,7 @@ class Pipeline:
     Opening it reads the annotations, starts the processes and loads the model (errors are
     `EngineError`); iterating it, once, does the work; leaving the ``with`` block ends every
     process. `facts` tell what the device really runs; `resumed` has the records that
-    ``--resume`` found, which iteration leaves out.
+    ``--resume`` found, which iteration leaves out (`resumes`: whether there were any).
     """
 
     def __init__(self, options: Options) -> None:
@@ -58,7 +58,9 @@ class Pipeline:
         self._iterated = self._closed = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
         self.resumed: list[Record] = []
-        if options.resume is not None and Path(options.resume).exists():
+        # A run may have been killed before it wrote anything.
+        self.resumes = options.resume is not None and holds_records(Path(options.resume))
+        if options.resume is not None and self.resumes:
             about = self.dataset.samples, len(self.model.classes)
             self.resumed = read_journal(Path(options.resume), self.identity, *about)
         done = {record.index for record in self.resumed}

@@ -85,7 +85,7 @@ class ResultWriter:
         for record in pipeline.resumed:
             self._keep(record)
         path = self._options.resume or self._options.output
-        resumed = self._options.resume is not None
+        resumed = pipeline.resumes
         self._journal = path and Journal(Path(path), pipeline.identity, resumed=resumed)
 
     def write(self, record: Record) -> None:
