@@ -190,9 +190,7 @@ def test_a_journal_without_identity_is_refused(begun: Path, data: Path, tiny_mod
     assert "No such file" in refusal(begun, chosen)
 
 
-def test_a_run_killed_before_its_first_record(
-    data: Path, tiny_model: Path, tmp_path: Path
-) -> None:
+def test_a_run_killed_before_its_first_record(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
     output.touch()
     assert run(data, tiny_model, "--resume", output, "--limit", 3).returncode == 0

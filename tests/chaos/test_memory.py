@@ -1,0 +1,152 @@
+"""Promise 5: bytes in flight are bounded, and memory does not grow with the data."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine import machine
+from engine.aggregator import Prediction
+from engine.pipeline import Pipeline
+from tests.conftest import annotation, descendants
+from tests.engine.conftest import check, command, options
+
+
+def rss(pid: int) -> int:
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_of_a_run(*arguments: Any) -> int:
+    """Memory of a run's processes, all together, at its most in the second half of the run."""
+    seen: list[int] = []
+    with subprocess.Popen(command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True) as process:  # fmt: skip
+        while process.poll() is None:
+            seen.append(sum(rss(pid) for pid in {process.pid, *descendants(process.pid)}))
+            time.sleep(0.05)
+        assert process.stderr is not None
+        assert process.returncode == 0, process.stderr.read()
+    return max(seen[len(seen) // 2 :])
+
+
+def write(path: Path, samples: int) -> Path:
+    made = [annotation(30 + seed % 60, seed=seed) for seed in range(60)]
+    path.write_bytes(pickle.dumps([made[i % len(made)] for i in range(samples)]))
+    return path
+
+
+@pytest.mark.parametrize("wire", ["frames", pytest.param("clips", marks=pytest.mark.full)])
+def test_memory_is_flat_over_ten_times_the_data(
+    tiny_model: Path, tmp_path: Path, wire: str, capsys: Any
+) -> None:
+    few = 60 if wire == "frames" else 6
+    peaks = []
+    for samples in (few, 10 * few):
+        path = write(tmp_path / f"{samples}.pkl", samples)
+        peaks.append(peak_of_a_run(path, tiny_model, "--workers", 2, "--wire", wire))
+    with capsys.disabled():
+        print(f"\n{wire}: {peaks[0] / 1e6:.0f} MB, ten times the data: {peaks[1] / 1e6:.0f} MB")
+    assert abs(peaks[1] / peaks[0] - 1) < 0.1
+
+
+def test_what_the_parent_keeps_of_a_record(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No logits, unless a file wants them."""
+    from engine.results import ResultWriter
+
+    path = write(tmp_path / "d.pkl", 3)
+    chosen = options(path, tiny_model, in_process=True)
+    with Pipeline(chosen) as pipeline, ResultWriter(pipeline) as writer:
+        for record in pipeline:
+            writer.write(record)
+    assert [p.logits.nbytes for p in writer.predictions] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("wire", ["frames", "keypoints", "clips"])
+def test_bytes_in_flight_stay_below_the_limit(
+    data: Path, tiny_model: Path, expected_of: Any, wire: Any
+) -> None:
+    limit = 3_000_000 if wire != "clips" else 900_000_000
+    chosen = options(data, tiny_model, workers=2, wire=wire, max_memory=limit)
+    with Pipeline(chosen) as pipeline:
+        check(list(pipeline), expected_of("clips" if wire == "clips" else "auto"))
+    assert 0 < pipeline.figures.peak_bytes <= limit
+
+
+def test_a_sample_larger_than_the_limit_runs_alone(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "long.pkl"
+    lengths = [20, 1000, 20, 1000, 1000, 20]
+    path.write_bytes(pickle.dumps([annotation(n, seed=i) for i, n in enumerate(lengths)]))
+    limit, together = 1_000_000, []
+    with Pipeline(options(path, tiny_model, workers=2, max_memory=limit)) as pipeline:
+        runner: Any = pipeline._runner
+        for record in pipeline:
+            assert isinstance(record, Prediction)
+            out = [lease.task.cost for lease in runner._table.leases]
+            together.append(len(out))
+            assert sum(out) <= limit or len(out) == 1
+    assert pipeline.figures.peak_bytes > limit
+    assert len(together) == len(lengths)
+
+
+def test_more_poses_than_a_message_holds(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused with the figure; the others are scored."""
+    from engine import wire
+
+    monkeypatch.setattr(wire, "MAX_POSES", 100_000)
+    path = tmp_path / "d.pkl"
+    path.write_bytes(
+        pickle.dumps([annotation(20), annotation(2000, seed=1), annotation(20, seed=2)])
+    )
+    with Pipeline(options(path, tiny_model, workers=1)) as pipeline:
+        records = {record.id: record for record in pipeline}
+    assert "of poses; a message holds" in records["video_1"].message  # type: ignore[union-attr]
+    assert sum(isinstance(r, Prediction) for r in records.values()) == 2
+
+
+MACHINE = machine.memory_limit()
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "limit"),
+    [
+        ("0::/a/b\n", {"a/memory.max": 5 << 30, "a/b/memory.max": "max"}, 5 << 30),
+        ("0::/a/b\n", {"a/memory.max": 5 << 30, "a/b/memory.max": 3 << 30}, 3 << 30),
+        ("0::/\n", {"memory.max": 2 << 30}, 2 << 30),
+        ("0::/elsewhere\n", {"memory.max": 2 << 30}, 2 << 30),
+        ("4:memory:/x/y\n0::/\n", {"memory/x/memory.limit_in_bytes": 1 << 30}, 1 << 30),
+        ("4:cpu,memory:/x\n", {"memory/x/memory.limit_in_bytes": 2**63 - 4096}, MACHINE),
+        ("2:cpu:/x\n", {"x/memory.max": 1 << 20}, MACHINE),
+        ("", {}, MACHINE),
+    ],
+)
+def test_limits_of_control_groups(tmp_path: Path, cgroup: str, files: Any, limit: int) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text(cgroup)
+    for name, value in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{value}\n")
+    assert machine.memory_limit(tmp_path / "proc", tmp_path / "groups") == limit
+
+
+def test_the_default_follows_the_limit(
+    data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "memory_limit", lambda: 400_000_000)
+    with Pipeline(options(data, tiny_model, workers=1)) as pipeline:
+        runner: Any = pipeline._runner
+        assert runner._table.budget == 100_000_000
