@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,26 @@ def _wire(wires: Mapping[str, Mapping[Any, int]]) -> Figure:
     axis.legend(frameon=False)
     _plain(axis, "MB a sample between processes, by --wire")
     return figure
+
+
+def memory_over_time(
+    sizes: Sequence[tuple[float, int]], kills: Sequence[tuple[float, str]], path: Path
+) -> None:
+    """What `benchmarks.soak` saw: memory of all processes, and when one was killed."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([t / 60 for t, _ in sizes], [n / 1e9 for _, n in sizes], color=_COLOURS["f32"], lw=1)
+    for role, height, colour in (("worker", 0.02, _PEER), ("executor", 0.06, "#c0392b")):
+        times = [t / 60 for t, name in kills if name.startswith(role)]
+        axis.plot(times, [height] * len(times), "|", color=colour, ms=8, label=f"{role} killed",
+                  transform=axis.get_xaxis_transform(), clip_on=False)  # fmt: skip
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("minutes")
+    axis.legend(frameon=False, loc="lower right", ncols=2)
+    _plain(axis, "memory of all processes, GB (RSS)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def _by_frames(axis: Axes, frames: list[int]) -> None:

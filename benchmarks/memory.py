@@ -38,6 +38,18 @@ class PeakMemory:
 
 def _process_tree_pss(root: int) -> int:
     """Bytes of memory of a process and its descendants, shared pages divided."""
+    total = 0
+    for pid in process_tree(root):
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def process_tree(root: int) -> set[int]:
+    """A process and its descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -47,13 +59,7 @@ def _process_tree_pss(root: int) -> int:
                 )
             except OSError:
                 continue
-    mine, total = {root}, 0
+    mine = {root}
     while more := {pid for pid, parent in parents.items() if parent in mine} - mine:
         mine |= more
-    for pid in mine:
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
+    return mine

@@ -11,13 +11,13 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from engine import __version__, assets, demo
 from engine.classes import HMDB51
@@ -138,7 +138,7 @@ def _read_onnx(path: Path) -> ModelFile:
     output = graph.output[0].name if graph.output else ""
     if any(node.op_type == "Softmax" and output in node.output for node in graph.node):
         raise ModelError(f"{path} ends in a Softmax; export it without: the engine needs logits")
-    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in graph.initializer):
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors(model)):
         raise ModelError(f"{path} keeps its weights in other files; store it as one file")
     weights = {t.name for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in weights]
@@ -208,6 +208,17 @@ def _precision(graph: onnx.GraphProto) -> str:
         return "int8"  # by `converters.quantize`, or as it does
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}  # int64: shapes
     return "f32" if {t.data_type for t in graph.initializer} <= floats else "mixed"
+
+
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a model, wherever it hides: a runtime reads the files that they name."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _tensors(part)
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

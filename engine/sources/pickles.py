@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from engine.errors import DatasetError
 
-_KINDS = "biufSUO"  # dtypes that an annotation may have; O is refused later, by sample
+_KINDS = "biufSUOcmM"  # dtypes that hold nothing but values; refused later, by sample
 
 
 def load(source: IO[bytes]) -> Any:

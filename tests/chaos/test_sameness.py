@@ -1,0 +1,115 @@
+"""Promise 9: the same bits, however the work is cut up; nearly the same across backends."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.aggregator import Prediction, Record
+from engine.pipeline import Pipeline
+from tests.chaos.conftest import disturbed
+from tests.engine.conftest import check, options
+
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 12))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_whatever_the_setting(
+    many: Path, tiny_model: Path, undisturbed: dict[str, Record], tmp_path: Path, seed: int
+) -> None:
+    """Workers, batch, waiting, wire, memory, order of the data and kills, drawn at random."""
+    rng = random.Random(seed)
+    annotations = pickle.loads(many.read_bytes())
+    rng.shuffle(annotations)
+    path = tmp_path / "shuffled.pkl"
+    path.write_bytes(pickle.dumps(annotations))
+    chosen = options(
+        path, tiny_model,
+        workers=rng.randint(1, 4),
+        max_batch=rng.choice([1, 2, 3, 4, 7, 16]),
+        max_wait_ms=rng.choice([0.0, 5.0, 50.0]),
+        wire=rng.choice(["frames", "keypoints"]),
+        max_memory=rng.choice([10**6, 10**8, None]),
+        threads=rng.choice([1, 2, 3]),
+    )  # fmt: skip
+    records, _ = disturbed(chosen, ["worker", "executor"], rng.randint(0, 4), seed, (0.1, 1.0))
+    assert len(records) == len(undisturbed)
+    for record in records:
+        other = undisturbed[record.id]
+        assert isinstance(record, Prediction)
+        assert isinstance(other, Prediction)
+        np.testing.assert_array_equal(record.logits, other.logits)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("wire", ["clips", "frames"])
+def test_layout_clips(
+    data: Path, tiny_model: Path, expected_of: Any, wire: Any, batch: int
+) -> None:
+    chosen = options(data, tiny_model, layout="clips", wire=wire, max_batch=batch, workers=2)
+    with Pipeline(chosen) as pipeline:
+        check(list(pipeline), expected_of("clips"))
+
+
+def compare(ours: dict[str, Record], theirs: dict[str, Record], top: int = 5) -> int:
+    """Scores within 1e-5; the first classes equal where neighbouring scores differ by more
+    than 2e-5. Returns how many places were compared."""
+    compared = 0
+    assert ours.keys() == theirs.keys()
+    for name, a in ours.items():
+        b = theirs[name]
+        if not isinstance(a, Prediction):
+            assert a == b
+            continue
+        assert isinstance(b, Prediction)
+        np.testing.assert_allclose(a.scores, b.scores, rtol=0, atol=1e-5)
+        order = np.argsort(-a.scores, kind="stable")[: top + 1]
+        gaps = -np.diff(a.scores[order])
+        for place in range(top):
+            apart = gaps[place] > 2e-5 and (place == 0 or gaps[place - 1] > 2e-5)
+            if apart:
+                assert order[place] == np.argsort(-b.scores, kind="stable")[place]
+                compared += 1
+    return compared
+
+
+@pytest.mark.parametrize("layout", ["shared", "clips"])
+def test_across_backends(data: Path, tiny_model: Path, layout: Any) -> None:
+    pytest.importorskip("onnxruntime")
+    found = []
+    for backend in ("openvino", "onnxruntime"):
+        chosen = options(data, tiny_model, workers=1, backend=backend, layout=layout)
+        with Pipeline(chosen) as pipeline:
+            found.append({record.id: record for record in pipeline})
+    assert compare(*found) > 80
+
+
+@pytest.mark.full
+def test_across_backends_on_real_data(shared: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    found = []
+    for backend in ("openvino", "onnxruntime"):
+        chosen = options(
+            shared / "data" / "jhmdb_hmdb51_2d.pkl", shared / "models" / "posec3d_jhmdb_split1.pth",
+            workers=1, backend=backend, limit=40,
+        )  # fmt: skip
+        with Pipeline(chosen) as pipeline:
+            found.append({record.id: record for record in pipeline})
+    assert compare(*found) > 150
+
+
+def test_the_comparison_finds_differences() -> None:
+    """It is no rubber stamp."""
+    scores = np.array([0.5, 0.3, 0.1, 0.05, 0.03, 0.02], np.float32)
+
+    def record(values: Any) -> dict[str, Record]:
+        return {"a": Prediction(0, "a", None, np.zeros((0, 6), np.float32), values)}
+
+    assert compare(record(scores), record(scores)) == 5
+    with pytest.raises(AssertionError):
+        compare(record(scores), record(scores + np.float32(2e-5)))
