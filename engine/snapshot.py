@@ -15,7 +15,9 @@ from engine.leases import LeaseTable
 from engine.processes import Child
 
 
-def snapshot(table: LeaseTable, children: Iterable[Child], now: float) -> dict[str, Any]:
+def snapshot(
+    table: LeaseTable, children: Iterable[Child], guests: Iterable[str], now: float
+) -> dict[str, Any]:
     """Leases, queues and processes at the time `now`. Ages in seconds, memory in bytes."""
     return {
         "leases": [
@@ -44,6 +46,7 @@ def snapshot(table: LeaseTable, children: Iterable[Child], now: float) -> dict[s
             }
             for child in children
         ],
+        "guests": {name: round(table.silence(name, now), 3) for name in guests},
     }
 
 
@@ -66,6 +69,8 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"  {process['process']}: pid {process['pid']}, {state}, state {process['state']}, "
             f"{process['rss'] / 1e6:.0f} MB, nothing heard for {process['silent']:.1f} s"
         )
+    for guest, silent in found["guests"].items():
+        out.append(f"  {guest}: elsewhere, nothing heard of its work for {silent:.1f} s")
     return out
 
 

@@ -214,7 +214,7 @@ class Supervisor:
 
     def _dump(self, what: str, kind: str, process: str = PARENT) -> None:
         """Say what has happened and where everything is."""
-        found = snapshot(self._table, self._pool, time.monotonic())
+        found = snapshot(self._table, self._pool, self._guests.names, time.monotonic())
         spelt = "\n  ".join([f"{what}. The state of the run:", *snapshot_lines(found)])
         log.warning("%s", spelt, extra=event(kind, process, **found))
 

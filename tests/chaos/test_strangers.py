@@ -280,7 +280,8 @@ def test_a_worker_joins_over_tcp(
 
 
 def test_guests_come_and_go(many: Path, tiny_model: Path, undisturbed: Any) -> None:
-    """One leaves, one is killed, one is stopped: their leases are granted again."""
+    """The executor is killed, then one guest leaves, one is killed, one is stopped: leases are
+    granted again."""
     chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1", lease_timeout=1.5)
     with Pipeline(chosen) as pipeline:
         guests = [joining(str(pipeline.address)) for _ in range(3)]
@@ -288,7 +289,9 @@ def test_guests_come_and_go(many: Path, tiny_model: Path, undisturbed: Any) -> N
         records = []
         for record in pipeline:
             records.append(record)
-            if len(records) == 150:
+            if len(records) == 100:  # its replacement takes their clips on another port
+                os.kill(children(pipeline, "executor")[0], signal.SIGKILL)
+            elif len(records) == 150:
                 assert len(runner._guests.names) == 3
                 guests[0].terminate()
             elif len(records) == 200:
@@ -298,7 +301,7 @@ def test_guests_come_and_go(many: Path, tiny_model: Path, undisturbed: Any) -> N
     with at_its_end(*guests):
         assert guests[0].wait(10) == 130
     check(records, undisturbed)
-    assert pipeline.figures.restarts == 0
+    assert pipeline.figures.restarts == 1
 
 
 def test_guests_of_an_engine_that_dies(many: Path, tiny_model: Path, tmp_path: Path) -> None:
