@@ -174,6 +174,7 @@ class Supervisor:
         """A guest is gone: take its leases back."""
         if self._guests.part(guest):
             log.warning("%s %s", guest, reason, extra=event("parted", guest, reason=reason))
+        self._exchange.send(guest, Message("stop"))  # should it still be there
         self._exchange.forget(guest)
         return self._recorded(self._ledger.lost(guest, "worker", blame=blame))
 
