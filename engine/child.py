@@ -8,6 +8,7 @@ the private socket directory with it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -82,8 +83,10 @@ class Control:
         outlet.connect(fields["endpoint"])
 
     def report_dropped(self, error: WireError) -> None:
-        """Report a message that was not one of ours."""
-        self.send(Message("dropped", {"message": str(error)}))
+        """Report a message that was not one of ours; in a flood of them, not every one."""
+        with contextlib.suppress(zmq.Again):
+            message = wire.encode(Message("dropped", {"message": str(error)}))
+            self.socket.send_multipart(message, zmq.NOBLOCK)
 
 
 def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None:

@@ -56,10 +56,11 @@ class OutputError(EngineError):
 
 
 def printable(said: object) -> str:
-    """What an error says, or a path, fit to be sent and written: of bounded length, without
-    the surrogates that stand for bytes that are not UTF-8."""
-    text = (str(said) or repr(said))[:2000]
-    return text.encode("utf-8", "backslashreplace").decode()
+    """What an error says, or a path, fit to be sent, written and shown on a terminal: of bounded
+    length, without the surrogates that stand for bytes that are not UTF-8 and without control
+    characters, which come from files and from others."""
+    text = (str(said) or repr(said))[:2000].encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 class SampleError(EngineError):

@@ -7,6 +7,7 @@ are events of kind ``log``.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
-
-from engine.files import guarded
+from engine.files import append_whole, is_stream, open_lines
 
 PARENT = "supervisor"  # the name of the process that has the children
 
@@ -33,26 +32,24 @@ def event_line(record: logging.LogRecord) -> bytes:
     about = getattr(record, "event", None) or event("log")["event"]
     time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
     line = {"time": time, "level": record.levelname.lower(), **about}
-    # `default`: an event that holds something unforeseen is still an event.
-    return orjson.dumps(
-        {**line, "message": record.getMessage()},
-        default=str,
-        option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY,
-    )
+    # An event that holds something unforeseen, or text that is not UTF-8, is still an event.
+    text = json.dumps({**line, "message": record.getMessage()}, default=str)
+    return text.encode() + b"\n"
 
 
 class _Lines(logging.Handler):
     """Writes every record of the engine's logger at once, unbuffered."""
 
-    def __init__(self, target: IO[bytes]) -> None:
+    def __init__(self, path: Path, target: IO[bytes]) -> None:
         super().__init__(logging.DEBUG)
-        self._target = target
+        self._path, self._target, self._stream = path, target, is_stream(path)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._target.write(event_line(record))
-        except Exception:
-            self.handleError(record)  # a full disk must not end a run that only tells of itself
+            append_whole(self._target, event_line(record), stream=self._stream)
+        except OSError as error:  # must not end a run that only tells of itself
+            log.removeHandler(self)
+            log.warning("--log-json %s: %s; no more events are written", self._path, error.strerror)
 
 
 @contextmanager
@@ -62,10 +59,10 @@ def events_to(name: str | None) -> Iterator[None]:
         yield
         return
     path = Path(name)
-    target = guarded(path, lambda: path.open("ab", buffering=0))
+    target = open_lines(path)
     before = log.level
     with target:
-        handler = _Lines(target)
+        handler = _Lines(path, target)
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)  # the console's handler has a level of its own
         try:

@@ -8,6 +8,7 @@ one; libzmq tells their connections apart, so that none can pass for another. Ca
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from engine.keys import Doorkeeper, ServerKeys
 from engine.wire import Message
 
 HEARTBEAT_MS = 5000  # of idle connections to other machines
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Listening:
     def of(cls, address: str, keys: str | None) -> Listening:
         """Of what ``--listen`` and ``--keys`` say. Raises `UsageError`."""
         host, port = tcp_address(address)
-        if keys is None and host not in _LOOPBACK:
+        if keys is None and not _is_loopback(host):
             raise UsageError(
                 f"--listen {address} is reachable from other machines, so it needs --keys FOLDER; "
                 "python -m engine.keys makes them"
@@ -54,6 +54,13 @@ class Listening:
         except zmq.ZMQError as error:
             raise UsageError(f"--listen tcp://{host}:{port or '*'}: {error.strerror}") from None
         return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def tcp_address(address: str) -> tuple[str, int | None]:

@@ -7,6 +7,7 @@ for a batch (`engine.batching`) and go through the network (`engine.runners`).
 from __future__ import annotations
 
 import contextlib
+import hmac
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,7 @@ from engine.models import ModelFile
 from engine.runners import Runner, open_runner
 from engine.wire import Message
 
+_REMEMBERED = 10_000  # leases; many more than can be out
 _WAITING = 16  # messages of one worker that libzmq keeps
 
 F32 = NDArray[np.float32]
@@ -49,6 +51,7 @@ class ExecutorSettings:
     threads: int
     max_batch: int
     max_wait: float  # seconds
+    secret: bytes  # see `engine.wire.seal`
     listening: Listening | None = None  # for clips of workers on other machines
 
     def open_runner(self) -> Runner:
@@ -129,6 +132,8 @@ class _Service:
         )
         self._since = 0.0  # when the device began, or last completed a sample
         self._padded = 0  # filler clips reported so far
+        self._arrived: set[int] = set()  # leases that have their clips, the latest of them
+        self._oldest = 0
 
     def run(self) -> None:
         """Serve until told to stop."""
@@ -201,7 +206,8 @@ class _Service:
         for _ in range(wire.AT_ONCE):
             try:
                 _, message = wire.receive(inbox)
-                lease, clips = _arrival(message)
+                lease = self._admit(message)
+                clips = _clips(message)
             except zmq.Again:
                 return
             except WireError as error:
@@ -210,12 +216,25 @@ class _Service:
             self._batcher.add((lease, clips), time.monotonic())
             self._control.send(Message("queued", {"lease": lease}))
 
+    def _admit(self, message: Message) -> int:
+        """The lease that clips belong to. Raises `WireError` for one that was never granted, or
+        that has its clips: what waits here is bounded by the leases that are out."""
+        lease, seal = message.fields.get("lease"), message.fields.get("seal")
+        if type(lease) is not int or not isinstance(seal, str):
+            raise WireError("clips without a lease")
+        if not hmac.compare_digest(seal.encode(), wire.seal(self._settings.secret, lease).encode()):
+            raise WireError("clips of a lease that was never granted")
+        if lease in self._arrived or lease < self._oldest:
+            raise WireError("clips of a lease that has had its own")
+        self._arrived.add(lease)
+        if len(self._arrived) > 2 * _REMEMBERED:  # numbers ascend
+            self._arrived = set(sorted(self._arrived)[_REMEMBERED:])
+            self._oldest = min(self._arrived)
+        return lease
 
-def _arrival(message: Message) -> tuple[int, Clips | JointClips]:
-    """Lease and clips out of a message. Raises `WireError`."""
-    lease = message.fields.get("lease")
-    if type(lease) is not int:
-        raise WireError("clips without a lease")
+
+def _clips(message: Message) -> Clips | JointClips:
+    """Clips out of a message. Raises `WireError`."""
     arrays = message.arrays
     if message.kind == wire.FRAMES and len(arrays) == 4:
         frames = Frames(
@@ -225,7 +244,7 @@ def _arrival(message: Message) -> tuple[int, Clips | JointClips]:
         )
         if flaw := frames.flawed():
             raise WireError(flaw)
-        return lease, HeatmapClips(frames, _plan(arrays[3], len(frames) // 2))
+        return HeatmapClips(frames, _plan(arrays[3], len(frames) // 2))
     if message.kind == wire.KEYPOINTS and len(arrays) == 3:
         reference = message.fields.get("reference")
         if reference not in REFERENCES:
@@ -235,11 +254,9 @@ def _arrival(message: Message) -> tuple[int, Clips | JointClips]:
             wire.check_array(arrays[0], "centres", np.float64, (persons, unique, JOINTS, 2)),
             wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
         )
-        return lease, JointClips(joints, _plan(arrays[2], unique), reference)
+        return JointClips(joints, _plan(arrays[2], unique), reference)
     if message.kind == wire.CLIPS and len(arrays) == 1:
-        return lease, ClipTensor(
-            wire.check_array(arrays[0], "clips", np.float32, (VIEWS, *CLIP_SHAPE))
-        )
+        return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (VIEWS, *CLIP_SHAPE)))
     raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
 
 

@@ -20,6 +20,36 @@ def guarded(path: Path, action: Callable[[], T]) -> T:
         raise OutputError(f"{path}: {error.strerror or error}") from None
 
 
+def open_lines(path: Path) -> IO[bytes]:
+    """Open a file to append lines to, unbuffered: a line is with the system when it is written.
+    Raises `OutputError`. ``/dev/stdout`` and the like are what this process has, not opened
+    anew: another offset into the same file would overwrite what is printed."""
+    names = {"/dev/stdout": 1, "/dev/stderr": 2}
+    number = names.get(str(path))
+    if number is not None:
+        return guarded(path, lambda: os.fdopen(os.dup(number), "wb", buffering=0))
+    return guarded(path, lambda: path.open("ab", buffering=0))
+
+
+def is_stream(path: Path) -> bool:
+    """Whether lines go there for somebody to read at once: a device, a pipe, a descriptor."""
+    return path.parts[:2] in (("/", "dev"), ("/", "proc")) or (
+        path.exists() and not path.is_file() and not path.is_dir()
+    )
+
+
+def append_whole(target: IO[bytes], line: bytes, *, stream: bool) -> None:
+    """Append all of a line, or, where there is no room (`OSError`), nothing of it."""
+    before = os.fstat(target.fileno()).st_size
+    try:
+        while line:
+            line = line[target.write(line) :]
+    except OSError:
+        if not stream:
+            target.truncate(before)
+        raise
+
+
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     """Write a whole file beside `path` and move it there. Raises `OutputError`."""
     part = part_of(path)

@@ -12,6 +12,7 @@ import contextlib
 import os
 import platform
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from zmq.utils.monitor import recv_monitor_message
 from engine import __version__, wire
 from engine.child import SEND_TIMEOUT_MS, Control
 from engine.constants import REFERENCES
-from engine.errors import EngineError, UsageError, WireError
+from engine.errors import EngineError, UsageError, WireError, printable
 from engine.exchange import HEARTBEAT_MS, tcp_address
 from engine.guests import ALIVE_EVERY_S
 from engine.keys import ClientKeys
@@ -49,6 +50,10 @@ class GuestControl(Control):
         self._host, port = tcp_address(address)
         if port is None:
             raise UsageError(f"{address} has no port; the engine prints it")
+        try:
+            socket.getaddrinfo(self._host, port)
+        except OSError as error:
+            raise UsageError(f"{address}: {error.strerror}") from None
         self._keys = keys
         self._said = 0.0
         self.context = zmq.Context()
@@ -71,7 +76,7 @@ class GuestControl(Control):
                 raise EngineGone(f"no engine answered for {seconds:g} s (--wait)")
             self.socket.poll(100)
         if message.kind == "refused":
-            raise UsageError(f"refused: {message.fields.get('message')!s:.300}")
+            raise UsageError(f"refused: {printable(message.fields.get('message'))}")
         reference, kind = message.fields.get("reference"), message.fields.get("wire")
         if message.kind != "welcome" or reference not in REFERENCES or kind not in WIRES:
             raise WireError("the engine's answer is none that this version knows")
@@ -104,7 +109,7 @@ class GuestControl(Control):
             self._look_at(recv_monitor_message(self._events)["event"])
         message = super().receive()
         if message is not None and message.kind == "stop":
-            print("the run is over", flush=True)
+            print(printable(message.fields.get("reason", "the run is over")), flush=True)
         return message
 
     def wait(self) -> None:
@@ -117,12 +122,12 @@ class GuestControl(Control):
         """Connect a socket to an executor, which is on the engine's machine."""
         self._open(outlet, fields["port"])
 
-    def _open(self, socket: zmq.Socket[bytes], port: int) -> None:
+    def _open(self, line: zmq.Socket[bytes], port: int) -> None:
         host = f"[{self._host}]" if ":" in self._host else self._host
-        socket.setsockopt(zmq.IPV6, ":" in self._host)
+        line.setsockopt(zmq.IPV6, ":" in self._host)
         if self._keys is not None:
-            self._keys.use(socket)
-        socket.connect(f"tcp://{host}:{port}")
+            self._keys.use(line)
+        line.connect(f"tcp://{host}:{port}")
 
     def _look_at(self, event: int) -> None:
         if event & _REFUSED:

@@ -9,9 +9,9 @@ is there) and `engine.results` (what comes).
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import orjson
 
 from engine.aggregator import Failure, Prediction, Record
 from engine.errors import OutputError, UsageError, printable
-from engine.files import guarded, write_atomically
+from engine.files import append_whole, guarded, is_stream, open_lines, write_atomically
 from engine.metrics import top_classes
 from engine.sources.dataset import Sample
 
@@ -65,57 +65,69 @@ def read_journal(
 
 
 class Journal:
-    """The open file. One run at a time writes to it. `resumed`: go on behind what it holds.
+    """The open file, from before a run looks into it until all is written: one run at a time
+    has it. A device or a pipe gets lines, and has neither identity nor a second run.
 
-    A device or a pipe gets lines, and has neither identity nor a second run. Raises
-    `OutputError` where the file cannot be written; what had been written stays whole.
+    Raises `OutputError` where the file cannot be written; what had been written stays whole.
     """
 
-    def __init__(self, path: Path, identity: Identity, *, resumed: bool) -> None:
-        self._path = path
-        # Unbuffered: a record is with the system when `append` returns.
-        self._lines = guarded(path, lambda: path.open("ab", buffering=0))
-        self._regular = path.is_file()
-        if not self._regular:
+    def __init__(self, path: Path) -> None:
+        self._path, self._stream = path, is_stream(path)
+        self._fresh = not path.exists()
+        self._lines = open_lines(path)
+        if not self._stream:
+            self._lock()
+
+    def begin(self, identity: Identity, *, resumed: bool) -> None:
+        """Before the first record: say of what they are, or drop a torn line."""
+        self._fresh = False
+        if self._stream:
             return
-        self._lock()
-        whole = _whole(guarded(path, path.read_bytes)) if resumed else 0
-        guarded(path, lambda: self._lines.truncate(whole))
+        whole = _whole(guarded(self._path, self._path.read_bytes)) if resumed else 0
+        guarded(self._path, lambda: self._lines.truncate(whole))
         if not resumed:
             text = orjson.dumps(identity, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            write_atomically(identity_path(path), lambda target: target.write(text))
+            write_atomically(identity_path(self._path), lambda target: target.write(text))
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line, all of it or nothing."""
         data = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-        before = os.fstat(self._lines.fileno()).st_size
         try:
-            while data:
-                data = data[self._lines.write(data) :]
+            append_whole(self._lines, data, stream=self._stream)
         except OSError as error:
             message = f"{self._path}: {error.strerror or error}"
-            if self._regular:
-                self._lines.truncate(before)
+            if not self._stream:
                 message += f"; the records so far are whole, and --resume {self._path} goes on"
             raise OutputError(message) from None
 
-    def close(self) -> None:
-        """Close the file. Safe to call twice."""
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._fresh:  # a run that never came to be leaves no file
+            self._path.unlink(missing_ok=True)
         self._lines.close()
 
     def _lock(self) -> None:
         try:
             fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.close()
+            self._lines.close()
             raise OutputError(f"{self._path}: another run is writing to it") from None
         except OSError:
             pass  # a file system without locks
 
 
 def _whole(content: bytes) -> int:
-    """Bytes of the whole lines: a run may have died within its last one."""
-    return content.rfind(b"\n") + 1
+    """Bytes of the whole lines: a run may have died within its last one, and an editor may have
+    left empty ones behind."""
+    lines = content[: content.rfind(b"\n") + 1].rstrip()
+    return len(lines) + (len(lines) > 0)
 
 
 def _check_identity(path: Path, identity: Identity) -> None:
@@ -149,11 +161,13 @@ def _spell(value: Any) -> str:
 def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int) -> list[Record]:
     records: list[Record] = []
     seen: set[int] = set()
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
         where = f"--resume {path}, line {number}"
         try:
             record = _record(orjson.loads(line), classes)
-        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        except Exception as error:  # a line that is none makes its reader raise nearly anything
             raise UsageError(f"{where} is not a record ({type(error).__name__}: {error})") from None
         if not 0 <= record.index < len(samples):
             raise UsageError(
@@ -161,6 +175,8 @@ def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int
             )
         if samples[record.index].id != record.id:
             raise UsageError(f"{where} has an id that is not that of sample {record.index}")
+        if samples[record.index].label != record.label:
+            raise UsageError(f"{where} has a label that is not that of sample {record.index}")
         if record.index in seen:
             raise UsageError(f"{where} is a second record of sample {record.index}")
         seen.add(record.index)
@@ -177,7 +193,7 @@ def _record(line: dict[str, Any], classes: int) -> Record:
         error = line["error"]
         return Failure(index, name, label, *(str(error[k]) for k in ("stage", "type", "message")))
     scores = np.array(line["scores"], np.float32)  # written so that they are read back exactly
-    if scores.shape != (classes,) or not np.isfinite(scores).all():
-        raise ValueError(f"scores of shape {scores.shape}")
+    if scores.shape != (classes,) or not abs(scores.sum() - 1) < 1e-3:
+        raise ValueError(f"scores of shape {scores.shape} that sum to {scores.sum()}")
     ms = {str(stage): float(value) for stage, value in line["ms"].items()}
     return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms)

@@ -82,16 +82,15 @@ class LeaseTable:
     """All tasks of a run: waiting, leased or done.
 
     `budget` bounds the bytes in flight (a task larger than it runs alone), `ahead` the
-    leases of one executor, `per_worker` those that one worker has not sent yet; `first` is
-    the first lease's number.
+    leases of one executor, `per_worker` those that one worker has not sent yet.
     """
 
-    def __init__(self, *, budget: int, ahead: int, per_worker: int, first: int = 1) -> None:
+    def __init__(self, *, budget: int, ahead: int, per_worker: int) -> None:
         self._waiting: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._leases: dict[int, Lease] = {}
         self._heard: dict[str, float] = {}
-        self._numbers = first
+        self._numbers = 0
         self.budget, self.ahead, self.per_worker = budget, ahead, per_worker
         self.bytes_in_flight = 0
         self.peak_bytes = 0
@@ -157,8 +156,8 @@ class LeaseTable:
         if executor is None or load.get(executor, 0) >= self.ahead:
             return None
         queue.popleft()
-        lease = Lease(self._numbers, task, worker, executor, alone, now)
         self._numbers += 1
+        lease = Lease(self._numbers, task, worker, executor, alone, now)
         self._leases[lease.number] = lease
         self.bytes_in_flight += task.cost
         self.peak_bytes = max(self.peak_bytes, self.bytes_in_flight)

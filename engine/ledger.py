@@ -7,7 +7,6 @@ processes, and the clock is an argument. Called by `engine.supervisor`.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -27,15 +26,22 @@ OF_WORKERS = frozenset(["decoding", "sent", "failed"])
 
 
 class Ledger:
-    """Samples on their way. `ahead` and `budget` as in `LeaseTable`."""
+    """Samples on their way. `ahead` and `budget` as in `LeaseTable`; `secret` is what executors
+    know a granted lease by (`engine.wire.seal`)."""
 
     def __init__(
-        self, intake: Intake, aggregator: Aggregator, num_classes: int, *, budget: int, ahead: int
+        self,
+        intake: Intake,
+        aggregator: Aggregator,
+        num_classes: int,
+        secret: bytes,
+        *,
+        budget: int,
+        ahead: int,
     ) -> None:
         self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
-        # Whoever holds no lease can name none.
-        first = secrets.randbits(62)
-        self.table = LeaseTable(budget=budget, ahead=ahead, per_worker=2, first=first)
+        self._secret = secret
+        self.table = LeaseTable(budget=budget, ahead=ahead, per_worker=2)
 
     def refill(self) -> Iterator[Failure]:
         """Take samples in until a task waits. Those that cannot be used become failures."""
@@ -53,7 +59,8 @@ class Ledger:
         if lease is None:
             return None
         poses = self._intake.poses(lease.task.index)
-        return lease.worker, lease_message(lease.number, lease.executor, poses)
+        seal = wire.seal(self._secret, lease.number)
+        return lease.worker, lease_message(lease.number, seal, lease.executor, poses)
 
     def hear(self, name: str, message: Message, now: float) -> Record | None:
         """What a holder says of its leases; the record, if one has come to it. What concerns

@@ -256,6 +256,8 @@ def parse(
     given = vars(parser.parse_args(arguments))
     try:
         values = {f.name: _value(f, given, environment) for f in fields(Options)}
+        if given["resume"] is not None and given["output"] is None:  # nor does this one need it
+            values["output"] = None
         if values["in_process"]:  # variables are for runs of all kinds; flags are for this one
             unset = [f for f in fields(Options) if f.name in _STREAMING and given[f.name] is None]
             values.update({f.name: f.default for f in unset})

@@ -11,6 +11,7 @@ Called by `engine.run`, and by users::
 from __future__ import annotations
 
 import math
+import secrets
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -77,6 +78,7 @@ class Pipeline:
             threads=options.threads or machine.cores(),
             max_batch=self.max_batch,
             max_wait=options.max_wait_ms / 1e3,
+            secret=secrets.token_bytes(32),
             listening=listening,
         )
         self._runner = self._local(settings) if options.in_process else self._processes(settings)

@@ -125,6 +125,8 @@ class Pool:
                 "is above",
             )
         started = self._started_by(child)
+        for left in (last_word(self._directory, child.name), self._directory / child.name):
+            left.unlink(missing_ok=True)  # a long run has many dead children
         log.warning("%s died (exit code %s)", child.name, code,
                     extra=event("died", child.name, exit_code=code, killed=child.killed or None,
                                 ready=child.ready, started=started))  # fmt: skip

@@ -124,7 +124,9 @@ def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     if summary["resumed"]:
         out.append(f"resumed\t{summary['resumed']} of them are from before; rates are without them")
     for failure in failures[:_FAILURES_SHOWN]:
-        out.append(f"  failed: {failure.id:.80} ({failure.stage}): {failure.message:.300}")
+        name, message = (printable(text).replace("\n", "\\n") for text in
+                         (failure.id[:80], failure.message[:300]))  # fmt: skip
+        out.append(f"  failed: {name} ({failure.stage}): {message}")
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
         out.append(f"  and {more} more; --output FILE has them all")

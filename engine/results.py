@@ -10,7 +10,6 @@ import logging
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from engine.aggregator import Failure, Prediction, Record
 from engine.constants import VIEWS
 from engine.errors import OutputError, UsageError
 from engine.events import event
-from engine.files import guarded, part_of, write_atomically
+from engine.files import guarded, is_stream, part_of, write_atomically
 from engine.journal import Journal, identity_path, record_json
 from engine.options import Options
 from engine.pipeline import Pipeline
@@ -58,10 +57,9 @@ def check_outputs(options: Options) -> None:
         taken[path.resolve()] = f"--{option}"
         if option in lines:
             taken[identity_path(path).resolve()] = f"what --{option} is identified by"
-        is_stream = path.exists() and not path.is_file() and not path.is_dir()
-        if path.is_dir() or (is_stream and option not in ("output", "log_json")):
+        if path.is_dir() or (is_stream(path) and option not in ("output", "log_json")):
             raise OutputError(f"{name} exists and is not a file")
-        if not is_stream:
+        if not is_stream(path):
             guarded(path, partial(_probe, part_of(path)))
 
 
@@ -78,15 +76,15 @@ class ResultWriter:
     a resumed run found. Logits are kept only where a file wants them.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, journal: Journal | None) -> None:
         self._options, self._classes = pipeline.options, pipeline.model.classes
         self.predictions: list[Prediction] = []
         self.failures: list[Failure] = []
         for record in pipeline.resumed:
             self._keep(record)
-        path = self._options.resume or self._options.output
-        resumed = pipeline.resumes
-        self._journal = path and Journal(Path(path), pipeline.identity, resumed=resumed)
+        self._journal = journal
+        if journal is not None:
+            journal.begin(pipeline.identity, resumed=pipeline.resumes)
 
     def write(self, record: Record) -> None:
         """Take one record and write its JSON line."""
@@ -105,31 +103,14 @@ class ResultWriter:
         else:
             self.predictions.append(record)
 
-    def __enter__(self) -> ResultWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._journal:
-            self._journal.close()
-
-    def write_archives(self) -> None:
-        """Write the files of ``--scores`` and ``--logits``, in the data set's order."""
+    def write_archive(self, path: Path, field: str) -> None:
+        """Write ``scores`` or ``logits`` of all samples, in the data set's order."""
         rows = sorted(self.predictions, key=lambda p: p.index)
         ids = np.array([p.id for p in rows], dtype=np.str_)
-        width = len(self._classes)
-        for name, field, shape in (
-            (self._options.scores, "scores", (len(rows), width)),
-            (self._options.logits, "logits", (len(rows), VIEWS, width)),
-        ):
-            if name is not None:
-                values = np.array([getattr(p, field) for p in rows], np.float32)
-                arrays = {"id": ids, field: values.reshape(shape)}
-                write_atomically(Path(name), partial(_save, arrays))
+        views = (VIEWS,) if field == "logits" else ()
+        values = np.array([getattr(p, field) for p in rows], np.float32)
+        arrays = {"id": ids, field: values.reshape(len(rows), *views, len(self._classes))}
+        write_atomically(path, partial(_save, arrays))
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:

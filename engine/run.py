@@ -12,8 +12,9 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from engine.errors import EngineError, SampleError, UsageError, printable
 from engine.signals import deferred, heeded
 
 if TYPE_CHECKING:
+    from engine.journal import Journal
     from engine.options import Options
     from engine.page import Page
     from engine.pipeline import Pipeline
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"engine.run: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("engine.run: interrupted at once; what is not written yet is lost", file=sys.stderr)
+        print("engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
+              "with --output's file)", file=sys.stderr)  # fmt: skip
         return INTERRUPTED
     except OSError as error:
         # Standard output that nobody reads, or on a full disk: no more can be said there.
@@ -57,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None) -> int:
     with deferred():  # an exception in the middle of loading a library may be lost there
         from engine.events import event, events_to
+        from engine.journal import Journal
         from engine.options import parse
         from engine.results import check_outputs
 
@@ -65,19 +69,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         given = _offer()
     options = parse(given)
     check_outputs(options)
+    name = options.resume or options.output
     with events_to(options.log_json):
         try:
-            code = _recognise(options)
-        except EngineError as error:
-            kind, code = type(error).__name__, error.exit_code
-            about = event("gave up", error=kind, exit_code=code)
+            with Journal(Path(name)) if name is not None else nullcontext() as journal:
+                code = _recognise(options, journal)
+        except BaseException as error:
+            ends_with = getattr(error, "exit_code", None)
+            about = event("gave up", error=type(error).__name__, exit_code=ends_with)
             log.debug("%s", error, extra=about)  # `main` prints it
             raise
         log.debug("exit code %d", code, extra=event("ended", exit_code=code))
         return code
 
 
-def _recognise(options: Options) -> int:
+def _recognise(options: Options, journal: Journal | None) -> int:
     """The run itself, between its options and its exit code."""
     with deferred():
         from engine import report
@@ -90,28 +96,36 @@ def _recognise(options: Options) -> int:
         interruption.pipeline = pipeline
         _announce(pipeline)
         page, started = Page(), time.monotonic()
-        with ResultWriter(pipeline) as writer:
-            stopped: EngineError | None = None
-            try:
-                _score(pipeline, writer, page, started)
-            except EngineError as error:  # what has been computed is written all the same
-                stopped = error
+        writer = ResultWriter(pipeline, journal)
+        errors: list[EngineError] = []
+        try:
+            _score(pipeline, writer, page, started)
+        except EngineError as error:  # what has been computed is written all the same
+            errors.append(error)
         figures = {"seconds": page.seconds, "startup_s": started - opened}
         summary = report.summarise(pipeline, writer.predictions, writer.failures, **figures)
         print("\n".join(report.lines(summary, writer.failures)), flush=True)
-        try:
-            writer.write_archives()
-            if options.summary is not None:
-                write_summary(Path(options.summary), summary)
-            if options.report is not None:
-                records = writer.predictions, writer.failures
-                page.write(Path(options.report), pipeline, summary, *records)
-        except EngineError as error:
-            if stopped is None:
-                raise
-            log.error("%s", error)  # and the one before it ends the run
-    if stopped is not None:
-        raise stopped
+        shown: dict[str, Any] = {
+            "pipeline": pipeline,
+            "summary": summary,
+            "predictions": writer.predictions,
+            "failures": writer.failures,
+        }
+        for name, write in (
+            (options.scores, partial(writer.write_archive, field="scores")),
+            (options.logits, partial(writer.write_archive, field="logits")),
+            (options.summary, partial(write_summary, summary=summary)),
+            (options.report, partial(page.write, **shown)),
+        ):
+            try:
+                if name is not None:
+                    write(Path(name))
+            except EngineError as error:  # which costs this file, not those after it
+                errors.append(error)
+    for further in errors[1:]:
+        log.error("%s", further)
+    if errors:
+        raise errors[0]
     if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED
@@ -198,7 +212,8 @@ def _announce(pipeline: Pipeline) -> None:
     where = f"{workers}, 1 executor" if pipeline.workers else "in this process"
     print(f"running   {where}", flush=True)
     if pipeline.address is not None:
-        print(f"listening python -m engine.join {pipeline.address}", flush=True)
+        keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""
+        print(f"listening python -m engine.join {pipeline.address}{keys}", flush=True)
 
 
 if __name__ == "__main__":

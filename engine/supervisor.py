@@ -25,7 +25,7 @@ from engine import executor, processes, signals
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
 from engine.constants import VIEWS
-from engine.errors import StallError, UsageError, WireError
+from engine.errors import StallError, UsageError, WireError, printable
 from engine.events import PARENT, event
 from engine.exchange import Exchange, Listening
 from engine.guests import Guests
@@ -76,6 +76,7 @@ class Supervisor:
             Intake(samples, num_classes, settings.pool.worker.wire, aggregator),
             aggregator,
             num_classes,
+            settings.pool.executors[0].secret,
             budget=settings.max_memory,
             # one batch runs, the next one fills
             ahead=2 * settings.pool.executors[0].max_batch + settings.pool.workers,
@@ -152,7 +153,7 @@ class Supervisor:
         """Finish what is on its way, while the grace lasts."""
         until, count = time.monotonic() + self._settings.grace, len(self._table.leases)
         log.warning("interrupted: finishing %d samples that are on their way, for %g s at most "
-                    "(--grace); a second signal ends at once",
+                    "(--grace); a second interruption ends at once",
                     count, self._settings.grace, extra=event("draining", leases=count))  # fmt: skip
         while self._table.leases and time.monotonic() < until:
             yield from self._step()
@@ -174,7 +175,8 @@ class Supervisor:
         """A guest is gone: take its leases back."""
         if self._guests.part(guest):
             log.warning("%s %s", guest, reason, extra=event("parted", guest, reason=reason))
-        self._exchange.send(guest, Message("stop"))  # should it still be there
+        # should it still be there
+        self._exchange.send(guest, Message("stop", {"reason": f"the engine says that it {reason}"}))
         self._exchange.forget(guest)
         return self._recorded(self._ledger.lost(guest, "worker", blame=blame))
 
@@ -327,7 +329,7 @@ class Supervisor:
         now, kind = time.monotonic(), message.kind
         if kind == "join":
             answer = self._guests.join(name, message.fields)
-            host = f"{message.fields.get('host')!s:.100}"
+            host = printable(message.fields.get("host"))[:100]
             log.warning("%s (%s): %s", name, host, answer.kind,
                         extra=event("joining", name, host=host, answer=answer.kind))  # fmt: skip
             self._exchange.send(name, answer)
@@ -338,7 +340,7 @@ class Supervisor:
         elif kind == "leave":
             return self._part(name, "left", blame=False)
         elif kind == "dropped":
-            self._dropped(str(message.fields["message"]), name)
+            self._dropped(printable(message.fields["message"])[:300], name)
         elif kind != "alive":
             raise WireError(f"a message of kind {kind!r:.20} from a guest")
         return []

@@ -7,6 +7,7 @@ process; the sockets themselves belong to their owners.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -134,6 +135,11 @@ def receive(socket: zmq.Socket[bytes], *, routed: bool = False) -> tuple[bytes, 
     if surplus:
         raise WireError(f"more than {MAX_FRAMES} frames")
     return sender, decode([p.buffer for p in parts])
+
+
+def seal(secret: bytes, lease: int) -> str:
+    """What an executor lets clips in by: only who has been granted a lease can have its seal."""
+    return hmac.digest(secret, str(lease).encode(), "sha256").hex()
 
 
 def check_array(

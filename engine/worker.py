@@ -42,10 +42,11 @@ def main(control: str, name: str, settings: WorkerSettings) -> None:
     run_child(control, name, lambda link: Worker(link, settings).run())
 
 
-def lease_message(lease: int, executor: str, poses: PoseSequence) -> Message:
+def lease_message(lease: int, seal: str, executor: str, poses: PoseSequence) -> Message:
     """The message that grants a lease: fields, keypoints and, if there are any, scores."""
     fields = {
         "lease": lease,
+        "seal": seal,
         "executor": executor,
         "img_shape": poses.img_shape,
         "total_frames": poses.total_frames,
@@ -133,8 +134,9 @@ class Worker:
         start = time.monotonic()
         try:
             out = clips_message(
-                _poses(message), {"lease": lease}, self._settings.wire, self._settings.reference
-            )
+                _poses(message), {"lease": lease, "seal": fields["seal"]},
+                self._settings.wire, self._settings.reference,
+            )  # fmt: skip
         except Exception as error:
             # Whatever an unforeseen annotation provokes concerns that sample only.
             stage = error.stage if isinstance(error, SampleError) else "decode"

@@ -67,7 +67,8 @@ def test_what_the_parent_keeps_of_a_record(
 
     path = write(tmp_path / "d.pkl", 3)
     chosen = options(path, tiny_model, in_process=True)
-    with Pipeline(chosen) as pipeline, ResultWriter(pipeline) as writer:
+    with Pipeline(chosen) as pipeline:
+        writer = ResultWriter(pipeline, None)
         for record in pipeline:
             writer.write(record)
     assert [p.logits.nbytes for p in writer.predictions] == [0, 0, 0]

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -164,11 +165,18 @@ def test_another_split_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     assert "split: test1, now test2" in done.stderr
 
 
+def scored(lines: list[bytes]) -> bytes:
+    return next(line for line in lines if b'"scores"' in line)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda lines: [*lines, lines[0]], "line 11 is a second record of sample"),
         (lambda lines: [*lines[:3], b"not JSON", *lines[3:]], "line 4 is not a record"),
+        (lambda lines: [scored(lines).replace(b'","label":', b'","label":9')], "line 1 has a lab"),
+        (lambda lines: [re.sub(rb'"ms":{[^}]*}', b'"ms":[]', scored(lines))], "line 1 is not a"),
+        (lambda lines: [re.sub(rb'"scores":.*?]', b'"scores":[1]', scored(lines))], "line 1 is n"),
         (lambda lines: [*lines, b'{"index": 20, "id": "x", "label": 1, "error": 5}'], "line 11 is"),
         (lambda lines: [*lines, b'{"index": 999, "id": "x", "label": 1, "scores": []}'], "line 11"),
         (lambda lines: [b'{"index":0,"id":"x","label":0,"error":{"stage":"","type":"",'
@@ -180,6 +188,70 @@ def test_a_damaged_journal_is_refused(
 ) -> None:
     begun.write_bytes(b"\n".join(change(begun.read_bytes().splitlines())) + b"\n")
     assert message in refusal(begun, options(data, tiny_model, resume=str(begun)))
+
+
+def test_a_journal_that_was_edited(begun: Path, data: Path, tiny_model: Path) -> None:
+    """Lines taken out are run again; an editor's empty line is none."""
+    lines = begun.read_bytes().splitlines()
+    begun.write_bytes(b"\n".join([*lines[:2], *lines[5:]]) + b"\n\n")
+    assert run(data, tiny_model, "--resume", begun).returncode == 3
+    assert len(records_of(begun)) == 24
+
+
+def test_a_run_that_is_still_draining(many: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The one that goes on waits for nobody: it is told so before it loads anything."""
+    output = tmp_path / "o.jsonl"
+    first = subprocess.Popen(
+        command(many, tiny_model, "--output", output),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    while not (output.exists() and output.stat().st_size):
+        time.sleep(0.02)
+    first.terminate()
+    codes = []
+    while first.poll() is None or not codes:
+        codes.append(run(many, tiny_model, "--resume", output).returncode)
+    assert first.wait(60) == 130
+    assert set(codes) <= {0, 1}
+    assert run(many, tiny_model, "--resume", output).returncode == 0
+    assert len(records_of(output)) == 400
+
+
+def test_one_file_that_cannot_be_written_costs_no_other(
+    data: Path, tiny_model: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    (small_disk / "full").write_bytes(b"x" * 65_000)
+    names = {"--summary": small_disk / "s.json", "--report": tmp_path / "r.html",
+             "--scores": small_disk / "s.npz", "--logits": tmp_path / "l.npz"}  # fmt: skip
+    arguments = [part for pair in names.items() for part in pair]
+    done = run(data, tiny_model, "--limit", 5, *arguments)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    for option, path in names.items():
+        good = option in ("--report", "--logits")
+        assert path.exists() == good
+        assert (str(path) in done.stderr) != good
+
+
+def test_standard_output(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Redirected to a file it is no journal, and what is printed is not written over."""
+    with (tmp_path / "out").open("wb") as out:
+        done = subprocess.run(
+            command(data, tiny_model, "--limit", 3, "--output", "/dev/stdout"), stdout=out,
+            timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0
+    lines = (tmp_path / "out").read_text().splitlines()
+    assert sum(line.startswith("{") for line in lines) == 3
+    assert any(line.startswith("dataset") for line in lines)
+    assert any("3 ok, 0 failed" in line for line in lines)
+    assert not Path("/dev/stdout.run.json").exists()
+
+
+def test_a_run_that_never_came_to_be_leaves_no_file(data: Path, tmp_path: Path) -> None:
+    output = tmp_path / "o.jsonl"
+    assert run(data, tmp_path / "no.onnx", "--output", output).returncode == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_journal_without_identity_is_refused(begun: Path, data: Path, tiny_model: Path) -> None:

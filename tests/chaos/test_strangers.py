@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import zmq
 from engine import keys, wire
 from engine.errors import UsageError, WireError
 from engine.exchange import Listening, tcp_address
-from engine.executor import _arrival
+from engine.executor import _clips
 from engine.options import Options
 from engine.pipeline import Pipeline
 from engine.poses import PoseSequence
@@ -42,8 +43,11 @@ def genuine() -> list[Frames]:
     poses = PoseSequence.from_annotation(annotation(20))
     logits = np.zeros((20, 51), np.float32)
     messages = [
-        lease_message(7, "executor-0.1", poses),
-        *(clips_message(poses, {"lease": 7}, k, "0.24.1") for k in ("frames", "keypoints")),
+        lease_message(7, "seal", "executor-0.1", poses),
+        *(
+            clips_message(poses, {"lease": 7, "seal": "s"}, k, "0.24.1")
+            for k in ("frames", "keypoints")
+        ),
         Message("ready", {"facts": {"runtime": "x"}, "port": None}),
         Message("decoding", {"lease": 7}),
         Message("sent", {"lease": 7, "busy": 0.1, "bytes": 5}),
@@ -118,7 +122,7 @@ def test_a_hundred_thousand_messages() -> None:
         try:
             message = wire.decode(frames)
             assert message.nbytes <= sum(map(len, frames))
-            _arrival(message)
+            _clips(message)
         except WireError:
             dropped += 1
         else:
@@ -173,6 +177,44 @@ def test_a_flood_while_a_run_is_on(
     assert pipeline.figures.restarts == 0
     if target != "worker's name":
         assert pipeline.figures.dropped > min(count, 3000) // 4
+
+
+def test_clips_that_nobody_asked_for(
+    many: Path, tiny_model: Path, undisturbed: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Well-formed, of leases that are out, that may be, and of one that has had its clips: by a
+    neighbour on loopback. The executor runs none of them."""
+    chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1")
+    with Pipeline(chosen) as pipeline:
+        runner: Any = pipeline._runner
+        [executor] = runner._pool.of_role("executor")
+        poses = PoseSequence.from_annotation(annotation(20, seed=77))
+        clips = clips_message(poses, {}, "frames", "0.24.1")
+        sealed = wire.seal(runner._settings.pool.executors[0].secret, 3)
+
+        def push() -> None:
+            context = zmq.Context()
+            socket = context.socket(zmq.PUSH)
+            socket.setsockopt(zmq.SNDTIMEO, 60_000)
+            socket.connect(f"tcp://127.0.0.1:{executor.port}")
+            for lease in range(1, 1000):
+                for seal in ("", "0" * 64, sealed):  # a seal is good for its own lease only
+                    fields = {"lease": lease, "seal": seal}
+                    socket.send_multipart(wire.encode(replace(clips, fields=fields)))
+            socket.close(linger=0)
+            context.term()
+
+        source = iter(pipeline)
+        records = [next(source) for _ in range(30)]
+        thread = threading.Thread(target=push)
+        thread.start()
+        records.extend(source)
+        thread.join()
+    check(records, undisturbed)
+    assert pipeline.figures.dropped > 100
+    assert pipeline.figures.restarts == 0
+    assert pipeline.figures.clips_run == 20 * len(records)
+    assert "never granted" in caplog.text
 
 
 def test_frames_larger_than_a_socket_takes(many: Path, tiny_model: Path, undisturbed: Any) -> None:

@@ -59,6 +59,16 @@ def test_a_disk_that_is_full_does_not_end_the_run(data: Path, tiny_model: Path) 
     )  # fmt: skip
     assert done.returncode == 0
     assert "5 ok" in done.stdout
+    assert done.stderr.count("/dev/full: No space left on device; no more events") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_text_that_is_not_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    with events_to(str(path)):
+        log.info("n\udcff", extra=event("odd", name="\udcff", index=2**70))
+    [line] = read(path)
+    assert (line["message"], line["name"], line["index"]) == ("n\udcff", "\udcff", 2**70)
 
 
 def test_a_run(data: Path, tiny_model: Path, tmp_path: Path) -> None:
