@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.pipeline import Pipeline
 from tests.conftest import annotation, descendants
-from tests.engine.conftest import command
+from tests.engine.conftest import check, command, options
 
 
 def start(data: Path, model: Path, output: Path, *more: object) -> subprocess.Popen[str]:
@@ -172,9 +173,6 @@ def test_interrupted(long: Path, tiny_model: Path, tmp_path: Path, number: int) 
 def test_draining_finishes_what_is_on_its_way(
     many: Path, tiny_model: Path, undisturbed: Any
 ) -> None:
-    from engine.pipeline import Pipeline
-    from tests.engine.conftest import check, options
-
     records = []
     with Pipeline(options(many, tiny_model, workers=2)) as pipeline:
         runner: Any = pipeline._runner

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from engine import machine
+from engine import machine, wire
 from engine.aggregator import Prediction
 from engine.pipeline import Pipeline
+from engine.results import ResultWriter
 from tests.conftest import annotation, descendants
 from tests.engine.conftest import check, command, options
 
@@ -45,17 +46,17 @@ def write(path: Path, samples: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("wire", ["frames", pytest.param("clips", marks=pytest.mark.full)])
+@pytest.mark.parametrize("kind", ["frames", pytest.param("clips", marks=pytest.mark.full)])
 def test_memory_is_flat_over_ten_times_the_data(
-    tiny_model: Path, tmp_path: Path, wire: str, capsys: Any
+    tiny_model: Path, tmp_path: Path, kind: str, capsys: Any
 ) -> None:
-    few = 60 if wire == "frames" else 6
+    few = 60 if kind == "frames" else 6
     peaks = []
     for samples in (few, 10 * few):
         path = write(tmp_path / f"{samples}.pkl", samples)
-        peaks.append(peak_of_a_run(path, tiny_model, "--workers", 2, "--wire", wire))
+        peaks.append(peak_of_a_run(path, tiny_model, "--workers", 2, "--wire", kind))
     with capsys.disabled():
-        print(f"\n{wire}: {peaks[0] / 1e6:.0f} MB, ten times the data: {peaks[1] / 1e6:.0f} MB")
+        print(f"\n{kind}: {peaks[0] / 1e6:.0f} MB, ten times the data: {peaks[1] / 1e6:.0f} MB")
     assert abs(peaks[1] / peaks[0] - 1) < 0.1
 
 
@@ -63,8 +64,6 @@ def test_what_the_parent_keeps_of_a_record(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No logits, unless a file wants them."""
-    from engine.results import ResultWriter
-
     path = write(tmp_path / "d.pkl", 3)
     chosen = options(path, tiny_model, in_process=True)
     with Pipeline(chosen) as pipeline:
@@ -74,14 +73,14 @@ def test_what_the_parent_keeps_of_a_record(
     assert [p.logits.nbytes for p in writer.predictions] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("wire", ["frames", "keypoints", "clips"])
+@pytest.mark.parametrize("kind", ["frames", "keypoints", "clips"])
 def test_bytes_in_flight_stay_below_the_limit(
-    data: Path, tiny_model: Path, expected_of: Any, wire: Any
+    data: Path, tiny_model: Path, expected_of: Any, kind: Any
 ) -> None:
-    limit = 3_000_000 if wire != "clips" else 900_000_000
-    chosen = options(data, tiny_model, workers=2, wire=wire, max_memory=limit)
+    limit = 3_000_000 if kind != "clips" else 900_000_000
+    chosen = options(data, tiny_model, workers=2, wire=kind, max_memory=limit)
     with Pipeline(chosen) as pipeline:
-        check(list(pipeline), expected_of("clips" if wire == "clips" else "auto"))
+        check(list(pipeline), expected_of("clips" if kind == "clips" else "auto"))
     assert 0 < pipeline.figures.peak_bytes <= limit
 
 
@@ -105,8 +104,6 @@ def test_more_poses_than_a_message_holds(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Refused with the figure; the others are scored."""
-    from engine import wire
-
     monkeypatch.setattr(wire, "MAX_POSES", 100_000)
     path = tmp_path / "d.pkl"
     path.write_bytes(

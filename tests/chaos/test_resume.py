@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import random
 import re
 import resource
@@ -152,8 +153,6 @@ def test_refused_with_the_difference(
 
 
 def test_another_split_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    import pickle
-
     path, output = tmp_path / "split.pkl", tmp_path / "o.jsonl"
     annotations = [annotation(20, seed=i) for i in range(4)]
     names = [a["frame_dir"] for a in annotations]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from engine.errors import StallError
 from engine.pipeline import Pipeline
 from engine.processes import Child
 from tests.chaos.conftest import in_children
-from tests.engine.conftest import check, children, options
+from tests.engine.conftest import check, children, command, options
 
 LIMIT = 2.0
 
@@ -134,10 +135,6 @@ def test_a_process_that_cannot_be_killed(
 
 
 def test_the_command_ends_with_4(data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    import subprocess
-
-    from tests.engine.conftest import command
-
     (tmp_path / "sitecustomize.py").write_text(HANGING.format(method="_warm_up", when="True"))
     done = subprocess.run(
         command(data, tiny_model, "--start-timeout", 2), capture_output=True, text=True,

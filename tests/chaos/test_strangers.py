@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -32,8 +33,9 @@ from engine.pipeline import Pipeline
 from engine.poses import PoseSequence
 from engine.wire import Message
 from engine.worker import clips_message, lease_message
+from tests.chaos.test_memory import rss
 from tests.conftest import annotation
-from tests.engine.conftest import check, children, options
+from tests.engine.conftest import check, children, command, options
 
 Frames = list[bytes]
 
@@ -219,8 +221,6 @@ def test_clips_that_nobody_asked_for(
 
 def test_frames_larger_than_a_socket_takes(many: Path, tiny_model: Path, undisturbed: Any) -> None:
     """libzmq cuts the sender off before it allocates: memory stays as it was."""
-    from tests.chaos.test_memory import rss
-
     with Pipeline(options(many, tiny_model, workers=1)) as pipeline:
         runner: Any = pipeline._runner
         source = iter(pipeline)
@@ -347,8 +347,6 @@ def test_guests_come_and_go(many: Path, tiny_model: Path, undisturbed: Any) -> N
 
 
 def test_guests_of_an_engine_that_dies(many: Path, tiny_model: Path, tmp_path: Path) -> None:
-    from tests.engine.conftest import command
-
     engine = subprocess.Popen(
         command(many, tiny_model, "--listen", "tcp://127.0.0.1"), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
@@ -484,8 +482,6 @@ def test_addresses(address: str) -> None:
 
 
 def test_a_port_that_is_taken(data: Path, tiny_model: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
