@@ -137,7 +137,7 @@ class _Killer:
             if now - start < due:
                 continue
             due = now - start + self._rng.expovariate(1 / self._every)
-            role = self._rng.choice(["worker", "executor"])
+            role = self._rng.choice(["worker"] * 3 + ["executor"])
             ready = [c for c in self._pool.of_role(role) if not c.killed]
             if ready and (role == "worker" or now - ready[0].started > _PATIENCE):
                 child = self._rng.choice(ready)

@@ -32,6 +32,7 @@ AT_ONCE = 1000  # messages that a socket is read for before other things get the
 # Not zero: libzmq 4.3.5 aborts the process when a socket that drops its messages at once is
 # in the middle of one while its peer goes away.
 LINGER_MS = 1000
+_CURVE_BYTES = 256
 
 Wire = Literal["frames", "clips", "keypoints"]
 WIRES: tuple[Wire, ...] = ("frames", "clips", "keypoints")
@@ -55,7 +56,8 @@ class Message:
 def limit(socket: zmq.Socket[bytes], max_bytes: int) -> None:
     """Make libzmq itself refuse larger frames, which it would allocate before we could look,
     and let no socket wait for its peer for long when it is closed."""
-    socket.setsockopt(zmq.MAXMSGSIZE, max(max_bytes, MAX_HEADER))
+    # What CURVE adds to a frame counts as well.
+    socket.setsockopt(zmq.MAXMSGSIZE, max(max_bytes, MAX_HEADER) + _CURVE_BYTES)
     socket.setsockopt(zmq.LINGER, LINGER_MS)
 
 

@@ -150,7 +150,7 @@ def flood(connect: Any, seed: int, count: int) -> threading.Thread:
     return thread
 
 
-@pytest.mark.parametrize("count", [3000, pytest.param(100_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", [3000, pytest.param(20_000, marks=pytest.mark.full)])
 @pytest.mark.parametrize("target", ["supervisor", "executor", "worker's name"])
 def test_a_flood_while_a_run_is_on(
     many: Path, tiny_model: Path, undisturbed: Any, target: str, count: int
@@ -174,7 +174,7 @@ def test_a_flood_while_a_run_is_on(
         # libzmq keeps a second one of a name out; what that sends is never seen.
         thread = flood(connect, 1, 1 if target == "worker's name" else count)
         records.extend(source)
-        thread.join(60)
+        thread.join(300)
     check(records, undisturbed)
     assert pipeline.figures.restarts == 0
     if target != "worker's name":
