@@ -45,14 +45,14 @@ class Listening:
 
     def bind(self, socket: zmq.Socket[bytes], port: int | None) -> int:
         """Open a socket on that port, or a free one. Returns the port. Raises `UsageError`."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        endpoint = tcp_endpoint(self.host, port or "*")
         socket.setsockopt(zmq.IPV6, ":" in self.host)
         if self.keys is not None:
             self.keys.protect(socket)
         try:
-            socket.bind(f"tcp://{host}:{port or '*'}")
+            socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise UsageError(f"--listen tcp://{host}:{port or '*'}: {error.strerror}") from None
+            raise UsageError(f"--listen {endpoint}: {error.strerror}") from None
         return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
@@ -73,6 +73,11 @@ def tcp_address(address: str) -> tuple[str, int | None]:
     if not host or parts.scheme != "tcp" or parts.path:
         raise UsageError(f"{address!r:.80} is no address; tcp://HOST:PORT is one")
     return host, port
+
+
+def tcp_endpoint(host: str, port: int | str) -> str:
+    """The address of a host, by name or number of either kind, and a port."""
+    return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class Exchange:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TypeVar
 
+import orjson
+
 from engine.errors import OutputError
 
 T = TypeVar("T")
@@ -63,6 +65,12 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         guarded(path, save)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write a whole JSON file for people to read. Raises `OutputError`."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    write_atomically(path, lambda target: target.write(text))
 
 
 def part_of(path: Path) -> Path:

@@ -26,7 +26,7 @@ from engine import __version__, wire
 from engine.child import SEND_TIMEOUT_MS, Control
 from engine.constants import REFERENCES
 from engine.errors import EngineError, UsageError, WireError, printable
-from engine.exchange import HEARTBEAT_MS, tcp_address
+from engine.exchange import HEARTBEAT_MS, tcp_address, tcp_endpoint
 from engine.guests import ALIVE_EVERY_S
 from engine.keys import ClientKeys
 from engine.wire import WIRES, Message
@@ -123,11 +123,10 @@ class GuestControl(Control):
         self._open(outlet, fields["port"])
 
     def _open(self, line: zmq.Socket[bytes], port: int) -> None:
-        host = f"[{self._host}]" if ":" in self._host else self._host
         line.setsockopt(zmq.IPV6, ":" in self._host)
         if self._keys is not None:
             self._keys.use(line)
-        line.connect(f"tcp://{host}:{port}")
+        line.connect(tcp_endpoint(self._host, port))
 
     def _look_at(self, event: int) -> None:
         if event & _REFUSED:

@@ -19,7 +19,7 @@ import orjson
 
 from engine.aggregator import Failure, Prediction, Record
 from engine.errors import OutputError, UsageError, printable
-from engine.files import append_whole, guarded, is_stream, open_lines, write_atomically
+from engine.files import append_whole, guarded, is_stream, open_lines, write_json
 from engine.metrics import top_classes
 from engine.sources.dataset import Sample
 
@@ -86,8 +86,7 @@ class Journal:
         whole = _whole(guarded(self._path, self._path.read_bytes)) if resumed else 0
         guarded(self._path, lambda: self._lines.truncate(whole))
         if not resumed:
-            text = orjson.dumps(identity, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            write_atomically(identity_path(self._path), lambda target: target.write(text))
+            write_json(identity_path(self._path), identity)
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line, all of it or nothing."""

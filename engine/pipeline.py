@@ -24,7 +24,7 @@ from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, decode
 from engine.constants import preprocessing
 from engine.errors import SampleError, UsageError
-from engine.exchange import Listening, tcp_address
+from engine.exchange import Listening, tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
 from engine.journal import Identity, holds_records, read_journal
 from engine.models import open_model
@@ -172,7 +172,7 @@ class Pipeline:
         if self.options.listen is None or self._runner.port is None:
             return None
         host, _ = tcp_address(self.options.listen)
-        return f"tcp://{f'[{host}]' if ':' in host else host}:{self._runner.port}"
+        return tcp_endpoint(host, self._runner.port)
 
     def waits(self) -> str:
         """Which stage waits for which at the moment, in words."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from engine.aggregator import Failure, Prediction, Record
@@ -111,12 +110,6 @@ class ResultWriter:
         values = np.array([getattr(p, field) for p in rows], np.float32)
         arrays = {"id": ids, field: values.reshape(len(rows), *views, len(self._classes))}
         write_atomically(path, partial(_save, arrays))
-
-
-def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Write the figures of a run. Raises `OutputError`."""
-    text = orjson.dumps(summary, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-    write_atomically(path, lambda target: target.write(text))
 
 
 def _save(arrays: dict[str, NDArray[Any]], target: IO[bytes]) -> None:

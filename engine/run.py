@@ -87,9 +87,10 @@ def _recognise(options: Options, journal: Journal | None) -> int:
     """The run itself, between its options and its exit code."""
     with deferred():
         from engine import report
+        from engine.files import write_json
         from engine.page import Page
         from engine.pipeline import Pipeline
-        from engine.results import ResultWriter, write_summary
+        from engine.results import ResultWriter
 
     opened = time.monotonic()
     with _interruptible() as interruption, Pipeline(options) as pipeline:
@@ -114,7 +115,7 @@ def _recognise(options: Options, journal: Journal | None) -> int:
         for name, write in (
             (options.scores, partial(writer.write_archive, field="scores")),
             (options.logits, partial(writer.write_archive, field="logits")),
-            (options.summary, partial(write_summary, summary=summary)),
+            (options.summary, partial(write_json, value=summary)),
             (options.report, partial(page.write, **shown)),
         ):
             try:
