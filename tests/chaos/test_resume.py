@@ -34,6 +34,19 @@ def run(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
     )
 
 
+def under_way(data: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
+    """A run that has written its first record."""
+    process = subprocess.Popen(
+        command(data, model, "--output", output),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (output.exists() and output.stat().st_size):
+        assert time.monotonic() < deadline, "no record within a minute"
+        time.sleep(0.02)
+    return process
+
+
 def records_of(path: Path) -> dict[str, Any]:
     """By id, less the milliseconds. Every line is whole and every id occurs once."""
     lines = [json.loads(line) for line in path.read_bytes().splitlines()]
@@ -102,12 +115,7 @@ def test_in_process(data: Path, tiny_model: Path, tmp_path: Path) -> None:
 
 def test_interrupted_and_resumed(many: Path, tiny_model: Path, whole: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
-    process = subprocess.Popen(
-        command(many, tiny_model, "--output", output),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while not (output.exists() and output.stat().st_size):
-        time.sleep(0.02)
+    process = under_way(many, tiny_model, output)
     process.terminate()
     assert process.wait(60) == 130
     assert run(many, tiny_model, "--resume", output).returncode == 0
@@ -200,12 +208,7 @@ def test_a_journal_that_was_edited(begun: Path, data: Path, tiny_model: Path) ->
 def test_a_run_that_is_still_draining(many: Path, tiny_model: Path, tmp_path: Path) -> None:
     """The one that goes on waits for nobody: it is told so before it loads anything."""
     output = tmp_path / "o.jsonl"
-    first = subprocess.Popen(
-        command(many, tiny_model, "--output", output),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while not (output.exists() and output.stat().st_size):
-        time.sleep(0.02)
+    first = under_way(many, tiny_model, output)
     first.terminate()
     codes = []
     while first.poll() is None or not codes:
@@ -270,12 +273,7 @@ def test_a_run_killed_before_its_first_record(data: Path, tiny_model: Path, tmp_
 
 def test_one_run_at_a_time(many: Path, tiny_model: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
-    first = subprocess.Popen(
-        command(many, tiny_model, "--output", output),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    while not (output.exists() and output.stat().st_size):
-        time.sleep(0.02)
+    first = under_way(many, tiny_model, output)
     for option in ("--output", "--resume"):
         second = run(many, tiny_model, option, output)
         assert second.returncode == 1
