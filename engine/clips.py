@@ -39,8 +39,9 @@ class HeatmapClips:
         """U."""
         return len(self.frames) // 2
 
-    def write(self, first: int, out: NDArray[np.float32]) -> None:
-        """Write clips `first`, `first` + 1, … into `out`, float32 [n, 17, 48, 56, 56]."""
+    def write(self, first: int, out: NDArray[Any]) -> None:
+        """Write clips `first`, `first` + 1, … into `out`, [n, 17, 48, 56, 56], float32 or
+        float16."""
         for row, clip in enumerate(range(first, first + len(out))):
             flipped, number = divmod(clip, NUM_CLIPS)
             self.frames.write_clip(self.plan[number] + flipped * self.unique, out[row])
@@ -58,7 +59,7 @@ class ClipTensor:
 
     clips: NDArray[np.float32]
 
-    def write(self, first: int, out: NDArray[np.float32]) -> None:
+    def write(self, first: int, out: NDArray[Any]) -> None:
         """As `HeatmapClips.write`."""
         out[:] = self.clips[first : first + len(out)]
 

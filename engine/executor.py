@@ -25,13 +25,13 @@ from engine.batching import Batcher
 from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips, JointClips
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, REFERENCES, VIEWS
-from engine.errors import ModelError, UsageError, WireError, printable
+from engine.errors import ModelError, SampleError, UsageError, WireError, printable
 from engine.exchange import Listening
 from engine.frames import Frames
 from engine.heatmaps import Joints
 from engine.keys import Doorkeeper
 from engine.models import ModelFile
-from engine.runners import Runner, open_runner
+from engine.runners import Runner, default_batch, open_runner
 from engine.wire import Message
 
 _REMEMBERED = 10_000  # leases; many more than can be out
@@ -49,7 +49,7 @@ class ExecutorSettings:
     device: str | None
     precision: backends.Precision
     threads: int
-    max_batch: int
+    max_batch: int | None  # samples; None: what suits the runner
     max_wait: float  # seconds
     secret: bytes  # see `engine.wire.seal`
     listening: Listening | None = None  # for clips of workers on other machines
@@ -89,9 +89,11 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
             gate = _inbox(control)
             port = settings.listening.bind(gate, None)
             inboxes.append(gate)
-        control.send(Message("ready", {"facts": asdict(runner.facts), "port": port}))
+        batch = settings.max_batch or default_batch(runner)
+        about = {"facts": asdict(runner.facts), "port": port, "max_batch": batch}
+        control.send(Message("ready", about))
         try:
-            _Service(control, inboxes, runner, settings).run()
+            _Service(control, inboxes, runner, settings, batch).run()
         except ModelError as error:  # another process could not do better with this file
             _give_up(control, error)
         for inbox in inboxes:
@@ -124,11 +126,12 @@ class _Service:
         inboxes: Sequence[zmq.Socket[bytes]],
         runner: Runner,
         settings: ExecutorSettings,
+        max_batch: int,
     ) -> None:
         self._control, self._inboxes, self._runner = control, inboxes, runner
-        self._settings = settings
+        self._secret, self._max_batch = settings.secret, max_batch
         self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
-            settings.max_batch, settings.max_wait
+            max_batch, settings.max_wait
         )
         self._since = 0.0  # when the device began, or last completed a sample
         self._padded = 0  # filler clips reported so far
@@ -151,7 +154,7 @@ class _Service:
             # A batch that would be padded goes on filling while the device is busy.
             size = self._batcher.next_size
             held = (
-                size < self._settings.max_batch
+                size < self._max_batch
                 and not self._runner.idle
                 and self._runner.pads(size)
             )
@@ -174,13 +177,15 @@ class _Service:
         self._report(self._runner.feed(ready, meanwhile=self._drain))
 
     def _drawn(self, lease: int, clips: Clips | JointClips) -> Clips | None:
-        """Clips to run; None for joints that cannot be drawn, which concerns that sample only."""
-        if not isinstance(clips, JointClips):
-            return clips
+        """Clips to run; None for joints that cannot be drawn, or clips that the network cannot
+        take, which concerns that sample only."""
         try:
-            return clips.drawn()
+            drawn = clips.drawn() if isinstance(clips, JointClips) else clips
+            self._runner.check(drawn)
+            return drawn
         except Exception as error:
-            about = {"stage": "decode", "type": type(error).__name__, "message": printable(error)}
+            stage = error.stage if isinstance(error, SampleError) else "decode"
+            about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}
             self._control.send(Message("failed", {"lease": lease, **about}))
             return None
 
@@ -222,7 +227,7 @@ class _Service:
         lease, seal = message.fields.get("lease"), message.fields.get("seal")
         if type(lease) is not int or not isinstance(seal, str):
             raise WireError("clips without a lease")
-        if not hmac.compare_digest(seal.encode(), wire.seal(self._settings.secret, lease).encode()):
+        if not hmac.compare_digest(seal.encode(), wire.seal(self._secret, lease).encode()):
             raise WireError("clips of a lease that was never granted")
         if lease in self._arrived or lease < self._oldest:
             raise WireError("clips of a lease that has had its own")

@@ -81,8 +81,8 @@ class Frames:
         out.reshape(-1)[places] = values
         return out
 
-    def write_clip(self, plan: NDArray[Any], out: NDArray[np.float32]) -> None:
-        """Write the frames that `plan` [t] names as a clip into `out`, float32
+    def write_clip(self, plan: NDArray[Any], out: NDArray[Any]) -> None:
+        """Write the frames that `plan` [t] names as a clip into `out`, float32 or float16
         [17, t, 56, 56], C-contiguous."""
         firsts, counts = self.starts[plan], np.diff(self.starts)[plan]
         ends = counts.cumsum()

@@ -85,7 +85,7 @@ class LeaseTable:
     leases of one executor, `per_worker` those that one worker has not sent yet.
     """
 
-    def __init__(self, *, budget: int, ahead: int, per_worker: int) -> None:
+    def __init__(self, *, budget: int, per_worker: int, ahead: int = 1) -> None:
         self._waiting: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._leases: dict[int, Lease] = {}

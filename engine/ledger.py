@@ -26,8 +26,8 @@ OF_WORKERS = frozenset(["decoding", "sent", "failed"])
 
 
 class Ledger:
-    """Samples on their way. `ahead` and `budget` as in `LeaseTable`; `secret` is what executors
-    know a granted lease by (`engine.wire.seal`)."""
+    """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a
+    granted lease by (`engine.wire.seal`)."""
 
     def __init__(
         self,
@@ -37,11 +37,10 @@ class Ledger:
         secret: bytes,
         *,
         budget: int,
-        ahead: int,
     ) -> None:
         self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
         self._secret = secret
-        self.table = LeaseTable(budget=budget, ahead=ahead, per_worker=2)
+        self.table = LeaseTable(budget=budget, per_worker=2)
 
     def refill(self) -> Iterator[Failure]:
         """Take samples in until a task waits. Those that cannot be used become failures."""

@@ -11,16 +11,18 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from engine import __version__, assets, demo
+from engine import __version__, assets, compiled, demo
 from engine.classes import HMDB51
+from engine.compiled import CompiledFile
 from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
 from engine.errors import ModelError, UsageError, printable
 from engine.parts import Cuts
@@ -40,7 +42,9 @@ class ModelFile:
     `path`: an ``.onnx`` or ``.om`` file. `sha256`: of that file, hex. `input_name`: of
     its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
     the file leaves it free. `classes`: names, one an output. `precision`: ``f32``, ``int8``
-    for a quantised file (`converters.quantize`), else ``mixed``.
+    for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
+    ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all;
+    `path`, `input_name` and `batch` are of the first of them, of no name, and None then.
     """
 
     path: Path
@@ -50,16 +54,28 @@ class ModelFile:
     classes: tuple[str, ...]
     precision: str
     layout: Layout = CLIPS
+    compiled: tuple[CompiledFile, ...] = ()
 
     def with_layout(self, wanted: str, *, whole_clips: bool) -> ModelFile:
         """The same file, to be run in a layout, or ``auto``; `whole_clips` says that samples
         come as such. Raises `UsageError` where that cannot be."""
+        if self.compiled:
+            return self._as_compiled(wanted, whole_clips)
         if wanted == SHARED and whole_clips:
             raise UsageError("--layout shared needs distinct frames, which --wire clips has not")
         if wanted == "auto":
             shares = not whole_clips and self.batch is None and self._can_be_cut()
             return replace(self, layout=SHARED if shares else CLIPS)
         return replace(self, layout=SHARED if wanted == SHARED else CLIPS)
+
+    def _as_compiled(self, wanted: str, whole_clips: bool) -> ModelFile:
+        if wanted not in ("auto", self.layout):
+            raise UsageError(f"--layout {wanted}: {self.path} was compiled as {self.layout}")
+        if self.layout == SHARED and whole_clips:
+            raise UsageError(
+                f"{self.path} takes distinct frames (layout shared), which --wire clips has not"
+            )
+        return self
 
     def _can_be_cut(self) -> bool:
         try:
@@ -69,13 +85,18 @@ class ModelFile:
         return True
 
 
-def open_model(spec: str) -> ModelFile:
+def open_model(spec: str, gears: str | None = None) -> ModelFile:
     """Find, convert if need be, and check the model that `spec` names.
 
-    `spec` is an ``.onnx`` or ``.om`` path, a checkpoint (``.pth``), ``demo``, or the name of a
-    published checkpoint. Raises `ModelError` (or `UsageError` where a published file is
-    not at hand) that says what to do.
+    `spec` is an ``.onnx`` path, one ``.om`` path or several separated by commas, a checkpoint
+    (``.pth``), ``demo``, or the name of a published checkpoint. `gears` as of ``--gears``.
+    Raises `ModelError` (or `UsageError` where a published file is not at hand) that says what
+    to do.
     """
+    if spec.endswith(compiled.SUFFIX):
+        return _read_compiled([Path(part) for part in spec.split(",")], gears)
+    if gears is not None:
+        raise UsageError(f"--gears is for an .om file, which {spec} is not")
     if spec == demo.NAME:
         path = _converted(demo.CHECKPOINT)
     elif spec in assets.CHECKPOINTS:
@@ -87,10 +108,6 @@ def open_model(spec: str) -> ModelFile:
             raise ModelError(f"model {spec}: no such file, and not a known name:\n  {known}")
         if path.suffix in _CHECKPOINT_SUFFIXES:
             path = _converted(path)
-    if path.suffix == ".om":
-        raise ModelError(
-            f"{path}: an OM runs on an Ascend NPU only, and no backend for one is installed"
-        )
     if path.suffix != ".onnx":
         raise ModelError(f"{path}: models end in .onnx, .om or .pth")
     return _read_onnx(path)
@@ -127,6 +144,62 @@ def _converted(checkpoint: Path) -> Path:
             )
         raise ModelError(reason)
     return path
+
+
+def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
+    """OM files as one model. Their shapes are checked where they are loaded."""
+    for path in paths:
+        if path.suffix != compiled.SUFFIX:
+            raise ModelError(f"{path}: only .om files may be listed, separated by commas")
+        if not path.is_file():
+            raise ModelError(f"model {path}: no such file")
+    found = [compiled.describe(path) for path in paths]
+    described = [about for about in found if about is not None]
+    if gears is not None and (described or len(paths) > 1):
+        raise UsageError("--gears is for one .om file without a .om.json, which would tell them")
+    if described and len(described) < len(paths):
+        bare = next(p for p, about in zip(paths, found, strict=True) if about is None)
+        raise ModelError(f"{bare} has no {bare.name}.json, the others have theirs")
+    files = tuple(
+        CompiledFile(compiled.check_path(path), compiled.parse_gears(gears) if gears else ())
+        if about is None
+        else CompiledFile(compiled.check_path(path), about.gears, about.geared, about.dtype,
+                          about.soc_version)
+        for path, about in zip(paths, found, strict=True)
+    )  # fmt: skip
+    if not described:
+        log.warning("%s: no %s.json, taken as layout `clips` of HMDB51 with mmaction2's constants",
+                    paths[0], paths[0].name)  # fmt: skip
+    else:
+        _check_alike(paths, described)
+    digests = [assets.file_sha256(path) for path in paths]
+    return ModelFile(
+        path=paths[0],
+        sha256=digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest(),
+        input_name="",
+        batch=None,
+        classes=described[0].classes if described else HMDB51,
+        precision=described[0].precision if described else "f16",  # what atc compiles for
+        layout=SHARED if described and described[0].layout == SHARED else CLIPS,
+        compiled=files,
+    )
+
+
+def _check_alike(paths: Sequence[Path], found: Sequence[compiled.Description]) -> None:
+    """Raise `ModelError` unless the files are one network, each for other sizes."""
+    first = found[0]
+    for path, about in zip(paths, found, strict=True):
+        if about.layout not in LAYOUTS:
+            raise ModelError(f"{path}: layout {about.layout!r}; known: {' and '.join(LAYOUTS)}")
+        _check_preprocessing(path, about.preprocessing)
+        for name in ("layout", "dtype", "precision", "classes", "preprocessing"):
+            if getattr(about, name) != getattr(first, name):
+                raise ModelError(f"{paths[0]} and {path} differ in {name}: not one network")
+        if about.geared and len(found) > 1:
+            raise ModelError(f"{path} has several gears; it runs alone, not in a list of files")
+    gears = [about.gears for about in found]
+    if len(set(gears)) < len(gears):
+        raise ModelError(f"{', '.join(map(str, paths))}: two files of the same size")
 
 
 def _read_onnx(path: Path) -> ModelFile:
@@ -188,6 +261,14 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
         )
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
+    _check_preprocessing(path, constants)
+    if len(classes) != count:
+        raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
+    return classes
+
+
+def _check_preprocessing(path: Path, constants: Mapping[str, Any]) -> None:
+    """Raise `ModelError` for constants that this engine cannot honour."""
     for key, value in preprocessing().items():
         if constants.get(key, value) != value:
             raise ModelError(
@@ -197,9 +278,6 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
     unknown = constants.keys() - preprocessing().keys()
     if unknown:
         raise ModelError(f"{path} wants unknown preprocessing {', '.join(sorted(unknown))}")
-    if len(classes) != count:
-        raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
-    return classes
 
 
 def _precision(graph: onnx.GraphProto) -> str:

@@ -92,9 +92,14 @@ class Options:
     )  # fmt: skip
     model: str | None = _option(
         None, "model",
-        "an .onnx file, a checkpoint (.pth, converted once into the cache), demo (the "
+        "an .onnx file, a checkpoint (.pth, converted once into the cache), an .om file or several "
+        "(a_bs8.om,a_bs1.om: as large as the device has memory for), demo (the "
         "weights that ship), or the name of a published checkpoint (default: demo for its own "
         f"dataset, else {assets.DEFAULT_CHECKPOINT})", metavar="NAME|PATH",
+    )  # fmt: skip
+    gears: str | None = _option(
+        None, "model",
+        "batch sizes that an .om file without a NAME.om.json was compiled for", metavar="N,N,…",
     )  # fmt: skip
     layout: Literal["auto", "clips", "shared"] = _option(
         "auto", "model",
@@ -102,15 +107,19 @@ class Options:
         "of a video once; auto shares where the model's graph can be cut and its batch is free",
         choices=("auto", *LAYOUTS),
     )  # fmt: skip
-    backend: str = _option(AUTO, "device", "runtime: auto, openvino, onnxruntime", metavar="NAME")
+    backend: str = _option(
+        AUTO, "device", "runtime: auto, openvino, onnxruntime, acl (Ascend NPUs)", metavar="NAME"
+    )
     device: str | None = _option(
         None, "device",
         "the runtime's own name of the device: CPU, GPU (openvino), an execution provider such as "
-        "CUDAExecutionProvider (onnxruntime)", metavar="NAME",
+        "CUDAExecutionProvider (onnxruntime), a number (acl); of numbers there may be several "
+        "(0,1), which share the work", metavar="NAME",
     )  # fmt: skip
-    precision: Precision = _option(
-        "f32", "device", "precision that the device computes in; int8 takes a file made by "
-        "python -m converters.quantize", choices=PRECISIONS,
+    precision: Literal["auto", Precision] = _option(
+        AUTO, "device", "precision that the device computes in (auto: that of the file, f32 for a "
+        "checkpoint); int8 takes a file made by python -m converters.quantize",
+        choices=(AUTO, *PRECISIONS),
     )  # fmt: skip
     threads: int | None = _option(
         None,

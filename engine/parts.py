@@ -26,11 +26,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.constants import JOINTS, SIZE
+from engine.constants import CLIP_LEN, JOINTS, SIZE, VIEWS
 from engine.errors import ModelError
 
 PREVIOUS, THIS, NEXT, SHORTCUT = HANDED = ("previous", "this", "next", "shortcut")
-FRAMES, FEATURES = "frames", "features"
+FRAMES, FEATURES, PLAN = "frames", "features", "plan"
 _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 Shape = tuple[int, ...]
 
@@ -105,6 +105,35 @@ class Cuts:
         it), or to the features."""
         tails = {name: shape[1:] for name, shape in self._handed[number].items()}
         return self._part(rows, tails, number + 1, wanted)
+
+    def planned(self) -> onnx.ModelProto:
+        """The network as one graph: ``frames`` [n, 17, 56, 56] and ``plan``, int32 [20, 48], of
+        their places in the clips, to logits [20, classes]. What comes before the first temporal
+        convolution is computed once a frame; then the plan gathers clips."""
+        drawing = _Drawing(self._makers, self._weights)
+        drawing.known[self._data] = drawing.known[self._clips.output[0]] = FRAMES
+        border = self._temporal[0].input[0]
+        flat = drawing.tensor(border)
+        drawn = {name for name in drawing.known if name != border}
+        rows = drawing.node("Gather", "clips.rows", [flat, PLAN], axis=0)
+        clips = drawing.node("Transpose", "clips.gathered", [rows], perm=(0, 2, 1, 3, 4))
+        for node in self._model.graph.node:
+            if not drawn & set(node.output) and border not in node.output:
+                drawing.taken(node, {border: clips})
+        graph = self._model.graph
+        inputs = [
+            helper.make_tensor_value_info(
+                FRAMES, TensorProto.FLOAT, ["frames", JOINTS, SIZE, SIZE]
+            ),
+            helper.make_tensor_value_info(PLAN, TensorProto.INT32, [VIEWS, CLIP_LEN]),
+        ]
+        classes = len(self.head.bias)
+        output = helper.make_tensor_value_info(
+            graph.output[0].name, TensorProto.FLOAT, [VIEWS, classes]
+        )
+        model = drawing.model("planned", inputs, [output], self._model)
+        onnx.checker.check_model(model)
+        return model
 
     def _end(self, temporal: onnx.NodeProto) -> tuple[int, str]:
         """The product of the temporal strides from a temporal convolution to its block's end,
@@ -235,24 +264,43 @@ class _Drawing:
             self.known[name] = self.node(node.op_type, name, inputs, **attributes)
         return self.known[name]
 
+    def taken(self, node: onnx.NodeProto, renamed: dict[str, str]) -> None:
+        """Take a node of the network as it is, with its weights; some inputs `renamed`."""
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        del copy.input[:]
+        copy.input.extend(renamed.get(name, name) for name in node.input)
+        self._nodes.append(copy)
+        for name in node.input:
+            if name in self._weights:
+                self.weight(name)
+
+    def model(
+        self,
+        name: str,
+        inputs: Sequence[onnx.ValueInfoProto],
+        outputs: Sequence[onnx.ValueInfoProto],
+        source: onnx.ModelProto,
+    ) -> onnx.ModelProto:
+        """The finished graph."""
+        return helper.make_model(
+            helper.make_graph(self._nodes, name, inputs, outputs, list(self._constants.values())),
+            opset_imports=source.opset_import,
+            ir_version=source.ir_version,
+        )
+
     def part(
         self, inputs: dict[str, Shape], outputs: dict[str, str], source: onnx.ModelProto
     ) -> Part:
         """The finished part; `outputs` by the names of their tensors."""
         for name, tensor in outputs.items():
             self.node("Identity", f"{name}.out", [tensor])
-        model = helper.make_model(
-            helper.make_graph(
-                self._nodes,
-                "part",
-                [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
-                [helper.make_tensor_value_info(f"{n}.out", TensorProto.FLOAT, None)
-                 for n in outputs],
-                list(self._constants.values()),
-            ),
-            opset_imports=source.opset_import,
-            ir_version=source.ir_version,
-        )  # fmt: skip
+        model = self.model(
+            "part",
+            [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+            [helper.make_tensor_value_info(f"{n}.out", TensorProto.FLOAT, None) for n in outputs],
+            source,
+        )
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         shapes = [tuple(d.dim_value for d in o.type.tensor_type.shape.dim)
                   for o in model.graph.output]  # fmt: skip

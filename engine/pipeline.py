@@ -10,10 +10,10 @@ Called by `engine.run`, and by users::
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from typing import Any
 
 from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator, Failure, Figures, Record
+from engine.backends import AUTO
 from engine.clips import HeatmapClips, decode
 from engine.constants import preprocessing
 from engine.errors import SampleError, UsageError
@@ -36,8 +37,6 @@ from engine.supervisor import Supervisor, SupervisorSettings
 from engine.wire import CLIPS
 from engine.worker import WorkerSettings
 
-_MAX_BATCH = 4  # samples, or the next multiple of what the model file fixes
-
 
 class Pipeline:
     """A dataset, a model and a device, ready to run.
@@ -51,10 +50,12 @@ class Pipeline:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
-        self.model = open_model(options.model or _default_model(options.dataset)).with_layout(
-            options.layout, whole_clips=options.wire == CLIPS
+        self.model = open_model(
+            options.model or _default_model(options.dataset), options.gears
+        ).with_layout(options.layout, whole_clips=options.wire == CLIPS)
+        self.backend_name, self.backend_reason = backends.choose(
+            options.backend, options.device, compiled=bool(self.model.compiled)
         )
-        self.backend_name, self.backend_reason = backends.choose(options.backend, options.device)
         self.interrupted = False
         self._iterated = self._closed = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
@@ -67,21 +68,28 @@ class Pipeline:
         done = {record.index for record in self.resumed}
         self.samples = [s for s in self.dataset.samples if s.index not in done]
         self._aggregator = Aggregator(self.dataset.samples)
-        fixed = self.model.batch or 1
-        self.max_batch = options.max_batch or fixed * math.ceil(_MAX_BATCH / fixed)
+        wanted = options.precision
+        self.precision = backends.default_precision(self.model) if wanted == AUTO else wanted
         listening = Listening.of(options.listen, options.keys) if options.listen else None
+        devices = backends.devices(options.device)
         settings = ExecutorSettings(
             backend=self.backend_name,
             model=self.model,
-            device=options.device,
-            precision=options.precision,
-            threads=options.threads or machine.cores(),
-            max_batch=self.max_batch,
+            device=devices[0],
+            precision=self.precision,
+            threads=options.threads or max(1, machine.cores() // len(devices)),
+            max_batch=options.max_batch,
             max_wait=options.max_wait_ms / 1e3,
             secret=secrets.token_bytes(32),
             listening=listening,
         )
-        self._runner = self._local(settings) if options.in_process else self._processes(settings)
+        if options.in_process and len(devices) > 1:
+            raise UsageError(f"--device {options.device}: --in-process runs on one device")
+        self._runner = (
+            self._local(settings)
+            if options.in_process
+            else self._processes([replace(settings, device=device) for device in devices])
+        )
         try:
             self.facts = self._runner.start()
         except BaseException:
@@ -91,7 +99,7 @@ class Pipeline:
     def _local(self, settings: ExecutorSettings) -> _InProcess:
         return _InProcess(self, settings, self._aggregator)
 
-    def _processes(self, settings: ExecutorSettings) -> Supervisor:
+    def _processes(self, executors: list[ExecutorSettings]) -> Supervisor:
         options = self.options
         return Supervisor(
             self.samples,
@@ -100,7 +108,7 @@ class Pipeline:
             SupervisorSettings(
                 pool=PoolSettings(
                     workers=self.workers,
-                    executors=(settings,),
+                    executors=tuple(executors),
                     worker=WorkerSettings(options.reference, options.wire),
                     start_timeout=options.start_timeout,
                 ),
@@ -108,7 +116,7 @@ class Pipeline:
                 lease_timeout=options.lease_timeout,
                 stall_timeout=options.stall_timeout,
                 grace=options.grace,
-                listening=settings.listening,
+                listening=executors[0].listening,
             ),
             lambda: self.interrupted,
         )
@@ -158,13 +166,18 @@ class Pipeline:
             "reference": self.options.reference,
             "backend": self.backend_name,
             "device": self.options.device,
-            "precision": self.options.precision,
+            "precision": self.precision,
         }
 
     @property
     def figures(self) -> Figures:
         """Work, bytes and restarts so far."""
         return self._aggregator.figures
+
+    @property
+    def max_batch(self) -> int:
+        """Samples that run as one batch at most."""
+        return self._runner.max_batch
 
     @property
     def address(self) -> str | None:
@@ -194,13 +207,13 @@ class _InProcess:
     ) -> None:
         self._pipeline, self._aggregator, self._closed = pipeline, aggregator, False
         self._network = settings.open_runner()
+        # As many samples together as one run holds.
+        self.max_batch = self._network.step
 
     def start(self) -> backends.Facts:
         return self._network.facts
 
     def records(self) -> Iterator[Record]:
-        # As many samples together as the model's fixed batch holds, one where it is free.
-        together = self._pipeline.model.batch or 1
         waiting: list[tuple[Sample, HeatmapClips, float]] = []
         for sample in self._pipeline.samples:
             if self._pipeline.interrupted:
@@ -211,7 +224,7 @@ class _InProcess:
                 yield clips
                 continue
             waiting.append((sample, clips, time.perf_counter() - start))
-            if len(waiting) == together:
+            if len(waiting) == self.max_batch:
                 yield from self._infer(waiting)
                 waiting.clear()
         if waiting:
@@ -228,7 +241,9 @@ class _InProcess:
     def _decode(self, sample: Sample) -> HeatmapClips | Failure:
         try:
             poses = sample.poses(len(self._pipeline.model.classes))
-            return decode(poses, self._pipeline.options.reference)
+            clips = decode(poses, self._pipeline.options.reference)
+            self._network.check(clips)
+            return clips
         except SampleError as error:
             return self._aggregator.fail(sample.index, error.stage, error)
         except Exception as error:

@@ -16,7 +16,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import zmq
@@ -78,14 +78,13 @@ class Supervisor:
             num_classes,
             settings.pool.executors[0].secret,
             budget=settings.max_memory,
-            # one batch runs, the next one fills
-            ahead=2 * settings.pool.executors[0].max_batch + settings.pool.workers,
         )
         self._table = self._ledger.table
         self._guests = Guests(settings.pool.worker)
         self._last_look = self._last_move = time.monotonic()
         self._state = ""  # none before the first sample
-        self.facts: Facts | None = None
+        self._facts: dict[str, Facts] = {}  # by slot
+        self.max_batch = 0  # samples, as executors say
         self._closed = False
         with signals.deferred():
             self._directory = processes.private_directory()
@@ -109,8 +108,9 @@ class Supervisor:
                 pass
             if self._interrupted():
                 raise KeyboardInterrupt
-        assert self.facts is not None  # it came with the executor's READY
-        return self.facts
+        facts = self._facts.values()  # they came with every executor's READY
+        devices = ", ".join(dict.fromkeys(one.device for one in facts))
+        return replace(next(iter(facts)), device=devices)
 
     def records(self) -> Iterator[Record]:
         """One record for each sample, as they come. When interrupted, those of samples that
@@ -352,7 +352,10 @@ class Supervisor:
                   extra=event("ready", child.name, seconds=seconds, facts=facts))  # fmt: skip
         self._pool.ready(child)
         if child.role == "executor":
-            self.facts, child.port = executor.facts_from(fields), fields["port"]
+            self._facts[child.slot], child.port = executor.facts_from(fields), fields["port"]
+            self.max_batch = int(fields["max_batch"])
+            # one batch runs, the next one fills
+            self._table.ahead = 2 * self.max_batch + self._settings.pool.workers
             for one in self._pool.of_role("worker"):
                 self._announce(one.name, child)
             for guest in self._guests.names:

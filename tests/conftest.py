@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,7 +127,8 @@ def nothing_left(_own_environment: None) -> Iterator[None]:
     """Around every test: it leaves no process, shared memory, temporary file or socket."""
     before = traces()
     yield
-    assert traces() == before
+    left = {kind: found - before[kind] for kind, found in traces().items()}
+    assert not any(left.values()), left
 
 
 def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
@@ -224,3 +226,25 @@ def browser() -> Iterator[Any]:
 def chdir_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts ``npu-smi``, which prints a table of ``data/npu_smi``, and ``atc`` on the path: what
+    no machine without an NPU has."""
+
+    def install(table: str) -> None:
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        text = str(DATA / "npu_smi" / f"{table}.txt")
+        start = f"#!{sys.executable}\nimport sys\nsys.path.insert(0, {str(ROOT)!r})\n"
+        programs = {
+            "npu-smi": f"assert sys.argv[1:] == ['info']\nprint(open({text!r}).read())\n",
+            "atc": "from tests.doubles.atc import main\nsys.exit(main())\n",
+        }
+        for name, body in programs.items():
+            (folder / name).write_text(start + body)
+            (folder / name).chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    return install

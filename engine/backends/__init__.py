@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,12 @@ from engine.errors import UsageError
 from engine.models import ModelFile
 from engine.parts import Part
 
-Precision = Literal["f32", "bf16", "int8"]
-PRECISIONS: tuple[Precision, ...] = ("f32", "bf16", "int8")
+Precision = Literal["f32", "f16", "bf16", "int8"]
+PRECISIONS: tuple[Precision, ...] = ("f32", "f16", "bf16", "int8")
 INT8: Precision = "int8"
 GROUP = "engine.backends"
-AUTO = "auto"
+_OF_COMPILED = ("acl",)
+AUTO: Final = "auto"
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,13 @@ class PartNetwork(Protocol):
 class Backend(Protocol):
     """One network on one device.
 
-    Layout ``clips``: `start` and `finish`. `sizes`: the numbers of clips that one run takes,
-    ascending; the executor splits and pads. `lanes`: how many runs may be under way at once,
-    each in a lane of its own. A runtime that only runs synchronously has one lane and does the
-    work in `start`.
+    A whole network: `inputs`, `start` and `finish`. `sizes`: the numbers of clips (layout
+    ``shared`` compiled into one graph: of frames) that one run takes, ascending; the executor
+    splits and pads. `lanes`: how many runs may be under way at once, each in a lane of its own.
+    A runtime that only runs synchronously has one lane and does the work in `start`.
 
-    Layout ``shared``: `part`, of as many rows as `rows` says; between parts, arrays are of
-    dtype `values` (float32, or uint16 that holds bfloat16).
+    A network in parts (layout ``shared``): `part`, of as many rows as `rows` says; between
+    parts, arrays are of dtype `values` (float32, or uint16 that holds bfloat16).
     """
 
     facts: Facts
@@ -69,15 +70,23 @@ class Backend(Protocol):
     rows: int
     values: np.dtype[Any]
 
-    def start(self, lane: int, clips: NDArray[np.float32]) -> None:
-        """Begin a run in a free lane (counted from 0).
+    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
+        """Where the inputs of a run of `size` in a lane (counted from 0) are to be written, the
+        same memory each time; the caller leaves it alone from `start` to `finish`.
 
-        `clips` [n, 17, 48, 56, 56], C-contiguous, n in `sizes`; the caller leaves them
-        alone until `finish`. Raises `BackendError` when the runtime fails.
+        Layout ``clips``: clips [size, 17, 48, 56, 56]. A compiled ``shared``: frames
+        [size, 17, 56, 56], and the plan, int32 [20, 48], of positions among them. float32, or
+        float16 where the network takes that.
+        """
+
+    def start(self, lane: int, size: int) -> None:
+        """Begin a run in a free lane, of what is in its `inputs`.
+
+        Raises `BackendError` when the runtime fails.
         """
 
     def finish(self, lane: int) -> NDArray[np.float32]:
-        """Wait for the lane's run: its logits [n, classes], which are the caller's.
+        """Wait for the lane's run: its logits [clips, classes], which are the caller's.
 
         Raises `BackendError` when the runtime failed.
         """
@@ -106,11 +115,16 @@ def available() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def choose(name: str, device: str | None = None) -> tuple[str, str]:
-    """The backend to load for ``--backend NAME --device DEVICE``, and why."""
+def choose(name: str, device: str | None = None, *, compiled: bool = False) -> tuple[str, str]:
+    """The backend to load for ``--backend NAME --device DEVICE``, and why; `compiled` says that
+    the model is an OM. Raises `UsageError` where they do not go together."""
     found = available()
+    if compiled and name not in (AUTO, *_OF_COMPILED):
+        raise UsageError(f"--backend {name}: an OM runs on an Ascend NPU only (--backend acl)")
     if name == AUTO:
-        if device is not None and device.endswith("ExecutionProvider"):
+        if compiled:
+            name, reason = _OF_COMPILED[0], "the model is an OM"
+        elif device is not None and device.endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
@@ -121,6 +135,17 @@ def choose(name: str, device: str | None = None) -> tuple[str, str]:
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."
         raise UsageError(f"backend {name!r} is not registered; known: {known}")
     return name, reason
+
+
+def default_precision(model: ModelFile) -> Precision:
+    """What to run a file in unless the user says otherwise: what it was made for."""
+    return next((known for known in PRECISIONS if known == model.precision), "f32")
+
+
+def devices(names: str | None) -> list[str | None]:
+    """The devices that ``--device`` names: several where it lists numbers (``0,1``)."""
+    parts = (names or "").split(",")
+    return list(parts) if all(part.strip().isdecimal() for part in parts) else [names]
 
 
 def load(

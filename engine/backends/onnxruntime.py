@@ -48,6 +48,7 @@ class OnnxRuntimeBackend:
             threads=threads if provider == CPU else 0,
         )
         if model.layout != SHARED:
+            self._clips = np.zeros((model.batch or 1, VIEWS, *CLIP_SHAPE), np.float32)
             self._session = self._load(str(model.path))
 
     def _load(self, model: str | bytes) -> ort.InferenceSession:
@@ -67,10 +68,12 @@ class OnnxRuntimeBackend:
     def part(self, part: Part) -> OnnxRuntimePart:
         return OnnxRuntimePart(self._load(part.model.SerializeToString()), part)
 
-    def start(self, lane: int, clips: NDArray[np.float32]) -> None:
-        batch = clips.reshape(-1, VIEWS, *CLIP_SHAPE)
+    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
+        return (self._clips.reshape(-1, *CLIP_SHAPE),)
+
+    def start(self, lane: int, size: int) -> None:
         try:
-            self._logits = self._session.run(None, {self._input: batch})[0]
+            self._logits = self._session.run(None, {self._input: self._clips})[0]
         except Exception as error:
             raise BackendError(f"ONNX Runtime failed on {self.facts.device}: {error}") from None
 

@@ -73,6 +73,7 @@ class OpenVINOBackend:
             raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
         self.lanes = int(compiled.get_property("NUM_STREAMS")) + 1
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
+        self._clips = [np.zeros(self._shape, np.float32) for _ in range(self.lanes)]
         self.facts = replace(self.facts, precision=executed_precision(compiled))
 
     def part(self, part: Part) -> OpenVINOPart:
@@ -95,10 +96,12 @@ class OpenVINOBackend:
         require_precision("openvino", facts.device, executed_precision(compiled), facts.precision)
         return OpenVINOPart(compiled, part, self.facts.device)
 
-    def start(self, lane: int, clips: NDArray[np.float32]) -> None:
+    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
+        return (self._clips[lane].reshape(-1, *CLIP_SHAPE),)
+
+    def start(self, lane: int, size: int) -> None:
         try:
-            tensor = ov.Tensor(clips.reshape(self._shape), shared_memory=True)
-            self._requests[lane].set_input_tensor(tensor)
+            self._requests[lane].set_input_tensor(_tensor(self._clips[lane]))
             self._requests[lane].start_async()
         except RuntimeError as error:
             raise self._failed(error) from None

@@ -6,6 +6,7 @@ Called by the executor, which owns one; in processes and in-process alike.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +17,10 @@ from engine.clips import Clips
 from engine.models import SHARED, ModelFile
 from engine.parts import Cuts
 from engine.runners.clips import ClipsRunner
+from engine.runners.planned import PlannedRunner
 from engine.runners.shared import SharedRunner
+
+_BATCH = 4  # samples
 
 Logits = tuple[int, NDArray[np.float32]]
 
@@ -24,9 +28,9 @@ Logits = tuple[int, NDArray[np.float32]]
 class Runner(Protocol):
     """Owns a backend and the buffers that it runs on.
 
-    `facts`: of the backend. `clips_run`, `clips_padded`: what the device was given, real and
-    filler. `idle`: whether nothing is left to `collect`. `pending`: keys of the samples that
-    are not complete.
+    `facts`: of the backend. `step`: samples that fill one run. `clips_run`, `clips_padded`: what
+    the device was given, real and filler. `idle`: whether nothing is left to `collect`.
+    `pending`: keys of the samples that are not complete.
     """
 
     clips_run: int
@@ -36,10 +40,16 @@ class Runner(Protocol):
     def facts(self) -> Facts: ...
 
     @property
+    def step(self) -> int: ...
+
+    @property
     def idle(self) -> bool: ...
 
     @property
     def pending(self) -> list[int]: ...
+
+    def check(self, clips: Clips) -> None:
+        """Raise `SampleError` for a sample that the network cannot take."""
 
     def pads(self, samples: int) -> bool:
         """Whether a batch of so many samples needs filler clips."""
@@ -64,9 +74,16 @@ class Runner(Protocol):
 
 def open_runner(backend: Backend, model: ModelFile) -> Runner:
     """The runner of a model's layout. Raises `ModelError` or `UsageError`."""
+    if model.layout == SHARED and model.compiled:
+        return PlannedRunner(backend, len(model.classes))
     if model.layout == SHARED:
         return SharedRunner(backend, Cuts.of(model.path))
     return ClipsRunner(backend, len(model.classes))
+
+
+def default_batch(runner: Runner) -> int:
+    """Samples that run as one batch unless the user says otherwise: whole runs."""
+    return runner.step * ceil(_BATCH / runner.step)
 
 
 def infer(runner: Runner, batch: Sequence[Clips]) -> Iterator[NDArray[np.float32]]:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends import Backend, Facts
+from engine.backends import Array, Backend, Facts
 from engine.batching import split_rows
 from engine.clips import Clips
-from engine.constants import CLIP_SHAPE, VIEWS
+from engine.constants import VIEWS
 from engine.errors import ModelError
 
 F32 = NDArray[np.float32]
@@ -29,7 +29,6 @@ class ClipsRunner:
     def __init__(self, backend: Backend, classes: int) -> None:
         self._backend = backend
         self._classes = classes
-        self._buffers: dict[tuple[int, int], F32] = {}
         self._turn = 0
         self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
         self._keys: deque[int] = deque()  # of the samples not complete yet, in order
@@ -46,6 +45,11 @@ class ClipsRunner:
         self._backend.close()
 
     @property
+    def step(self) -> int:
+        """Samples that fill the largest run, at least one."""
+        return max(1, self._backend.sizes[-1] // VIEWS)
+
+    @property
     def idle(self) -> bool:
         """Whether no run is under way."""
         return not self._runs
@@ -54,6 +58,9 @@ class ClipsRunner:
     def pending(self) -> list[int]:
         """Keys of the samples that are not complete."""
         return list(self._keys)
+
+    def check(self, clips: Clips) -> None:
+        pass  # it takes every sample
 
     def pads(self, samples: int) -> bool:
         """Whether a batch of so many samples needs filler clips."""
@@ -77,11 +84,11 @@ class ClipsRunner:
             lane = self._turn % self._backend.lanes
             if len(self._runs) == self._backend.lanes:
                 yield from self.collect()
-            buffer = self._buffer(lane, size)
+            [buffer] = self._backend.inputs(lane, size)
             real = min(size, total - first)
             _fill(buffer[:real], [clips for _, clips in batch], first)
             buffer[real:] = 0
-            self._backend.start(lane, buffer)
+            self._backend.start(lane, size)
             self._runs.append((lane, size, real))
             self._turn += 1
             self.clips_run += real
@@ -100,7 +107,7 @@ class ClipsRunner:
     def _try(self) -> None:
         """One run of nothing: who can be opened and cannot compute is found before READY."""
         size = min(self._backend.sizes)
-        self._backend.start(0, self._buffer(0, size))
+        self._backend.start(0, size)
         self._checked(self._backend.finish(0), size)
 
     def _checked(self, output: F32, size: int) -> F32:
@@ -111,13 +118,8 @@ class ClipsRunner:
             )
         return output.astype(np.float32, copy=False)
 
-    def _buffer(self, lane: int, size: int) -> F32:
-        if (lane, size) not in self._buffers:
-            self._buffers[lane, size] = np.zeros((size, *CLIP_SHAPE), np.float32)
-        return self._buffers[lane, size]
 
-
-def _fill(out: F32, batch: Sequence[Clips], first: int) -> None:
+def _fill(out: Array, batch: Sequence[Clips], first: int) -> None:
     """Write rows `first`, `first` + 1, … of the batch's clips, counted through all samples."""
     done = 0
     while done < len(out):

@@ -47,6 +47,8 @@ class SharedRunner:
     here, not clips. Halves that do not fill a wave wait for more, or for `collect`.
     """
 
+    step = 1
+
     def __init__(self, backend: Backend, cuts: Cuts) -> None:
         self._backend = backend
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
@@ -77,6 +79,9 @@ class SharedRunner:
     def pending(self) -> list[int]:
         """Keys of the samples that are not complete."""
         return list(dict.fromkeys(half.key for half in self._waiting))
+
+    def check(self, clips: Clips) -> None:
+        pass  # it takes every sample
 
     def pads(self, samples: int) -> bool:
         """Never by whole clips."""

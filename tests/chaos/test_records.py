@@ -30,7 +30,9 @@ def ledger(count: int, budget: int) -> Ledger:
         samples[3] = Sample(3, "s3", {"junk": 1})
     aggregator = Aggregator(samples)
     intake = Intake(samples, CLASSES, "frames", aggregator)
-    return Ledger(intake, aggregator, CLASSES, b"s", budget=budget, ahead=6)
+    made = Ledger(intake, aggregator, CLASSES, b"s", budget=budget)
+    made.table.ahead = 6
+    return made
 
 
 def said_of(lease: int) -> list[Message]:

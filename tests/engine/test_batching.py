@@ -12,15 +12,30 @@ from engine.batching import Batcher, split_rows
 def test_allowed_sizes_only(rows: int, sizes: set[int]) -> None:
     runs = split_rows(rows, sorted(sizes))
     assert set(runs) <= sizes
-    assert 0 <= sum(runs) - rows < max(sizes)
+    assert runs == sorted(runs, reverse=True)
+    assert 0 <= sum(runs) - rows < min(sizes)  # less padding than one run can have
     # No run of real rows is missing, none is all padding.
     assert sum(runs[:-1]) <= max(rows - 1, 0)
 
 
-def test_smallest_that_fits() -> None:
-    assert split_rows(60, [20, 80, 160]) == [80]
-    assert split_rows(20, [20, 80, 160]) == [20]
-    assert split_rows(340, [20, 80, 160]) == [160, 160, 20]
+@given(st.integers(0, 40), st.sets(st.integers(1, 12), min_size=1, max_size=3))
+def test_least_padding_then_fewest_runs(rows: int, sizes: set[int]) -> None:
+    reached = {0: 0}  # sums of runs, and of how few
+    for _ in range(rows):
+        for total, runs in list(reached.items()):
+            for size in sizes:
+                if total < rows:
+                    reached[total + size] = min(runs + 1, reached.get(total + size, rows + 1))
+    least = min(total for total in reached if total >= rows)
+    found = split_rows(rows, sorted(sizes))
+    assert (sum(found), len(found)) == (least, reached[least])
+
+
+def test_gears_of_a_device() -> None:
+    gears = [20, 40, 80, 160]
+    assert split_rows(100, gears) == [80, 20]
+    assert split_rows(340, gears) == [160, 160, 20]
+    assert split_rows(60, [80, 160]) == [80]
     assert split_rows(20, [1]) == [1] * 20
 
 

@@ -26,8 +26,14 @@ def clips(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def run(backend: Backend, data: Any) -> Any:
-    backend.start(0, data)
+    start(backend, 0, data)
     return backend.finish(0)
+
+
+def start(backend: Backend, lane: int, data: Any) -> None:
+    [clips] = backend.inputs(lane, len(data))
+    clips[:] = data
+    backend.start(lane, len(data))
 
 
 def rows(backend: Backend, count: int) -> Any:
@@ -89,7 +95,7 @@ def test_lanes_are_independent(tiny_model: Path, name: str) -> None:
     parts = [data[i * size : (i + 1) * size] for i in range(backend.lanes)]
     alone = [run(backend, part) for part in parts]
     for lane, part in enumerate(parts):
-        backend.start(lane, part)
+        start(backend, lane, part)
     for lane in reversed(range(backend.lanes)):
         np.testing.assert_array_equal(backend.finish(lane), alone[lane])
     backend.close()

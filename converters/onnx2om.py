@@ -1,0 +1,284 @@
+"""ONNX to OM: the program behind ``python -m converters.onnx2om``.
+
+Composes the command lines of CANN's compiler ``atc``, runs them and writes ``NAME.om.json`` beside
+each OM, since an OM itself tells nobody what it takes. For a file of a fixed batch the command is
+the published recipe's. Called by users, on a host with CANN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine import assets, devices
+from engine.compiled import SUFFIX, Description, parse_gears
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, SIZE, VIEWS, preprocessing
+from engine.errors import EngineError, ModelError, UsageError
+from engine.models import CLIPS, LAYOUTS, SHARED, ModelFile, open_model
+from engine.parts import FRAMES, PLAN, Cuts
+
+DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory
+# Distinct frames; a video of 480 frames or more has 480. Few videos pass from one to the next.
+DEFAULT_UNIQUE = (64, 96, 160, NUM_CLIPS * CLIP_LEN)
+_EXACT = ("force_fp32", "must_keep_origin_dtype")  # of atc's precision modes
+
+
+@dataclass(frozen=True)
+class Compilation:
+    """One call of atc. `gears`: samples, or frames in layout ``shared``; several are compiled
+    into one graph."""
+
+    onnx: Path
+    output: Path  # without .om
+    shapes: Mapping[str, Sequence[int]]
+    gears: tuple[int, ...]
+    soc_version: str
+    fp16_inputs: bool
+    precision_mode: str | None
+    more: tuple[str, ...]  # options of atc, as the user gave them
+
+    @property
+    def command(self) -> list[str]:
+        """The command line."""
+        shapes = [f"{name}:{','.join(map(str, shape))}" for name, shape in self.shapes.items()]
+        words = [
+            "atc",
+            "--framework=5",  # ONNX
+            f"--model={self.onnx}",
+            f"--output={self.output}",
+            "--input_format=ND",
+            f"--input_shape={';'.join(shapes)}",
+            f"--soc_version={self.soc_version}",
+            "--log=error",
+        ]
+        if len(self.gears) > 1:
+            words.append(f"--dynamic_batch_size={','.join(map(str, self.gears))}")
+        if self.fp16_inputs:
+            words.append(f"--input_fp16_nodes={next(iter(self.shapes))}")
+        if self.precision_mode:
+            words.append(f"--precision_mode={self.precision_mode}")
+        return [*words, *self.more]
+
+    def describe(self, om: Path, model: ModelFile, layout: str) -> None:
+        """Write what is known of an OM beside it."""
+        Description(
+            layout=layout,
+            gears=self.gears,
+            geared=len(self.gears) > 1,
+            dtype="float16" if self.fp16_inputs else "float32",
+            precision="f32" if self.precision_mode in _EXACT else "f16",
+            classes=model.classes,
+            preprocessing=preprocessing(),
+            soc_version=self.soc_version,
+            sha256=assets.file_sha256(om),
+        ).write(om)
+        print(f"wrote {om}.json")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compose, compile, describe. Returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        _run(args)
+    except EngineError as error:
+        print(f"onnx2om: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("onnx2om: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m converters.onnx2om",
+        description="Compile a PoseC3D network for an Ascend NPU with CANN's atc.",
+    )
+    parser.add_argument("model", help="an .onnx file, or what else --model of engine.run takes")
+    parser.add_argument(
+        "--layout", default=CLIPS, choices=LAYOUTS,
+        help="clips: the interface of the published OM, 205 MB a sample; shared: distinct frames "
+        "and a plan, a fifth of that and a third less work (default: %(default)s)",
+    )  # fmt: skip
+    sizes = parser.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--batch", metavar="N,N,…", help=f"layout clips: a static file for each number of samples "
+        f"(default: that of the .onnx, or {DEFAULT_BATCH})",
+    )  # fmt: skip
+    sizes.add_argument(
+        "--unique", metavar="U,U,…", help="layout shared: a static file for each number of "
+        f"distinct frames of a video (default: {','.join(map(str, DEFAULT_UNIQUE))})",
+    )  # fmt: skip
+    sizes.add_argument(
+        "--gears", metavar="N,N,…",
+        help="one file for all these numbers; reserves the memory of the largest",
+    )  # fmt: skip
+    parser.add_argument(
+        "--soc-version", metavar="NAME",
+        help="the chip, such as Ascend310P3 (default: what npu-smi info shows)",
+    )  # fmt: skip
+    parser.add_argument("--output", type=Path, metavar="NAME",
+                        help="name of the OM files (default: the model's, here)")  # fmt: skip
+    parser.add_argument("--fp16-inputs", action="store_true",
+                        help="the first input is float16: half the bytes to copy")  # fmt: skip
+    parser.add_argument("--precision-mode", metavar="MODE",
+                        help="atc's --precision_mode (its default: force_fp16)")  # fmt: skip
+    parser.add_argument("--atc", action="append", default=[], metavar="=--OPTION=VALUE",
+                        help="a further option of atc")  # fmt: skip
+    parser.add_argument("--dry-run", action="store_true", help="print the command lines only")
+    parser.add_argument("--describe", type=Path, metavar="FILE.om",
+                        help="write FILE.om.json for a file that exists; compile none")  # fmt: skip
+    return parser
+
+
+def _run(args: argparse.Namespace) -> None:
+    model = open_model(args.model)
+    if model.compiled:
+        raise UsageError(f"{args.model} is compiled already")
+    if model.precision == "int8":
+        raise UsageError(f"{args.model} is quantised for CPUs; atc takes files of AMCT's for int8")
+    jobs = _compilations(args, model)
+    if args.describe is not None:
+        if len(jobs) > 1 or not args.describe.is_file():
+            raise UsageError(f"--describe {args.describe}: one OM that exists, of one size or of "
+                             "--gears")  # fmt: skip
+        jobs[0].describe(args.describe, model, args.layout)
+        return
+    if args.dry_run:
+        for job in jobs:
+            print(shlex.join(job.command))
+        return
+    _check_environment()
+    if args.layout == SHARED:
+        jobs[0].onnx.write_bytes(Cuts.of(model.path).planned().SerializeToString())
+        print(f"wrote {jobs[0].onnx}")
+    for number, job in enumerate(jobs, 1):
+        print(f"compiling {job.output.name} ({number} of {len(jobs)}):\n{shlex.join(job.command)}",
+              flush=True)  # fmt: skip
+        start = time.monotonic()
+        om = _compile(job)
+        print(f"wrote {om} after {time.monotonic() - start:.0f} s")
+        job.describe(om, model, args.layout)
+
+
+def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilation]:
+    """The calls of atc that were asked for."""
+    stem = args.output or Path(Path(args.model).stem)
+    if stem.suffix == SUFFIX:
+        stem = stem.with_suffix("")
+    soc_version = args.soc_version or _soc_version()
+    clips = args.layout == CLIPS
+    onnx = Path(args.model) if Path(args.model) == model.path else model.path
+    if clips:
+        sizes, named = _samples(args, model)
+    else:
+        sizes, named = _frames(args, model), True
+        onnx = stem.with_name(f"{stem.name}_shared.onnx")
+    jobs = []
+    for gears in sizes:
+        first = -1 if len(gears) > 1 else gears[0]
+        shapes: dict[str, Sequence[int]] = (
+            {model.input_name: (first, VIEWS, *CLIP_SHAPE)}
+            if clips
+            else {FRAMES: (first, JOINTS, SIZE, SIZE), PLAN: (VIEWS, CLIP_LEN)}
+        )
+        name = "_dyn" if len(gears) > 1 else f"_bs{first}" if clips else f"_u{first // 2}"
+        output = stem.with_name(f"{stem.name}{'' if clips else '_shared'}{name}") if named else stem
+        jobs.append(
+            Compilation(onnx, output, shapes, gears, soc_version, args.fp16_inputs,
+                        args.precision_mode, tuple(args.atc))
+        )  # fmt: skip
+    return jobs
+
+
+def _samples(args: argparse.Namespace, model: ModelFile) -> tuple[list[tuple[int, ...]], bool]:
+    """Gears of each file, and whether they are to be in its name."""
+    if args.unique:
+        raise UsageError("--unique is for --layout shared; --batch or --gears count samples")
+    if model.batch is not None:
+        if args.gears or args.batch not in (None, str(model.batch)):
+            raise UsageError(f"{model.path} has a fixed batch of {model.batch}: export it with "
+                             "the batch left free")  # fmt: skip
+        return [(model.batch,)], False
+    if args.gears:
+        return [_several(args.gears)], True
+    batches = parse_gears(args.batch) if args.batch else (DEFAULT_BATCH,)
+    return [(batch,) for batch in batches], True
+
+
+def _frames(args: argparse.Namespace, model: ModelFile) -> list[tuple[int, ...]]:
+    """As `_samples`, in frames: each distinct one and its flipped twin."""
+    if args.batch:
+        raise UsageError("--batch is for --layout clips; --unique or --gears count frames")
+    if model.batch is not None:
+        raise UsageError(f"{model.path} has a fixed batch; layout shared needs it free")
+    if args.gears:
+        return [tuple(2 * unique for unique in _several(args.gears))]
+    uniques = parse_gears(args.unique) if args.unique else DEFAULT_UNIQUE
+    return [(2 * unique,) for unique in uniques]
+
+
+def _several(text: str) -> tuple[int, ...]:
+    gears = parse_gears(text)
+    if len(gears) < 2:
+        raise UsageError(f"--gears {text}: at least two; --batch or --unique make a static file")
+    return gears
+
+
+def _soc_version() -> str:
+    found = devices.npus()
+    if not found:
+        raise UsageError(
+            "no NPU here tells what to compile for; give --soc-version, which is Ascend and the "
+            "chip's name in npu-smi info, such as Ascend310P3"
+        )
+    return found[0].soc_version
+
+
+def _check_environment() -> None:
+    """Raise `UsageError` where atc cannot run."""
+    if shutil.which("atc") is not None:
+        return
+    home, _ = devices.toolkit({})
+    if home is None:
+        raise UsageError(
+            "there is no atc here: it comes with CANN's toolkit (python -m engine.doctor); "
+            "--dry-run prints the commands for another host"
+        )
+    folder = home.parent if home.name == "latest" else home
+    raise UsageError(f"atc is not on PATH: source {folder}/set_env.sh first")
+
+
+def _compile(job: Compilation) -> Path:
+    """Run atc. Returns the OM, whose name may have the host's platform in it."""
+    names = [job.output.with_name(f"{job.output.name}{suffix}{SUFFIX}")
+             for suffix in ("", "_linux_x86_64", "_linux_aarch64")]  # fmt: skip
+    before = {name: name.stat().st_mtime_ns for name in names if name.exists()}
+    code = subprocess.run(job.command, check=False).returncode
+    if code:
+        raise ModelError(f"atc ended with exit code {code}; what it printed is above")
+    new = [n for n in names if n.exists() and before.get(n) != n.stat().st_mtime_ns]
+    if not new:
+        raise ModelError(f"atc wrote none of {', '.join(map(str, names))}")
+    [om] = new
+    if om != names[0]:
+        what = ("it has been compiled for any shape instead of for gears; give fewer of them, or "
+                "static files (--batch, --unique)") if len(job.gears) > 1 else (
+                "parts of it run on the host, and it loads on this platform only")  # fmt: skip
+        if len(job.gears) > 1:
+            raise ModelError(f"atc wrote {om}: {what}")
+        print(f"onnx2om: {om.name}: {what}", file=sys.stderr)
+    os.chmod(om, om.stat().st_mode & ~0o022)  # the runtime takes no file that others can write
+    return om
+
+
+if __name__ == "__main__":
+    sys.exit(main())
