@@ -108,7 +108,8 @@ class Options:
         choices=("auto", *LAYOUTS),
     )  # fmt: skip
     backend: str = _option(
-        AUTO, "device", "runtime: auto, openvino, onnxruntime, acl (Ascend NPUs)", metavar="NAME"
+        AUTO, "device", "runtime: auto, openvino, onnxruntime, or for an .om file acl (aclruntime) "
+        "and pyacl", metavar="NAME",
     )
     device: str | None = _option(
         None, "device",
@@ -209,6 +210,11 @@ class Options:
     report: str | None = _option(
         None, "output", "write a page about the run to FILE: accuracy, confusion, rates, skeletons",
         metavar="FILE.html",
+    )  # fmt: skip
+    dump_bin: str | None = _option(
+        None, "output",
+        "write the clip tensors (205 MB each) and labels to DIR as the published recipe's first "
+        "step does, and run nothing", metavar="DIR",
     )  # fmt: skip
     log_json: str | None = _option(
         None, "output",

@@ -39,9 +39,9 @@ def check_outputs(options: Options) -> None:
         for option, name in (
             ("--dataset", options.dataset),
             ("--ann-file", options.ann_file),
-            ("--model", options.model),
+            *(("--model", part) for part in (options.model or "").split(",")),
         )
-        if name is not None and Path(name).exists()
+        if name and Path(name).exists()
     }
     lines = ("output", "resume")
     for option in (*lines, "log_json", "scores", "logits", "summary", "report"):

@@ -68,6 +68,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     if not given and "ENGINE_DATASET" not in os.environ:
         given = _offer()
     options = parse(given)
+    if options.dump_bin is not None:
+        with deferred():
+            from engine.dump import dump
+        return dump(options, Path(options.dump_bin))
     check_outputs(options)
     name = options.resume or options.output
     with events_to(options.log_json):
@@ -195,6 +199,7 @@ def _interruptible() -> Iterator[_Interruption]:
 
 
 def _announce(pipeline: Pipeline) -> None:
+    from engine.backends import devices
     from engine.events import event
 
     data, facts = pipeline.dataset, pipeline.facts
@@ -210,7 +215,9 @@ def _announce(pipeline: Pipeline) -> None:
         f"{facts.device}, {facts.precision}, {facts.threads} threads"
     )
     workers = f"{pipeline.workers} worker{'s' if pipeline.workers > 1 else ''}"
-    where = f"{workers}, 1 executor" if pipeline.workers else "in this process"
+    executors = len(devices(pipeline.options.device))
+    where = f"{workers}, {executors} executor{'s' if executors > 1 else ''}"
+    where = where if pipeline.workers else "in this process"
     print(f"running   {where}", flush=True)
     if pipeline.address is not None:
         keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""

@@ -108,9 +108,8 @@ class Supervisor:
                 pass
             if self._interrupted():
                 raise KeyboardInterrupt
-        facts = self._facts.values()  # they came with every executor's READY
-        devices = ", ".join(dict.fromkeys(one.device for one in facts))
-        return replace(next(iter(facts)), device=devices)
+        facts = [self._facts[slot] for slot in sorted(self._facts)]  # they came with READY
+        return replace(facts[0], device=", ".join(dict.fromkeys(one.device for one in facts)))
 
     def records(self) -> Iterator[Record]:
         """One record for each sample, as they come. When interrupted, those of samples that

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converters import onnx2om
 from engine.aggregator import Prediction
 from engine.metrics import mean_class_accuracy, top_k_accuracy
 from engine.options import Options
 from engine.pipeline import Pipeline
-from tests.conftest import annotation
+from tests.conftest import ROOT, annotation
 
 BACKENDS = ["openvino", "onnxruntime"]
 
@@ -27,11 +28,8 @@ JHMDB = "data/jhmdb_hmdb51_2d.pkl"
 
 def score(shared: Path, dataset: str | Path = JHMDB, **options: Any) -> list[Prediction]:
     """Predictions in the order of the data set, a path within `shared` or elsewhere."""
-    chosen = Options(
-        dataset=str(shared / dataset),
-        model=str(shared / "models" / "posec3d_jhmdb_split1.pth"),
-        **options,
-    )
+    options.setdefault("model", str(shared / "models" / "posec3d_jhmdb_split1.pth"))
+    chosen = Options(dataset=str(shared / dataset), **options)
     with Pipeline(chosen) as pipeline:
         records = sorted(pipeline, key=lambda record: record.index)
     predictions = [r for r in records if isinstance(r, Prediction)]
@@ -68,12 +66,54 @@ def test_some_real_samples(shared: Path, backend: str, limit: int, layout: str) 
 def test_the_whole_test_split(shared: Path, backend: str, layout: str) -> None:
     predictions = score(shared, backend=backend, layout=layout)
     check(predictions, recorded(shared))
+    check_accuracies(predictions)
+
+
+def check_accuracies(predictions: Sequence[Prediction]) -> None:
+    """Of the whole test split."""
     scores = np.array([p.scores for p in predictions])
     labels = [p.label for p in predictions if p.label is not None]
     assert len(labels) == len(predictions) == 176
     assert round(top_k_accuracy(scores, labels, 1), 4) == 0.8011
     assert round(top_k_accuracy(scores, labels, 5), 4) == 0.9886
     assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
+
+
+@pytest.fixture(params=["clips, gears", "clips, static", "frames and plan"])
+def compiled(
+    request: pytest.FixtureRequest, shared: Path, tmp_path: Path, stand_in: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:  # fmt: skip
+    """The real network, compiled by a stand-in for atc, to be run by one for an NPU's runtime:
+    the logits are real, the device is not."""
+    stand_in("310p3")
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "doubles"))
+    forms = {
+        "clips, gears": (["--gears", "1,2,4,8"], "net_dyn.om"),
+        "clips, static": (["--batch", "1,4"], "net_bs4.om,net_bs1.om"),
+        "frames and plan": (["--layout", "shared", "--unique", "32,64"],
+                            "net_shared_u32.om,net_shared_u64.om"),
+    }  # fmt: skip
+    arguments, names = forms[request.param]
+    model = shared / "models" / "posec3d_jhmdb_split1.pth"
+    assert onnx2om.main([str(model), "--output", str(tmp_path / "net"), *arguments]) == 0
+    return ",".join(str(tmp_path / name) for name in names.split(","))
+
+
+def test_some_real_samples_as_on_an_npu(shared: Path, compiled: str) -> None:
+    check(score(shared, model=compiled, limit=3), recorded(shared))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+def test_the_whole_test_split_as_on_an_npu(shared: Path, compiled: str) -> None:
+    predictions = score(shared, model=compiled)
+    check(predictions, recorded(shared))
+    check_accuracies(predictions)
+    plain = score(shared, backend="openvino", layout="clips")
+    for found, other in zip(predictions, plain, strict=True):
+        error = np.abs(found.logits - other.logits).max() / np.abs(other.logits).max()
+        assert error <= 1e-5, f"{found.id}: {error}"
 
 
 @pytest.mark.full

@@ -22,7 +22,7 @@ Precision = Literal["f32", "f16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("f32", "f16", "bf16", "int8")
 INT8: Precision = "int8"
 GROUP = "engine.backends"
-_OF_COMPILED = ("acl",)
+_OF_COMPILED = ("acl", "pyacl")
 AUTO: Final = "auto"
 
 
@@ -60,6 +60,9 @@ class Backend(Protocol):
     splits and pads. `lanes`: how many runs may be under way at once, each in a lane of its own.
     A runtime that only runs synchronously has one lane and does the work in `start`.
 
+    `executed_s`: seconds of execution alone that the runtime measured of the last run finished,
+    None where it measures none.
+
     A network in parts (layout ``shared``): `part`, of as many rows as `rows` says; between
     parts, arrays are of dtype `values` (float32, or uint16 that holds bfloat16).
     """
@@ -69,6 +72,7 @@ class Backend(Protocol):
     lanes: int
     rows: int
     values: np.dtype[Any]
+    executed_s: float | None
 
     def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
         """Where the inputs of a run of `size` in a lane (counted from 0) are to be written, the
@@ -124,7 +128,7 @@ def choose(name: str, device: str | None = None, *, compiled: bool = False) -> t
     if name == AUTO:
         if compiled:
             name, reason = _OF_COMPILED[0], "the model is an OM"
-        elif device is not None and device.endswith("ExecutionProvider"):
+        elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.

@@ -18,35 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts, Precision
+from engine.backends.ascend import CODES, OF_MEMORY, check_shapes, device_number, spelt
 from engine.backends.device import OutOfDeviceMemory, Printed
 from engine.backends.remote import RemoteBackend
 from engine.compiled import DTYPES, CompiledFile, memory_advice
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine.constants import VIEWS
 from engine.errors import BackendError, EngineError, ModelError, UsageError
 from engine.models import CLIPS, ModelFile
 
-MAX_DEVICE = 255
 _QUIET = 3  # of its own log levels: warnings
 # Its tensors count bytes in 32 bits.
 _MAX_BYTES = 2**32 - 1
-_FRAME = (JOINTS, SIZE, SIZE)
-_PLAN = (VIEWS, CLIP_LEN)
-
-# What the runtime prints of an error of ACL's: its code, and what to look at.
-_CODES = {
-    "100000": "a parameter that the device does not take",
-    "107001": "there is no such device; npu-smi info lists them",
-    "107002": "the device's context is gone",
-    "107004": "the model belongs to another context",
-    "207001": "the device has no memory left; npu-smi info shows whose it is",
-    "207018": "the device has no memory left; npu-smi info shows whose it is",
-    "507011": "the model's execution failed; compare the OM's soc_version with npu-smi info",
-    "507014": "an AI core timed out: a shape too large for it, or a device in trouble",
-    "507015": "an AI core raised an exception; npu-smi info -t health tells the device's state",
-    "507018": "an AI CPU raised an exception; npu-smi info -t health tells the device's state",
-    "507033": "the device cannot be opened; npu-smi info, and is another user's process on it?",
-}
-_MEMORY = ("207001", "207018")
 _OF_MEMORY = ("[2][ACL: memory allocation fail]", "malloc device memory data failed")
 
 
@@ -58,17 +40,6 @@ def load(model: ModelFile, *, device: str | None, precision: Precision, threads:
             "compiles one on a host with CANN (python -m engine.doctor says what this one has)"
         )
     return RemoteBackend(f"{__name__}:AclSession", model, device_number(device))
-
-
-def device_number(device: str | None) -> int:
-    """The number of ``--device``, 0 if it is not given. Raises `UsageError`."""
-    text = (device or "0").strip()
-    if not text.isdecimal() or int(text) > MAX_DEVICE:
-        raise UsageError(
-            f"--device {device}: an NPU is a number from 0 to {MAX_DEVICE}, the column `Device` of "
-            "npu-smi info"
-        )
-    return int(text)
 
 
 class AclSession:
@@ -164,13 +135,8 @@ class _Graph:
         self.session = session
         self._clips, self._gear = clips, 0
         inputs, outputs = session.get_inputs(), session.get_outputs()
-        wanted = [(VIEWS, *CLIP_SHAPE)] if clips else [(JOINTS, SIZE, SIZE), (CLIP_LEN,)]
         shapes = [tuple(desc.shape) for desc in inputs]
-        if len(outputs) != 1 or [shape[1:] for shape in shapes] != wanted:
-            raise ModelError(
-                f"{file.path}: {len(outputs)} outputs, inputs of shapes {shapes}; expected one "
-                f"output and [N, …] of {wanted}, layout {'clips' if clips else 'shared'}"
-            )
+        frame = check_shapes(file, shapes, len(outputs), clips=clips)
         self.dtype = str(inputs[0].datatype.name)
         if self.dtype not in DTYPES or (not clips and inputs[1].datatype.name != "int32"):
             raise ModelError(f"{file.path} takes {self.dtype}; known: {', '.join(DTYPES)}")
@@ -180,7 +146,7 @@ class _Graph:
         rows = VIEWS * gears[-1] if clips else VIEWS
         width = np.dtype(outputs[0].datatype.name).itemsize
         self.classes = int(outputs[0].size) // (rows * width)
-        largest = prod(wanted[0]) * np.dtype(self.dtype).itemsize * gears[-1]
+        largest = prod(frame) * np.dtype(self.dtype).itemsize * gears[-1]
         if inputs[0].size != largest:
             raise ModelError(f"{file.path}: input of {inputs[0].size} bytes, not {largest}")
         if largest > _MAX_BYTES:
@@ -241,10 +207,11 @@ def translated(error: RuntimeError, printed: str, what: str) -> EngineError:
     """An error of the runtime's, in words: what it says itself is a class of failures, and the
     reason is what it printed."""
     text = " ".join(str(error).split())
-    code = next((code for code in re.findall(r"\b\d{6}\b", printed) if code in _CODES), None)
+    codes = [int(number) for number in re.findall(r"\b\d{6}\b", printed)]
+    code = next((code for code in codes if code in CODES), None)
     lines = [f"{what} failed: {text}"]
     if code is not None:
-        lines.append(f"ACL error {code}: {_CODES[code]}")
+        lines.append(spelt(code))
     elif "please check model path" in text:
         lines.append("the runtime does not accept the file's path, owner or mode")
     elif text.startswith("[-1]"):
@@ -255,7 +222,7 @@ def translated(error: RuntimeError, printed: str, what: str) -> EngineError:
     if printed:
         lines.append(f"it printed: {printed}")
     message = "; ".join(lines)
-    if code in _MEMORY or any(part in text for part in _OF_MEMORY):
+    if code in OF_MEMORY or any(part in text for part in _OF_MEMORY):
         return OutOfDeviceMemory(message)
     return BackendError(message)
 

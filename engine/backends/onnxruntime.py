@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -15,20 +13,28 @@ from engine.models import SHARED, ModelFile
 from engine.parts import Part
 
 CPU = "CPUExecutionProvider"
-# Providers that would round float32 inputs unless told not to.
-_EXACT: dict[str, dict[str, Any]] = {"CUDAExecutionProvider": {"use_tf32": 0}}
+# Of an Ascend NPU. Unlike all others it computes in fp16 unless told not to.
+CANN = "CANNExecutionProvider"
+# Options of providers that would round float32 inputs unless told not to.
+_EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"},
+          CANN: {"precision_mode": "must_keep_origin_dtype"}}  # fmt: skip
 
 
 class OnnxRuntimeBackend:
     """One session. A run is one sample (20 clips) where the file leaves the batch free."""
 
     rows = 32
+    executed_s = None
     values = np.dtype(np.float32)
 
     def __init__(
         self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
     ) -> None:
-        provider = device or CPU
+        provider, given = _parse(device or CPU)
+        half, exact = provider == CANN and precision == "f16", _EXACT.get(provider, {})
+        if both := exact.keys() & given.keys():
+            raise UsageError(f"--device {device}: {', '.join(both)} follows from --precision")
+        self._given = given if half else {**exact, **given}
         if provider not in ort.get_available_providers():
             raise UsageError(
                 f"ONNX Runtime has no provider {provider!r} here; it has "
@@ -44,7 +50,8 @@ class OnnxRuntimeBackend:
         self.facts = Facts(
             runtime=f"ONNX Runtime {ort.__version__}",
             device=provider,
-            precision=model.precision,  # a session computes in the types of the file
+            # a session computes in the types of the file
+            precision="f16" if half else model.precision,
             threads=threads if provider == CPU else 0,
         )
         if model.layout != SHARED:
@@ -53,7 +60,7 @@ class OnnxRuntimeBackend:
 
     def _load(self, model: str | bytes) -> ort.InferenceSession:
         """A session for a file, or for a graph in memory."""
-        providers = [(self._provider, _EXACT.get(self._provider, {}))]
+        providers = [(self._provider, self._given)]
         try:
             session = ort.InferenceSession(model, self._options, providers=providers)
         except Exception as error:  # its exceptions share no base class
@@ -83,6 +90,15 @@ class OnnxRuntimeBackend:
 
     def close(self) -> None:
         self._session = None
+
+
+def _parse(device: str) -> tuple[str, dict[str, str]]:
+    """``PROVIDER``, or ``PROVIDER:option=value,…``. Raises `UsageError`."""
+    provider, _, text = device.partition(":")
+    pairs = [part.partition("=") for part in text.split(",") if part]
+    if any(not (name and equals and value) for name, equals, value in pairs):
+        raise UsageError(f"--device {device}: options are written PROVIDER:name=value,name=value")
+    return provider, {name: value for name, _, value in pairs}
 
 
 class OnnxRuntimePart:

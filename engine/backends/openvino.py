@@ -28,6 +28,7 @@ class OpenVINOBackend:
     """
 
     rows = 8  # activations of more leave the cache
+    executed_s = None
 
     def __init__(
         self, model: ModelFile, *, device: str | None, precision: Precision, threads: int

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from engine.backends import Array, Facts, PartNetwork
 from engine.backends.slots import Line, Slot, SlotShape
 from engine.batching import split_rows
-from engine.compiled import memory_advice
+from engine.compiled import CompiledFile, memory_advice
 from engine.constants import VIEWS
 from engine.errors import BackendError, ModelError, UsageError
 from engine.models import CLIPS, ModelFile
@@ -115,8 +115,14 @@ class RemoteBackend:
             answer = self._line.receive()
         except EOFError:
             raise self._dead("while it loaded the model") from None
+        if answer.get("error") == "OutOfDeviceMemory" and len(self._files) > 1:
+            log.warning("%s; going on without %s", _spelt(answer), self._files[0].path.name)
+            self._files = self._files[1:]
+            self._end(0)
+            self._open()
+            return
         if "error" in answer:
-            _refuse(answer)
+            _refuse(answer, self._files)
         for note in answer["notes"]:
             log.warning("%s", note)
         if answer["classes"] != len(self._model.classes):
@@ -225,13 +231,15 @@ def _spelt(answer: dict[str, Any]) -> str:
     return f"{answer['message']}{printed}"
 
 
-def _refuse(answer: dict[str, Any]) -> NoReturn:
+def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile]) -> NoReturn:
     """Raise what kept the device process from loading the model."""
     kind, message = answer["error"], _spelt(answer)
     if answer["missing"]:
         raise UsageError(f"this host has no {answer['missing']} ({message}); {_DOCTOR}")
     if kind == "ModelError":
         raise ModelError(message)
+    if kind == "OutOfDeviceMemory":
+        raise ModelError(f"{message}. {memory_advice(files)}")
     if kind == "UsageError":
         raise UsageError(message)
     raise BackendError(message)

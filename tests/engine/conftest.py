@@ -15,7 +15,7 @@ import pytest
 from engine.aggregator import Failure, Prediction, Record
 from engine.options import Options
 from engine.pipeline import Pipeline
-from tests.conftest import annotation
+from tests.conftest import ROOT, annotation
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +75,24 @@ def children(pipeline: Pipeline, role: str) -> list[int]:
 def command(data: Path, model: Path, *more: object) -> list[str]:
     base = [sys.executable, "-m", "engine.run", "--dataset", data, "--model", model, *more]
     return [str(part) for part in base]
+
+
+@pytest.fixture
+def doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand-ins for the modules of an NPU's runtimes on the path."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "doubles"))
+
+
+@pytest.fixture(params=["acl", "pyacl"])
+def name(request: pytest.FixtureRequest, doubles: None) -> str:
+    """A backend for NPUs."""
+    return str(request.param)
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the next runs of the device come to: see the double."""
+    folder = tmp_path / "faults"
+    folder.mkdir()
+    monkeypatch.setenv("DOUBLE_FAULTS", str(folder))
+    return folder / "execute"

@@ -107,6 +107,22 @@ def test_unknown_device(tiny_model: Path, name: str) -> None:
         load(name, open_model(str(tiny_model)), **{**SETTINGS, "device": "Abacus"})
 
 
+def test_options_of_a_provider(tiny_model: Path) -> None:
+    model = open_model(str(tiny_model))
+    device = "CPUExecutionProvider:arena_extend_strategy=kSameAsRequested"
+    assert choose("auto", device)[0] == "onnxruntime"
+    backend = load("onnxruntime", model, **{**SETTINGS, "device": device})
+    assert backend.facts.device == "CPUExecutionProvider"
+    backend.close()
+    for wrong, message in (
+        ("CPUExecutionProvider:arena", "options are written PROVIDER:name=value"),
+        ("CUDAExecutionProvider:use_tf32=1", "use_tf32 follows from --precision"),
+        ("CANNExecutionProvider:device_id=0", "no provider 'CANNExecutionProvider' here"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            load("onnxruntime", model, **{**SETTINGS, "device": wrong})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_bf16_is_executed_or_refused(tiny_model: Path, name: str) -> None:
     model = open_model(str(tiny_model))
