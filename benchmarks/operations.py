@@ -45,6 +45,12 @@ def shared(total_frames: int) -> float:
     return 2 * float(total)
 
 
+def planned(frames: int) -> float:
+    """Of the compiled graph of frames and a plan (`Cuts.planned`), made for so many frames."""
+    per_frame, _ = _network()
+    return whole() + (frames - VIEWS * CLIP_LEN) * per_frame
+
+
 def _network() -> tuple[float, list[tuple[float, float, int]]]:
     """Operations a frame before the first temporal convolution; then, a block, those of its
     temporal convolution for a position that it reads, of the rest for one that it writes (its

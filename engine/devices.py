@@ -35,8 +35,13 @@ TOOLKITS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest",
 _TOOLKIT_VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
 _ABOUT_ACLRUNTIME = """
 import json, aclruntime
-modern = hasattr(aclruntime.InferenceSession, "free_resource")
-print("\\n" + json.dumps({"api": 2025 if modern else 2023, "path": aclruntime.__file__}))
+from importlib.metadata import PackageNotFoundError, version
+try:
+    number = version("aclruntime")
+except PackageNotFoundError:
+    number = "not installed as a package"
+api = 2025 if hasattr(aclruntime.InferenceSession, "free_resource") else 2023
+print("\\n" + json.dumps({"version": number, "api": api, "path": aclruntime.__file__}))
 """
 
 
@@ -150,7 +155,7 @@ def environment_set(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def aclruntime() -> dict[str, Any]:
-    """The module's ``api`` (2023 or 2025) and ``path``, or the ``error`` of importing it, which
+    """The module's ``version``, ``api`` (2023 or 2025) and ``path``, or the ``error`` of importing it, which
     is done in another process."""
     try:
         result = subprocess.run(

@@ -92,7 +92,8 @@ def _software() -> list[Finding]:
         found.append(Finding("aclruntime", False, f"cannot be imported: {about['error']}{built}",
                              f"build it for your CANN (it is not on PyPI): {_HOW}"))  # fmt: skip
     else:
-        found.append(Finding("aclruntime", True, f"API of {about['api']}, {about['path']}"))
+        spelt = f"{about['version']}, API of {about['api']}, {about['path']}"
+        found.append(Finding("aclruntime", True, spelt))
     return found
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from benchmarks import pure_inference, score_folder
+from benchmarks import npu_model, pure_inference, score_folder
 from engine.clips import preprocess
 from engine.constants import CLIP_SHAPE, VIEWS
 from tests.conftest import ROOT, annotation
@@ -133,3 +133,47 @@ def test_pure_inference_of_an_om(
     assert "warning: NPU 0 is not idle: process 31415" in capsys.readouterr().err
     found = json.loads((tmp_path / "out.json").read_text())["clips"]
     assert all(e < r for e, r in zip(found["execution_ms"], found["run_ms"], strict=True))
+
+
+def test_the_model_of_an_npu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its assumptions and what is a calculation are said; the slowest stage follows from them."""
+    pytest.importorskip("matplotlib")
+    base = ["--plot", str(tmp_path / "a.svg"), "--json", str(tmp_path / "a.json")]
+    assert npu_model.main(base) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("A calculation for an Ascend 310P3, not a measurement. Assumed:")
+    assert "execution      22.39" in printed
+    assert "computed, not measured" in (tmp_path / "a.svg").read_text()
+    found = json.loads((tmp_path / "a.json").read_text())["ways"]
+    pyacl = found["clips, pyacl"]
+    assert pyacl["stages"]["execute"] == pytest.approx(1 / 22.39)
+    assert pyacl["rate"] == pytest.approx(1 / max(pyacl["stages"].values()))
+    recipe = found["recipe: three scripts, files between them"]
+    assert recipe["rate"] == pytest.approx(1 / sum(recipe["stages"].values()))
+    assert npu_model.main(["--bus", "0.5"]) == 0
+    assert re.search(r"^clips, pyacl .* copy \(409.4 ms\)$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_the_script_for_owners_of_an_npu(
+    double: None, stand_in: Any, tiny_model: Path, few: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Every step of it, around the doubles; one that fails does not keep the others back."""
+    stand_in("310p3")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'doubles'}:{ROOT}")
+    for name, value in (("MODEL", tiny_model), ("DATASET", few), ("LIMIT", 1), ("LOOP", 1),
+                        ("PYTHON", sys.executable)):  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    result = subprocess.run(
+        ["bash", str(ROOT / "benchmarks" / "on_ascend.sh"), str(tmp_path / "out")],
+        capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
+    assert found["failed"] == []
+    assert {f"pure_{n}" for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")} < found.keys()
+    runs = {f"run_{what}_{backend}" for what in ("bs8", "fp16", "shared")
+            for backend in ("acl", "pyacl")}  # fmt: skip
+    assert runs < found.keys()
+    assert all(found[run]["fps"] > 0 for run in runs)
+    assert re.search(r"^pure_bs8 +[\d.]+ +22.39 ", result.stdout, re.MULTILINE)
