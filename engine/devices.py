@@ -155,8 +155,8 @@ def environment_set(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 def aclruntime() -> dict[str, Any]:
-    """The module's ``version``, ``api`` (2023 or 2025) and ``path``, or the ``error`` of importing it, which
-    is done in another process."""
+    """The module's ``version``, ``api`` (2023 or 2025) and ``path``, or the ``error`` of
+    importing it, which is done in another process."""
     try:
         result = subprocess.run(
             [sys.executable, "-c", _ABOUT_ACLRUNTIME], capture_output=True, text=True,

@@ -28,6 +28,7 @@ from engine.constants import VIEWS
 from engine.errors import BackendError, ModelError, UsageError
 from engine.models import CLIPS, ModelFile
 from engine.parts import Part
+from engine.processes import KILL_GRACE_S
 from engine.signals import INTERRUPTIONS
 
 log = logging.getLogger("engine")
@@ -70,12 +71,11 @@ class RemoteBackend:
         self._submit(lane, size)
 
     def finish(self, lane: int) -> NDArray[np.float32]:
-        size = self._jobs[0][1]
         while True:
             try:
                 return self._finished(lane)
             except _OutOfMemory as error:
-                self._shrink(size, error)
+                self._shrink(error)
 
     def close(self) -> None:
         self._end(_STOP_S)
@@ -149,17 +149,25 @@ class RemoteBackend:
     def _end(self, patience: float) -> None:
         with suppress(EOFError):
             self._line.send(stop=True)
-        try:
-            self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._reap(patience)
         self._line.close()
 
     def _dead(self, when: str) -> BackendError:
-        code = self._process.wait()
+        code = self._reap(_STOP_S)
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return BackendError(f"the device process died {when} ({how}); {_DOCTOR}")
+
+    def _reap(self, patience: float) -> int:
+        """The exit code of the process, which is killed if it does not end by itself. Raises
+        `BackendError` where even that does not help."""
+        for more in (patience, KILL_GRACE_S):
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(more)
+            self._process.kill()
+        raise BackendError(
+            f"the device process (pid {self._process.pid}) was killed and does not die: it hangs "
+            "in the device's driver"
+        )
 
     # Runs
 
@@ -193,11 +201,12 @@ class RemoteBackend:
         rows = size if self._model.layout == CLIPS else VIEWS
         return np.array(self._slots[lane].logits[:rows])
 
-    def _shrink(self, size: int, error: _OutOfMemory) -> None:
-        """Go on without the files that run `size` or more, in a new process: what the old one
-        has allocated for the failed run is lost to it."""
+    def _shrink(self, error: _OutOfMemory) -> None:
+        """Go on without the files of the failed run's size or more, in a new process: what the
+        old one has allocated for that run is lost to it."""
+        largest = max(count for _, count in self._jobs[0][2])
         unit = VIEWS if self._model.layout == CLIPS else 1
-        smaller = [file for file in self._files if unit * file.gears[-1] < size]
+        smaller = [file for file in self._files if unit * file.gears[-1] < largest]
         if self._model.layout != CLIPS or not smaller:
             raise BackendError(f"{error}. {memory_advice(self._files)}") from None
         log.warning("%s; going on with %s", error, ", ".join(f.path.name for f in smaller))

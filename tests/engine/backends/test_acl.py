@@ -174,6 +174,12 @@ def test_memory_that_runs_out_at_a_run(
     assert backend._process.pid != first  # type: ignore[attr-defined]
     assert "going on with bs1.om" in caplog.text
     faults.write_text("memory 1")
+    [slot] = backend.inputs(0, 40)
+    backend.start(0, 40)  # which goes as two runs of what is left
+    with pytest.raises(BackendError, match="207001.*Give a smaller file"):
+        backend.finish(0)
+    backend.close()
+    backend = opened(paths[1], name=name)
     with pytest.raises(BackendError, match="207001.*Give a smaller file"):
         run(backend, clips[:20])
     backend.close()
