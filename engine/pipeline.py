@@ -56,6 +56,8 @@ class Pipeline:
         self.backend_name, self.backend_reason = backends.choose(
             options.backend, options.device, compiled=bool(self.model.compiled)
         )
+        wanted = options.precision
+        self.precision = backends.default_precision(self.model) if wanted == AUTO else wanted
         self.interrupted = False
         self._iterated = self._closed = False
         self.workers = 0 if options.in_process else options.workers or default_workers()
@@ -68,8 +70,6 @@ class Pipeline:
         done = {record.index for record in self.resumed}
         self.samples = [s for s in self.dataset.samples if s.index not in done]
         self._aggregator = Aggregator(self.dataset.samples)
-        wanted = options.precision
-        self.precision = backends.default_precision(self.model) if wanted == AUTO else wanted
         listening = Listening.of(options.listen, options.keys) if options.listen else None
         devices = backends.devices(options.device)
         settings = ExecutorSettings(
