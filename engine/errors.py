@@ -19,6 +19,12 @@ class EngineError(Exception):
     exit_code = 1
 
 
+class Interrupted(KeyboardInterrupt):
+    """A first signal while the processes are starting, when nothing is on its way yet."""
+
+    exit_code = 130
+
+
 class UsageError(EngineError):
     """An option, or a combination of options, that cannot be honoured."""
 

@@ -9,12 +9,14 @@ one; libzmq tells their connections apart, so that none can pass for another. Ca
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from engine import wire
 from engine.errors import UsageError, WireError
@@ -22,6 +24,11 @@ from engine.keys import Doorkeeper, ServerKeys
 from engine.wire import Message
 
 HEARTBEAT_MS = 5000  # of idle connections to other machines
+_REFUSALS = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,13 @@ def tcp_endpoint(host: str, port: int | str) -> str:
     return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+def _refusal(found: Mapping[str, Any]) -> WireError:
+    """A connection that libzmq did not let in, as the message that it never came to send."""
+    if found["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return WireError("a connection whose key is not allowed (--keys)")
+    return WireError("a connection that does not speak as ours do, or without a key (--keys)")
+
+
 class Exchange:
     """Sends to names, receives from names. `largest`: bytes of a child's largest frame."""
 
@@ -95,6 +109,7 @@ class Exchange:
         self._connections: dict[str, bytes] = {}
         self._guests = 0
         self._doorkeeper: Doorkeeper | None = None
+        self._refusals: zmq.Socket[bytes] | None = None
         if listening is not None:
             self._listen(listening)
 
@@ -111,6 +126,7 @@ class Exchange:
             self.close()
             raise
         self.sockets.append(gate)
+        self._refusals = gate.get_monitor_socket(_REFUSALS)
 
     def send(self, name: str, message: Message) -> None:
         """Send to a child or a guest. One that is gone gets nothing."""
@@ -122,6 +138,8 @@ class Exchange:
     def receive(self) -> Iterator[tuple[str | None, Message | WireError]]:
         """What has come: (name, message), or an error for what is no message. The name is
         None for a connection of no guest; a child's is what the child says it is."""
+        while self._refusals is not None and self._refusals.poll(0):
+            yield None, _refusal(recv_monitor_message(self._refusals))
         for socket in self.sockets:
             for _ in range(wire.AT_ONCE):
                 try:
@@ -156,6 +174,10 @@ class Exchange:
 
     def close(self) -> None:
         """Close the sockets. Safe to call twice."""
+        if self._refusals is not None:
+            self.sockets[1].disable_monitor()
+            self._refusals.close()
+            self._refusals = None
         for socket in self.sockets:
             socket.close()
         if self._doorkeeper is not None:

@@ -9,6 +9,7 @@ is there) and `engine.results` (what comes).
 from __future__ import annotations
 
 import fcntl
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,10 @@ from engine.files import append_whole, guarded, is_stream, open_lines, write_jso
 from engine.metrics import top_classes
 from engine.sources.dataset import Sample
 
+log = logging.getLogger("engine")
+
 Identity = dict[str, Any]  # what must be the same for records to belong together
+NAMED = ".name"  # what ends so may differ; it makes a checksum readable
 
 
 def identity_path(path: Path) -> Path:
@@ -83,10 +87,14 @@ class Journal:
         self._fresh = False
         if self._stream:
             return
+        replaced = not resumed and self._path.stat().st_size > 0
         whole = _whole(guarded(self._path, self._path.read_bytes)) if resumed else 0
         guarded(self._path, lambda: self._lines.truncate(whole))
         if not resumed:
             write_json(identity_path(self._path), identity)
+            if replaced:
+                log.warning("%s held records of an earlier run, which are replaced now (--resume "
+                            "would have gone on with them)", self._path)  # fmt: skip
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line, all of it or nothing."""
@@ -94,10 +102,7 @@ class Journal:
         try:
             append_whole(self._lines, data, stream=self._stream)
         except OSError as error:
-            message = f"{self._path}: {error.strerror or error}"
-            if not self._stream:
-                message += f"; the records so far are whole, and --resume {self._path} goes on"
-            raise OutputError(message) from None
+            raise OutputError(f"{self._path}: {error.strerror or error}") from None
 
     def __enter__(self) -> Journal:
         return self
@@ -137,14 +142,15 @@ def _check_identity(path: Path, identity: Identity) -> None:
     except (OSError, orjson.JSONDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not JSON"
         raise UsageError(
-            f"--resume {path}: {beside}, which says what it holds, cannot be read ({reason})"
+            f"--resume {path}: {beside}, which says what it holds, cannot be read ({reason}). Give "
+            "another FILE to begin anew, or put that one back"
         ) from None
     if not isinstance(before, dict):
         raise UsageError(f"--resume {path}: {beside} is not what a run writes")
     differences = [
-        f"{name}: {_spell(before.get(name))}, now {_spell(identity.get(name))}"
+        f"{name}: {_spell(before, name)}, now {_spell(identity, name)}"
         for name in sorted(before.keys() | identity.keys())
-        if before.get(name) != identity.get(name)
+        if before.get(name) != identity.get(name) and not name.endswith(NAMED)
     ]
     if differences:
         raise UsageError(
@@ -153,8 +159,10 @@ def _check_identity(path: Path, identity: Identity) -> None:
         )
 
 
-def _spell(value: Any) -> str:
-    return printable("none" if value is None else value)[:80]
+def _spell(identity: Identity, name: str) -> str:
+    value, named = identity.get(name), identity.get(f"{name}{NAMED}")
+    text = printable("none" if value is None else value)
+    return text[:80] if named is None else f"{printable(named)[-80:]} ({text[:12]}…)"
 
 
 def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int) -> list[Record]:
@@ -167,7 +175,10 @@ def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int
         try:
             record = _record(orjson.loads(line), classes)
         except Exception as error:  # a line that is none makes its reader raise nearly anything
-            raise UsageError(f"{where} is not a record ({type(error).__name__}: {error})") from None
+            raise UsageError(
+                f"{where} is not a record ({type(error).__name__}: {error}). Delete that line, and "
+                "its sample is run again"
+            ) from None
         if not 0 <= record.index < len(samples):
             raise UsageError(
                 f"{where} is sample {record.index}; this run has {len(samples)} (--limit?)"
@@ -177,7 +188,9 @@ def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int
         if samples[record.index].label != record.label:
             raise UsageError(f"{where} has a label that is not that of sample {record.index}")
         if record.index in seen:
-            raise UsageError(f"{where} is a second record of sample {record.index}")
+            raise UsageError(
+                f"{where} is a second record of sample {record.index}; delete one of them"
+            )
         seen.add(record.index)
         records.append(record)
     return records

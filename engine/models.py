@@ -103,6 +103,8 @@ def open_model(spec: str, gears: str | None = None) -> ModelFile:
         path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
     else:
         path = Path(spec)
+        if path.is_dir():
+            raise ModelError(f"model {spec} is a folder; a .onnx, .om or .pth file is needed")
         if not path.is_file():
             known = "\n  ".join((demo.NAME, *assets.CHECKPOINTS))
             raise ModelError(f"model {spec}: no such file, and not a known name:\n  {known}")
@@ -207,6 +209,8 @@ def _read_onnx(path: Path) -> ModelFile:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError) as error:
         raise ModelError(f"{path} is damaged or not an ONNX file ({error})") from None
+    if not path.stat().st_size:
+        raise ModelError(f"{path} is empty")
     graph = model.graph
     output = graph.output[0].name if graph.output else ""
     if any(node.op_type == "Softmax" and output in node.output for node in graph.node):

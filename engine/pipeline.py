@@ -24,10 +24,10 @@ from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.backends import AUTO
 from engine.clips import HeatmapClips, decode
 from engine.constants import preprocessing
-from engine.errors import SampleError, UsageError
+from engine.errors import SampleError, UsageError, printable
 from engine.exchange import Listening, tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
-from engine.journal import Identity, holds_records, read_journal
+from engine.journal import NAMED, Identity, holds_records, read_journal
 from engine.models import open_model
 from engine.options import Options
 from engine.pool import PoolSettings
@@ -159,8 +159,10 @@ class Pipeline:
         """What has to be the same for records to belong together (JSON types only)."""
         return {
             "dataset": self.dataset.identity(),
+            f"dataset{NAMED}": printable(self.dataset.source),
             "split": self.dataset.split,
             "model": self.model.sha256,
+            f"model{NAMED}": printable(self.model.path),
             "layout": self.model.layout,
             **{f"preprocessing.{name}": value for name, value in preprocessing().items()},
             "reference": self.options.reference,

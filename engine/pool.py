@@ -7,6 +7,7 @@ comes to; the pool decides when a run has lost too many of them to go on.
 from __future__ import annotations
 
 import logging
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ class Pool:
                 raise _last_straw(
                     child,
                     f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
-                    f"{'was ' + child.killed if child.killed else f'ended with exit code {code}'}. "
+                    f"{'was ' + child.killed if child.killed else _spelt(code)}. "
                     "What it printed is above",
                 )
         self._barren_deaths += 1
@@ -121,7 +122,7 @@ class Pool:
             raise _last_straw(
                 child,
                 f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
-                f"was {child.slot} ({child.killed or f'exit code {code}'}); what they printed "
+                f"was {child.slot} ({child.killed or _spelt(code)}); what they printed "
                 "is above",
             )
         started = self._started_by(child)
@@ -190,6 +191,15 @@ class Pool:
         except (OSError, orjson.JSONDecodeError):
             return []
         return [number for number in leases if type(number) is int]
+
+
+def _spelt(code: int | None) -> str:
+    """How a process ended."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    if -code == signal.SIGKILL:
+        return "was killed from outside, by the system if memory ran out (dmesg tells)"
+    return f"was ended by {signal.Signals(-code).name}"
 
 
 def _last_straw(child: Child, message: str) -> EngineError:

@@ -75,6 +75,8 @@ class PoseSequence:
         total = frames
         if annotation.get("total_frames") is not None:
             total = _integer(annotation["total_frames"], "total_frames")
+        if frames == 0:
+            raise SampleError("keypoint holds no frames")
         if not 1 <= total <= frames:
             raise SampleError(
                 f"total_frames is {total}, but keypoint holds {frames} frames; "
@@ -105,7 +107,7 @@ def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
     except ValueError as error:  # ragged nested lists
         raise SampleError(f"{field} is not a regular array: {error}") from None
     if array.dtype.kind not in "fiu":
-        raise SampleError(f"{field} has dtype {array.dtype}; expected numbers (float16 to float64)")
+        raise SampleError(f"{field} has dtype {array.dtype}; expected numbers")
     return array
 
 

@@ -129,7 +129,7 @@ def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
         out.append(f"  failed: {name} ({failure.stage}): {message}")
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN
-        out.append(f"  and {more} more; --output FILE has them all")
+        out.append(f"  and {more} more, which --output FILE has as well")
     out.append(
         f"fps\t{summary['fps']:.3f} end to end, preprocessing included "
         f"({summary['clips_per_s']:.1f} clips/s, {summary['seconds']:.1f} s; "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import signal
 import sys
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__
-from engine.errors import EngineError, SampleError, UsageError, printable
+from engine.errors import EngineError, Interrupted, SampleError, UsageError, printable
 from engine.signals import deferred, heeded
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EngineError as error:
         print(f"engine.run: {error}", file=sys.stderr)
         return error.exit_code
+    except Interrupted:
+        print("engine.run: interrupted while starting; nothing was on its way", file=sys.stderr)
+        return INTERRUPTED
     except KeyboardInterrupt:
         print("engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
               "with --output's file)", file=sys.stderr)  # fmt: skip
@@ -79,9 +83,12 @@ def _run(arguments: Sequence[str] | None) -> int:
             with Journal(Path(name)) if name is not None else nullcontext() as journal:
                 code = _recognise(options, journal)
         except BaseException as error:
-            ends_with = getattr(error, "exit_code", None)
+            ends_with = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
+            ends_with = getattr(error, "exit_code", ends_with)
             about = event("gave up", error=type(error).__name__, exit_code=ends_with)
-            log.debug("%s", error, extra=about)  # `main` prints it
+            log.debug("%s", error or "interrupted", extra=about)  # `main` prints it
+            if isinstance(error, EngineError) and name is not None and _has_records(Path(name)):
+                error.args = (f"{error}\nThe records in {name} are whole; --resume {name} goes on",)
             raise
         log.debug("exit code %d", code, extra=event("ended", exit_code=code))
         return code
@@ -157,6 +164,13 @@ def _score(pipeline: Pipeline, writer: ResultWriter, page: Page, started: float)
                 log.debug("%d done", done, extra=event("progress", **about))
 
 
+def _has_records(path: Path) -> bool:
+    """Whether a later run could go on with it."""
+    from engine.journal import holds_records, identity_path
+
+    return holds_records(path) and identity_path(path).is_file()
+
+
 def _offer() -> Sequence[str]:
     """What to do without arguments: the demo, if somebody is there to say so."""
     demo = ["--dataset", "demo"]
@@ -179,7 +193,9 @@ class _Interruption:
     pipeline: Pipeline | None = None
 
     def __call__(self, number: int, frame: Any) -> None:
-        if self.pipeline is None or self.pipeline.interrupted:
+        if self.pipeline is None:
+            raise Interrupted
+        if self.pipeline.interrupted:
             raise KeyboardInterrupt
         self.pipeline.interrupt()
 
@@ -221,7 +237,8 @@ def _announce(pipeline: Pipeline) -> None:
     print(f"running   {where}", flush=True)
     if pipeline.address is not None:
         keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""
-        print(f"listening python -m engine.join {pipeline.address}{keys}", flush=True)
+        address = pipeline.address.replace("//0.0.0.0:", f"//{platform.node()}:")
+        print(f"listening python -m engine.join {address}{keys}", flush=True)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def snapshot(
                 "ready": child.ready,
                 "killed": child.killed or None,
                 "silent": round(table.silence(child.name, now), 3),
+                "age": round(now - child.started, 3),
                 **_of_system(child.pid),
             }
             for child in children
@@ -63,7 +64,7 @@ def lines(found: dict[str, Any]) -> list[str]:
             f"{lease['holder']}, {lease['age']:.1f} s old, {lease['deaths']} deaths"
         )
     for process in found["processes"]:
-        ready = "ready" if process["ready"] else "starting"
+        ready = "ready" if process["ready"] else f"starting for {process['age']:.1f} s"
         state = f"killed: {process['killed']}" if process["killed"] else ready
         out.append(
             f"  {process['process']}: pid {process['pid']}, {state}, state {process['state']}, "

@@ -166,6 +166,8 @@ class Supervisor:
             self._table.advance(number, stage, time.monotonic())
         convicted = self._ledger.lost(child.name, child.role)
         self._figures.restarts += 1
+        if not child.ready:  # it had no time to do anything; how often that may be, the pool says
+            self._last_move = time.monotonic()
         if not self._interrupted():
             self._pool.replace(child)
         yield from self._recorded(convicted)
@@ -202,7 +204,10 @@ class Supervisor:
         self._watched(lambda: self._pool.kill_late(now))
         patience = sum(limits) + self._settings.pool.start_timeout
         if now - self._last_move > patience:
-            error = StallError(f"nothing has moved for {patience:.0f} s")
+            error = StallError(
+                f"nothing has moved for {patience:.0f} s (--lease-timeout, --stall-timeout and "
+                "--start-timeout together)"
+            )
             self._dump(str(error), "stalled")
             raise error
 

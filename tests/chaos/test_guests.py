@@ -158,8 +158,9 @@ STRANGER = """
 
 @pytest.mark.parametrize("how", ["no key", "other key", "wrong engine"])
 def test_an_unauthorised_process_gets_nowhere(
-    many: Path, tiny_model: Path, undisturbed: Any, key_folder: Path, tmp_path: Path, how: str
-) -> None:
+    many: Path, tiny_model: Path, undisturbed: Any, key_folder: Path, tmp_path: Path, how: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
     """It neither injects (clips, results) nor gets work, at the supervisor's port and at the
     executor's, in whatever manner it connects."""
     script = tmp_path / "stranger.py"
@@ -180,7 +181,10 @@ def test_an_unauthorised_process_gets_nowhere(
             assert stranger.communicate(timeout=60)[0] == "0\n"
         assert not runner._guests.names
     check(records, undisturbed)
-    assert pipeline.figures.dropped == pipeline.figures.restarts == 0
+    assert pipeline.figures.restarts == 0
+    assert pipeline.figures.dropped > 0  # the operator is told of connections that were refused
+    assert {"no key": "does not speak as ours do, or without a key", "other key": "is not allowed",
+            "wrong engine": "does not speak as ours do"}[how] in caplog.text  # fmt: skip
 
 
 def test_a_key_that_is_taken_back(data: Path, tiny_model: Path, key_folder: Path) -> None:

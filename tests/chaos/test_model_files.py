@@ -78,7 +78,7 @@ FILES: list[tuple[str, Callable[[Path, Path], None], str]] = [
     ("beside.onnx", external("weights.bin"), "in other files"),
     ("constant.onnx", constant_external, "in other files"),
     *((f"cut{share}.onnx", cut(share), "onnx") for share in (0.1, 0.5, 0.9, 0.999)),
-    ("empty.onnx", bytes_of(b""), "0 inputs"),
+    ("empty.onnx", bytes_of(b""), "is empty"),
     ("noise.onnx", bytes_of(b"\x08\x06 not protobuf"), "damaged or not an ONNX file"),
     ("page.onnx", bytes_of(b"<html>404 not found</html>"), "damaged or not an ONNX file"),
     (

@@ -87,8 +87,9 @@ def test_a_device_that_never_returns_from_its_start(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     in_children(tmp_path, monkeypatch, HANGING.format(method="_warm_up", when="True"))
+    patience = {"start_timeout": 2.0, "lease_timeout": 1.0, "stall_timeout": 1.0}
     with pytest.raises(StallError, match="executor-0 failed to start 3 times.*not ready in time"):
-        Pipeline(options(data, tiny_model, workers=1, start_timeout=2))
+        Pipeline(options(data, tiny_model, workers=1, **patience))
     assert StallError.exit_code == 4
     [told] = dumps(caplog, "stalled")
     assert "executor-0.3" not in told.getMessage()  # it is dead by now

@@ -104,7 +104,7 @@ def test_weights_in_other_files(tiny_model: Path, tmp_path: Path) -> None:
     ("name", "content", "message"),
     [
         ("a.onnx", b"\x08\x06 not protobuf", "damaged or not an ONNX file"),
-        ("a.onnx", b"", "0 inputs"),
+        ("a.onnx", b"", "is empty"),
         ("a.bin", b"", "end in .onnx, .om or .pth"),
         ("a.pth", b"", "truncated or not a torch checkpoint"),
     ],
