@@ -15,7 +15,7 @@ cd "$(dirname "$0")/.."
 model=${MODEL:-$("$python" -c 'from engine.assets import DEFAULT_CHECKPOINT; print(DEFAULT_CHECKPOINT)')}
 limit=(${LIMIT:+--limit "$LIMIT"})
 mkdir -p "$folder"
-rm -f "$folder"/*.json "$folder"/failed.txt
+rm -f "$folder"/{doctor,on_ascend,pure_*,run_*}.json "$folder"/failed.txt
 
 step() { # NAME COMMAND…: what it prints goes to NAME.log
   local name=$1
@@ -23,53 +23,70 @@ step() { # NAME COMMAND…: what it prints goes to NAME.log
   echo "== $name: $*"
   if ! "$@" > "$folder/$name.log" 2>&1; then
     echo "$name" >> "$folder/failed.txt"
-    echo "   failed: $(tail -n 1 "$folder/$name.log")"
+    echo "   failed: $(grep -m 1 -E '^(onnx2om|engine.run|pure_inference): ' "$folder/$name.log" \
+      || tail -n 1 "$folder/$name.log")"
     return 1
   fi
 }
+# The files of a name, whose end atc may have given the platform; separated by commas.
+oms() { ls "$folder"/$1.om "$folder"/$1_linux_*.om 2> /dev/null | paste -sd, -; }
 om() { step "om_$1" "$python" -m converters.onnx2om "$model" --output "$folder/net" "${@:2}"; }
-pure() { step "pure_$1" "$python" -m benchmarks.pure_inference --device "$device" --loop "$loop" \
-  --json "$folder/pure_$1.json" "${@:2}"; }
-whole() { step "run_$1" "$python" -m engine.run --dataset "$dataset" --device "$device" \
-  ${limit[@]+"${limit[@]}"} --summary "$folder/run_$1.json" "${@:2}"; }
+pure() { # NAME FILES OPTION…: on both runtimes
+  local files backend
+  files=$(oms "$2")
+  [ -n "$files" ] || return 0 # which has been noted
+  for backend in acl pyacl; do
+    step "pure_$1_$backend" "$python" -m benchmarks.pure_inference --device "$device" --loop "$loop" \
+      --backend "$backend" --model "$files" --json "$folder/pure_$1_$backend.json" "${@:3}"
+  done
+}
+whole() { # NAME FILES
+  local files backend
+  files=$(oms "$2")
+  [ -n "$files" ] || return 0
+  for backend in acl pyacl; do
+    step "run_$1_$backend" "$python" -m engine.run --dataset "$dataset" --device "$device" \
+      --backend "$backend" --model "$files" ${limit[@]+"${limit[@]}"} \
+      --summary "$folder/run_$1_$backend.json"
+  done
+}
 
 step doctor "$python" -m engine.doctor
 "$python" -m engine.doctor --json > "$folder/doctor.json"
 # The published table: static files, execution alone.
 for batch in 1 4 8; do
-  om "bs$batch" --batch "$batch" \
-    && pure "bs$batch" --model "$folder/net_bs$batch.om" --batchsize "$batch"
+  om "bs$batch" --batch "$batch" && pure "bs$batch" "net_bs$batch" --batchsize "$batch"
 done
-om dyn --gears 1,2,4,8 && pure dyn8 --model "$folder/net_dyn.om" --batchsize 8
-om shared --layout shared && pure shared --model "$(ls "$folder"/net_shared_u*.om | paste -sd, -)"
-om fp16 --batch 8 --fp16-inputs --output "$folder/half" && pure fp16 --model "$folder/half_bs8.om" --batchsize 8
+om dyn --gears 1,2,4,8 && pure dyn8 net_dyn --batchsize 8
+om shared --layout shared && pure shared 'net_shared_u*'
+om fp16 --batch 8 --fp16-inputs --output "$folder/half" && pure fp16 half_bs8 --batchsize 8
 # End to end, and the accuracy.
-for backend in acl pyacl; do
-  whole "bs8_$backend" --model "$folder/net_bs8.om" --backend "$backend"
-  whole "fp16_$backend" --model "$folder/half_bs8.om" --backend "$backend"
-  whole "shared_$backend" --model "$(ls "$folder"/net_shared_u*.om | paste -sd, -)" --backend "$backend"
-done
+whole bs8 net_bs8
+whole fp16 half_bs8
+whole shared 'net_shared_u*'
 
 "$python" - "$folder" << 'END'
 import json, sys
 from pathlib import Path
 
 folder = Path(sys.argv[1])
-published = {"pure_bs1": 22.05, "pure_bs4": 22.16, "pure_bs8": 22.39}
-found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+published = {"pure_bs1_acl": 22.05, "pure_bs4_acl": 22.16, "pure_bs8_acl": 22.39}
+paths = [path for pattern in ("doctor", "pure_*", "run_*") for path in folder.glob(f"{pattern}.json")]
+found = {path.stem: json.loads(path.read_text()) for path in sorted(paths)}
 failed = folder / "failed.txt"
 found["failed"] = failed.read_text().split() if failed.exists() else []
-print(f"{'':16} {'samples/s':>10} {'published':>10} {'top-1':>8} {'top-5':>8}")
+print(f"{'':20} {'samples/s':>10} {'published':>10} {'top-1':>8} {'top-5':>8}")
 for name, about in found.items():
     if name.startswith("pure_"):
         for label, rates in about.items():
             if isinstance(rates, dict) and "throughput" in rates:
-                print(f"{name:16} {rates['throughput']:10.2f} {published.get(name, ''):>10}   {label}, "
+                print(f"{name:20} {rates['throughput']:10.2f} {published.get(name, ''):>10}   {label}, "
                       "execution alone")
     elif name.startswith("run_"):
-        print(f"{name:16} {about['fps']:10.2f} {'':>10} {about['top1_acc'] or 0:8.4f} "
+        print(f"{name:20} {about['fps']:10.2f} {'':>10} {about['top1_acc'] or 0:8.4f} "
               f"{about['top5_acc'] or 0:8.4f}   end to end")
 print("published accuracy: top-1 0.6922, top-5 0.9131; failed:", ", ".join(found["failed"]) or "nothing")
 (folder / "on_ascend.json").write_text(json.dumps(found, indent=2))
 print(f"wrote {folder / 'on_ascend.json'}")
+sys.exit(bool(found["failed"]))
 END

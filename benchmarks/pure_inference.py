@@ -20,6 +20,7 @@ from typing import Any
 from benchmarks.measurement import publish
 from engine import backends, devices, machine
 from engine.backends import AUTO, PRECISIONS, Backend
+from engine.backends.ascend import device_number
 from engine.batching import split_rows
 from engine.constants import VIEWS
 from engine.errors import EngineError, UsageError
@@ -58,7 +59,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     model = open_model(args.model, args.gears)
     name, _ = backends.choose(args.backend, args.device, compiled=bool(model.compiled))
     if model.compiled:
-        _warn_of_others(args.device)
+        for warning in devices.warn_of_others([device_number(args.device)]):
+            print(f"warning: {warning}", file=sys.stderr)
     precision = backends.default_precision(model) if args.precision == AUTO else args.precision
     backend = backends.load(
         name, model, device=args.device, precision=precision, threads=machine.cores()
@@ -129,13 +131,6 @@ def _run(backend: Backend, sizes: list[int]) -> float | None:
         seconds.append(backend.executed_s)
     known = [s for s in seconds if s is not None]
     return sum(known) if len(known) == len(seconds) else None
-
-
-def _warn_of_others(device: str | None) -> None:
-    """Other programs on the device would be measured as well."""
-    for npu in devices.npus():
-        if str(npu.device) == (device or "0") and (busy := npu.busy()):
-            print(f"warning: NPU {npu.device} is not idle: {busy}", file=sys.stderr)
 
 
 def _end_to_end(args: argparse.Namespace) -> float:

@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"score_folder: {error}", file=sys.stderr)
         return error.exit_code
     print(f"{len(labels)} samples")
+    labelled = sum(1 for line in args.label_file.read_text().splitlines() if line.strip())
+    if labelled > len(labels):
+        print(f"score_folder: {labelled - len(labels)} samples of {args.label_file} have no result",
+              file=sys.stderr)  # fmt: skip
     for name, value in (("top1_acc", top_k_accuracy(scores, labels, 1)),
                         ("top5_acc", top_k_accuracy(scores, labels, 5)),
                         ("mean_class_accuracy", mean_class_accuracy(scores, labels))):  # fmt: skip

@@ -19,16 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine import assets, devices
-from engine.compiled import SUFFIX, Description, parse_gears
+from engine.compiled import SUFFIX, Description, parse_gears, unfit_characters
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, SIZE, VIEWS, preprocessing
 from engine.errors import EngineError, ModelError, UsageError
+from engine.files import write_atomically
 from engine.models import CLIPS, LAYOUTS, SHARED, ModelFile, open_model
 from engine.parts import FRAMES, PLAN, Cuts
 
 DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory
 # Distinct frames; a video of 480 frames or more has 480. Few videos pass from one to the next.
-DEFAULT_UNIQUE = (64, 96, 160, NUM_CLIPS * CLIP_LEN)
+DEFAULT_UNIQUE = (64, 96, 160, 480)
 _EXACT = ("force_fp32", "must_keep_origin_dtype")  # of atc's precision modes
+_EXACT_V2 = ("--precision_mode_v2=origin",)
+_MOST_UNIQUE = NUM_CLIPS * CLIP_LEN
+_MOST_GEARS = 100
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,12 @@ class Compilation:
             words.append(f"--precision_mode={self.precision_mode}")
         return [*words, *self.more]
 
+    @property
+    def precision(self) -> str:
+        """What the convolutions run in. A 310P knows fp16 only, whatever it is told."""
+        exact = self.precision_mode in _EXACT or any(option in self.more for option in _EXACT_V2)
+        return "f32" if exact and "310P" not in self.soc_version else "f16"
+
     def describe(self, om: Path, model: ModelFile, layout: str) -> None:
         """Write what is known of an OM beside it."""
         Description(
@@ -74,7 +84,7 @@ class Compilation:
             gears=self.gears,
             geared=len(self.gears) > 1,
             dtype="float16" if self.fp16_inputs else "float32",
-            precision="f32" if self.precision_mode in _EXACT else "f16",
+            precision=self.precision,
             classes=model.classes,
             preprocessing=preprocessing(),
             soc_version=self.soc_version,
@@ -133,7 +143,9 @@ def _parser() -> argparse.ArgumentParser:
                         help="atc's --precision_mode (its default: force_fp16)")  # fmt: skip
     parser.add_argument("--atc", action="append", default=[], metavar="=--OPTION=VALUE",
                         help="a further option of atc")  # fmt: skip
-    parser.add_argument("--dry-run", action="store_true", help="print the command lines only")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="print the command lines, and compile nothing"
+    )
     parser.add_argument("--describe", type=Path, metavar="FILE.om",
                         help="write FILE.om.json for a file that exists; compile none")  # fmt: skip
     return parser
@@ -152,14 +164,16 @@ def _run(args: argparse.Namespace) -> None:
                              "--gears")  # fmt: skip
         jobs[0].describe(args.describe, model, args.layout)
         return
+    if not args.dry_run:
+        _check_environment()
+    if args.layout == SHARED:  # what the commands are about, on another host as well
+        graph = Cuts.of(model.path).planned().SerializeToString()
+        write_atomically(jobs[0].onnx, lambda target: target.write(graph))
+        print(f"wrote {jobs[0].onnx}", file=sys.stderr)
     if args.dry_run:
         for job in jobs:
             print(shlex.join(job.command))
         return
-    _check_environment()
-    if args.layout == SHARED:
-        jobs[0].onnx.write_bytes(Cuts.of(model.path).planned().SerializeToString())
-        print(f"wrote {jobs[0].onnx}")
     for number, job in enumerate(jobs, 1):
         print(f"compiling {job.output.name} ({number} of {len(jobs)}):\n{shlex.join(job.command)}",
               flush=True)  # fmt: skip
@@ -174,6 +188,13 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
     stem = args.output or Path(Path(args.model).stem)
     if stem.suffix == SUFFIX:
         stem = stem.with_suffix("")
+    if not stem.absolute().parent.is_dir():
+        raise UsageError(f"--output {stem}: there is no folder {stem.absolute().parent}")
+    if unfit := unfit_characters(stem.resolve()):
+        raise UsageError(
+            f"--output {stem.resolve()}: the runtime takes letters, digits and _ . / - in a path "
+            f"only, not {unfit}"
+        )
     soc_version = args.soc_version or _soc_version()
     clips = args.layout == CLIPS
     onnx = Path(args.model) if Path(args.model) == model.path else model.path
@@ -210,7 +231,7 @@ def _samples(args: argparse.Namespace, model: ModelFile) -> tuple[list[tuple[int
         return [(model.batch,)], False
     if args.gears:
         return [_several(args.gears)], True
-    batches = parse_gears(args.batch) if args.batch else (DEFAULT_BATCH,)
+    batches = parse_gears(args.batch, "--batch") if args.batch else (DEFAULT_BATCH,)
     return [(batch,) for batch in batches], True
 
 
@@ -221,15 +242,16 @@ def _frames(args: argparse.Namespace, model: ModelFile) -> list[tuple[int, ...]]
     if model.batch is not None:
         raise UsageError(f"{model.path} has a fixed batch; layout shared needs it free")
     if args.gears:
-        return [tuple(2 * unique for unique in _several(args.gears))]
-    uniques = parse_gears(args.unique) if args.unique else DEFAULT_UNIQUE
+        return [tuple(2 * unique for unique in _several(args.gears, _MOST_UNIQUE))]
+    uniques = parse_gears(args.unique, "--unique", _MOST_UNIQUE) if args.unique else DEFAULT_UNIQUE
     return [(2 * unique,) for unique in uniques]
 
 
-def _several(text: str) -> tuple[int, ...]:
-    gears = parse_gears(text)
-    if len(gears) < 2:
-        raise UsageError(f"--gears {text}: at least two; --batch or --unique make a static file")
+def _several(text: str, most: int = 4096) -> tuple[int, ...]:
+    gears = parse_gears(text, "--gears", most)
+    if not 2 <= len(gears) <= _MOST_GEARS:
+        raise UsageError(f"--gears {text}: 2 to {_MOST_GEARS} of them; --batch or --unique make a "
+                         "static file")  # fmt: skip
     return gears
 
 

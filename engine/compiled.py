@@ -98,11 +98,10 @@ def check_path(om: Path) -> Path:
     """
     path = om.resolve()
     text = str(path)
-    unfit = sorted(set(re.findall(r"[^A-Za-z0-9_./-]", text)))
-    if unfit:
+    if unfit := unfit_characters(path):
         raise ModelError(
             f"{path}: the runtime takes letters, digits and _ . / - in a path only, not "
-            f"{' '.join(map(repr, unfit))}; move the file"
+            f"{unfit}; move the file"
         )
     if len(path.parts) > 32 or len(path.name) > 255 or len(text) > 4096:
         raise ModelError(f"{path}: the path is too long for the runtime; move the file")
@@ -115,24 +114,31 @@ def check_path(om: Path) -> Path:
     return path
 
 
-def parse_gears(text: str) -> tuple[int, ...]:
+def unfit_characters(path: Path) -> str:
+    """What the runtime would refuse in a path, spelt; empty where there is nothing."""
+    return " ".join(map(repr, sorted(set(re.findall(r"[^A-Za-z0-9_./-]", str(path))))))
+
+
+def parse_gears(text: str, option: str = "--gears", most: int = 4096) -> tuple[int, ...]:
     """The numbers of ``--gears 1,2,4,8``, ascending. Raises `UsageError`."""
     parts = text.split(",")
-    if not all(part.strip().isdecimal() and 0 < int(part) <= 4096 for part in parts):
-        raise UsageError(f"--gears {text}: numbers from 1 to 4096, separated by commas")
+    if not all(part.strip().isdecimal() and 0 < int(part) <= most for part in parts):
+        raise UsageError(f"{option} {text}: numbers from 1 to {most}, separated by commas")
     return tuple(sorted({int(part) for part in parts}))
 
 
-def memory_advice(files: Sequence[CompiledFile]) -> str:
+def memory_advice(files: Sequence[CompiledFile], layout: str) -> str:
     """What to do where the device has not the memory for these files."""
     gears = sorted({gear for file in files for gear in file.gears})
+    others = "npu-smi info tells who else uses the device"
     if len(files) == 1 and len(gears) > 1:
-        less = ",".join(map(str, gears[:-1]))
+        half = 1 if layout == "clips" else 2  # frames come in pairs
+        less = ",".join(str(gear // half) for gear in gears[:-1])
         return (
             "An OM with gears reserves the memory of the largest of them, whichever is run: "
-            f"compile it anew without {gears[-1]} (python -m converters.onnx2om --gears {less})"
+            f"compile it anew without {gears[-1] // half} (python -m converters.onnx2om --gears "
+            f"{less})"
         )
-    return (
-        "Give a smaller file as well, as in --model A_bs8.om,A_bs1.om; npu-smi info tells who "
-        "else uses the device"
-    )
+    if layout == "clips":
+        return f"Give a smaller file as well, as in --model A_bs8.om,A_bs1.om; {others}"
+    return f"Leave out the files for most frames (python -m converters.onnx2om --unique); {others}"

@@ -13,8 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,13 @@ _CPU_FEATURES = {
 # Where a toolkit is installed: newer releases first.
 TOOLKITS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest",
             "/usr/local/Ascend/nnae/latest")  # fmt: skip
+VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
+VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH", VISIBLE, "LD_LIBRARY_PATH")
 _TOOLKIT_VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
+_ABOUT_ACL = """
+import json, acl
+print("\\n" + json.dumps({"path": acl.__file__}))
+"""
 _ABOUT_ACLRUNTIME = """
 import json, aclruntime
 from importlib.metadata import PackageNotFoundError, version
@@ -97,7 +103,7 @@ def parse_npu_smi(text: str) -> list[Npu]:
             continue
         head = re.fullmatch(r"(\d+)\s+(\S*[A-Za-z]\S*)", cells[0])
         place_cell = re.fullmatch(r"(\d+)(?:\s+(\d+))?", cells[0])
-        if head and re.fullmatch(r"[A-Za-z]+", cells[1]):
+        if head and re.fullmatch(r"[A-Za-z]+|-", cells[1]):
             card = int(head[1]), head[2], cells[1]
         elif place_cell and card is not None:
             pairs = re.findall(r"(\d+)\s*/\s*(\d+)", cells[2])
@@ -117,16 +123,45 @@ def parse_npu_smi(text: str) -> list[Npu]:
     ]
 
 
-def npus() -> list[Npu]:
-    """The chips of this host; none where there is no ``npu-smi`` or it does not answer."""
+def npu_smi() -> tuple[list[Npu], str]:
+    """The chips of this host, as ``--device`` counts them, and why there are none."""
     if shutil.which("npu-smi") is None:
-        return []
+        return [], "there is no npu-smi"
     try:
         result = subprocess.run(["npu-smi", "info"], capture_output=True, text=True,
                                 timeout=_TIMEOUT_S, check=False)  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return parse_npu_smi(result.stdout)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return [], f"npu-smi: {error}"
+    found = parse_npu_smi(result.stdout)
+    said = " ".join(f"{result.stdout} {result.stderr}".split())[:200]
+    return visible(found), "" if found else f"npu-smi says: {said or 'nothing'}"
+
+
+def npus() -> list[Npu]:
+    """The chips of this host."""
+    return npu_smi()[0]
+
+
+def visible(found: list[Npu], environment: Mapping[str, str] = os.environ) -> list[Npu]:
+    """The chips that programs see, numbered as they see them: ``ASCEND_RT_VISIBLE_DEVICES`` chooses
+    and numbers anew."""
+    listed = environment.get(VISIBLE, "")
+    numbers = [int(part) for part in listed.split(",") if part.strip().isdecimal()]
+    if not numbers:
+        return found
+    by_number = {npu.device: npu for npu in found}
+    return [replace(by_number[number], device=place) for place, number in enumerate(numbers)
+            if number in by_number]  # fmt: skip
+
+
+def warn_of_others(devices: Sequence[int]) -> list[str]:
+    """Why a rate measured on these devices now would be wrong, in words; empty where it would
+    not. To be asked before they are used."""
+    return [
+        f"NPU {npu.device} is not idle: {busy}"
+        for npu in npus()
+        if npu.device in devices and (busy := npu.busy())
+    ]
 
 
 def toolkit(environment: Mapping[str, str] = os.environ) -> tuple[Path | None, str | None]:
@@ -157,9 +192,18 @@ def environment_set(environment: Mapping[str, str] = os.environ) -> bool:
 def aclruntime() -> dict[str, Any]:
     """The module's ``version``, ``api`` (2023 or 2025) and ``path``, or the ``error`` of
     importing it, which is done in another process."""
+    return _imported(_ABOUT_ACLRUNTIME)
+
+
+def pyacl() -> dict[str, Any]:
+    """The ``path`` of the module ``acl``, or the ``error`` of importing it."""
+    return _imported(_ABOUT_ACL)
+
+
+def _imported(script: str) -> dict[str, Any]:
     try:
         result = subprocess.run(
-            [sys.executable, "-c", _ABOUT_ACLRUNTIME], capture_output=True, text=True,
+            [sys.executable, "-c", script], capture_output=True, text=True,
             timeout=_TIMEOUT_S, check=False,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )  # fmt: skip

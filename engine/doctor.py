@@ -7,10 +7,13 @@ a host without an NPU is no fault.
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -49,9 +52,9 @@ def _cpu() -> list[Finding]:
 
 
 def _npus() -> list[Finding]:
-    chips = devices.npus()
+    chips, why = devices.npu_smi()
     if not chips:
-        return [Finding("NPU", False, "none (npu-smi is missing, or lists no chip)",
+        return [Finding("NPU", False, f"none: {why}",
                         "an Ascend host has npu-smi from the driver package; in a container it is "
                         f"mounted from the host: {_HOW}")]  # fmt: skip
     found = []
@@ -82,6 +85,16 @@ def _software() -> list[Finding]:
         Finding("CANN environment", sourced, "set" if sourced else "not set", "" if sourced
                 else f"source {script or '…/set_env.sh of the toolkit'}")
     )  # fmt: skip
+    for name in devices.VARIABLES:
+        if value := os.environ.get(name):
+            found.append(Finding(name, True, value))
+    atc = shutil.which("atc")
+    found.append(Finding("atc", atc is not None, atc or "not on PATH", "" if atc else
+                         "comes with the toolkit; needed to compile only"))  # fmt: skip
+    about = devices.pyacl()
+    found.append(Finding("pyACL (--backend pyacl)", "error" not in about, _spelt(about),
+                         "comes with CANN, whose set_env.sh puts it on the path"
+                         if "error" in about else ""))  # fmt: skip
     about = devices.aclruntime()
     if "error" in about:
         built = (
@@ -89,12 +102,16 @@ def _software() -> list[Finding]:
             if devices.python_fits()
             else (f"; it is built for Python 3.7 to 3.12, and this is {sys.version.split()[0]}")
         )
-        found.append(Finding("aclruntime", False, f"cannot be imported: {about['error']}{built}",
+        found.append(Finding("aclruntime (--backend acl)", False, f"{_spelt(about)}{built}",
                              f"build it for your CANN (it is not on PyPI): {_HOW}"))  # fmt: skip
     else:
         spelt = f"{about['version']}, API of {about['api']}, {about['path']}"
-        found.append(Finding("aclruntime", True, spelt))
+        found.append(Finding("aclruntime (--backend acl)", True, spelt))
     return found
+
+
+def _spelt(about: Mapping[str, Any]) -> str:
+    return f"cannot be imported: {about['error']}" if "error" in about else str(about["path"])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

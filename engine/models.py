@@ -155,6 +155,8 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
             raise ModelError(f"{path}: only .om files may be listed, separated by commas")
         if not path.is_file():
             raise ModelError(f"model {path}: no such file")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ModelError(f"{', '.join(map(str, paths))}: the same file twice")
     found = [compiled.describe(path) for path in paths]
     described = [about for about in found if about is not None]
     if gears is not None and (described or len(paths) > 1):

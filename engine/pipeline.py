@@ -10,6 +10,7 @@ Called by `engine.run`, and by users::
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from collections.abc import Iterator
@@ -22,8 +23,10 @@ from typing import Any
 from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.backends import AUTO
+from engine.backends.ascend import device_number
 from engine.clips import HeatmapClips, decode
 from engine.constants import preprocessing
+from engine.devices import warn_of_others
 from engine.errors import SampleError, UsageError, printable
 from engine.exchange import Listening, tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
@@ -36,6 +39,8 @@ from engine.sources.dataset import Sample, open_dataset
 from engine.supervisor import Supervisor, SupervisorSettings
 from engine.wire import CLIPS
 from engine.worker import WorkerSettings
+
+log = logging.getLogger("engine")
 
 
 class Pipeline:
@@ -83,6 +88,9 @@ class Pipeline:
             secret=secrets.token_bytes(32),
             listening=listening,
         )
+        if self.model.compiled:
+            for warning in warn_of_others([device_number(device) for device in devices]):
+                log.warning("%s; the rate of this run is not that of the device alone", warning)
         if options.in_process and len(devices) > 1:
             raise UsageError(f"--device {options.device}: --in-process runs on one device")
         self._runner = (

@@ -107,6 +107,7 @@ def test_both_forms(runtime: Runtime, tiny_model: Path, tmp_path: Path, api: int
     [time] = session.sumary().exec_time_list
     assert isinstance(time, tuple if api == 2025 else float)
     assert hasattr(session, "free_resource") == (api == 2025)
+    assert hasattr(session, "get_max_dym_batchsize") == (api == 2025)
     session.reset_sumaryinfo()
     assert session.sumary().exec_time_list == []
     assert session.finalize() == 0

@@ -154,6 +154,28 @@ def test_the_model_of_an_npu(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert re.search(r"^clips, pyacl .* copy \(409.4 ms\)$", capsys.readouterr().out, re.MULTILINE)
 
 
+def on_ascend(out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(ROOT / "benchmarks" / "on_ascend.sh"), str(out)],
+        capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
+
+
+def test_the_script_on_a_host_that_lacks_everything(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL", str(tiny_model))
+    monkeypatch.setenv("PYTHON", sys.executable)
+    result = on_ascend(tmp_path / "out")
+    assert result.returncode == 1
+    assert "failed: onnx2om: no NPU here tells what to compile for" in result.stdout
+    found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
+    steps = "bs1", "bs4", "bs8", "dyn", "shared", "fp16"
+    assert found["failed"] == [f"om_{name}" for name in steps]
+    assert found["doctor"]["findings"]
+
+
+@pytest.mark.full
 def test_the_script_for_owners_of_an_npu(
     double: None, stand_in: Any, tiny_model: Path, few: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -164,16 +186,15 @@ def test_the_script_for_owners_of_an_npu(
     for name, value in (("MODEL", tiny_model), ("DATASET", few), ("LIMIT", 1), ("LOOP", 1),
                         ("PYTHON", sys.executable)):  # fmt: skip
         monkeypatch.setenv(name, str(value))
-    result = subprocess.run(
-        ["bash", str(ROOT / "benchmarks" / "on_ascend.sh"), str(tmp_path / "out")],
-        capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+    result = on_ascend(tmp_path / "out")
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
     assert found["failed"] == []
-    assert {f"pure_{n}" for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")} < found.keys()
+    pure = {f"pure_{n}_{backend}" for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")
+            for backend in ("acl", "pyacl")}  # fmt: skip
+    assert pure < found.keys()
     runs = {f"run_{what}_{backend}" for what in ("bs8", "fp16", "shared")
             for backend in ("acl", "pyacl")}  # fmt: skip
     assert runs < found.keys()
     assert all(found[run]["fps"] > 0 for run in runs)
-    assert re.search(r"^pure_bs8 +[\d.]+ +22.39 ", result.stdout, re.MULTILINE)
+    assert re.search(r"^pure_bs8_acl +[\d.]+ +22.39 ", result.stdout, re.MULTILINE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, Final, Literal, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ Precision = Literal["f32", "f16", "bf16", "int8"]
 PRECISIONS: tuple[Precision, ...] = ("f32", "f16", "bf16", "int8")
 INT8: Precision = "int8"
 GROUP = "engine.backends"
-_OF_COMPILED = ("acl", "pyacl")
+_OF_COMPILED = {"acl": "aclruntime", "pyacl": "acl"}  # and the module of each
 AUTO: Final = "auto"
 
 
@@ -127,7 +128,9 @@ def choose(name: str, device: str | None = None, *, compiled: bool = False) -> t
         raise UsageError(f"--backend {name}: an OM runs on an Ascend NPU only (--backend acl)")
     if name == AUTO:
         if compiled:
-            name, reason = _OF_COMPILED[0], "the model is an OM"
+            installed = [name for name, module in _OF_COMPILED.items() if find_spec(module)]
+            name = (installed or list(_OF_COMPILED))[0]
+            reason = "the model is an OM"
         elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
         else:
@@ -148,8 +151,12 @@ def default_precision(model: ModelFile) -> Precision:
 
 def devices(names: str | None) -> list[str | None]:
     """The devices that ``--device`` names: several where it lists numbers (``0,1``)."""
-    parts = (names or "").split(",")
-    return list(parts) if all(part.strip().isdecimal() for part in parts) else [names]
+    parts = [part.strip() for part in (names or "").split(",")]
+    if not all(part.isdecimal() for part in parts):
+        return [names]
+    if len(set(parts)) < len(parts):
+        raise UsageError(f"--device {names}: the same device twice")
+    return list(parts)
 
 
 def load(

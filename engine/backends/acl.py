@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts, Precision
-from engine.backends.ascend import CODES, OF_MEMORY, check_shapes, device_number, spelt
+from engine.backends.ascend import (
+    CODES,
+    OF_DEVICE,
+    OF_MEMORY,
+    check_shapes,
+    device_number,
+    spelt,
+)
 from engine.backends.device import OutOfDeviceMemory, Printed
 from engine.backends.remote import RemoteBackend
 from engine.compiled import DTYPES, CompiledFile, memory_advice
@@ -65,7 +72,7 @@ class AclSession:
             except OutOfDeviceMemory as error:
                 self.notes.append(f"{error}; going on without {file.path.name}")
                 if file is files[-1] and not self._loaded:
-                    raise ModelError(f"{error}. {memory_advice(files)}") from None
+                    raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
         first = self._loaded[0]
         for other in self._loaded[1:]:
             if (other.dtype, other.classes) != (first.dtype, first.classes):
@@ -125,7 +132,8 @@ class AclSession:
             trouble = translated(error, self._said(), f"loading {file.path.name}")
             if isinstance(trouble, OutOfDeviceMemory):
                 raise trouble from None
-            raise ModelError(f"{trouble} ({_LOAD_ADVICE})") from None
+            of_device = any(spelt(code) in str(trouble) for code in OF_DEVICE)
+            raise ModelError(f"{trouble}{'' if of_device else _LOAD_ADVICE}") from None
 
 
 class _Graph:
@@ -168,8 +176,11 @@ class _Graph:
                 f"{file.path} has several gears, and the runtime does not tell which: give those "
                 "of atc's --dynamic_batch_size as --gears 1,2,4,8"
             )
+        tell = getattr(self.session, "get_max_dym_batchsize", None)
+        if tell is None:  # as in 2023
+            return file.gears
         try:
-            largest = int(self.session.get_max_dym_batchsize())
+            largest = int(tell())
         except RuntimeError:
             largest = 0
         if largest != file.gears[-1]:
@@ -198,8 +209,8 @@ class _Graph:
 
 
 _LOAD_ADVICE = (
-    "was it compiled for this chip, and by a CANN not newer than this one? "
-    "python -m engine.doctor shows both"
+    " (was it compiled for this chip, and by a CANN not newer than this one? "
+    "python -m engine.doctor shows both)"
 )
 
 

@@ -17,15 +17,18 @@ CODES = {
     107001: "there is no such device; npu-smi info lists them",
     107002: "the device's context is gone",
     107004: "the model belongs to another context",
+    200000: "the host has no memory left",
     207001: "the device has no memory left; npu-smi info shows whose it is",
     207018: "the device has no memory left; npu-smi info shows whose it is",
+    245000: "the device has no memory left for the model; npu-smi info shows whose it is",
     507011: "the model's execution failed; compare the OM's soc_version with npu-smi info",
     507014: "an AI core timed out: a shape too large for it, or a device in trouble",
     507015: "an AI core raised an exception; npu-smi info -t health tells the device's state",
     507018: "an AI CPU raised an exception; npu-smi info -t health tells the device's state",
     507033: "the device cannot be opened; npu-smi info, and is another user's process on it?",
 }
-OF_MEMORY = (207001, 207018)
+OF_DEVICE = (107001, 107002, 507033)  # whatever the file is
+OF_MEMORY = (200000, 207001, 207018, 245000)
 
 
 def device_number(device: str | None) -> int:

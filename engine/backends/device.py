@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections import deque
 from dataclasses import asdict
 from pathlib import Path
@@ -110,7 +111,7 @@ def _serve(line: Line, said: Printed) -> None:
     try:
         opener: Opener = getattr(importlib.import_module(module), name)
         session = opener(files, request["layout"], request["device"], said)
-    except (EngineError, ImportError) as error:
+    except Exception as error:
         line.send(**_trouble(error, said))
         return
     facts = asdict(session.facts)
@@ -135,7 +136,7 @@ def _loop(line: Line, session: Session, slots: list[Slot], said: Printed) -> Non
             free.append(lane)
             try:
                 logits, seconds = session.finish(lane)
-            except EngineError as error:
+            except Exception as error:
                 line.send(**_trouble(error, said))
                 continue
             said()  # a long run must not keep what was of no use
@@ -148,7 +149,7 @@ def _loop(line: Line, session: Session, slots: list[Slot], said: Printed) -> Non
         lane, slot, first = free.popleft(), job["slot"], job["first"]
         try:
             session.start(lane, slots[slot].inputs(first, job["size"]))
-        except EngineError as error:
+        except Exception as error:
             free.append(lane)
             line.send(**_trouble(error, said))
             continue
@@ -157,6 +158,9 @@ def _loop(line: Line, session: Session, slots: list[Slot], said: Printed) -> Non
 
 def _trouble(error: Exception, said: Printed) -> dict[str, Any]:
     """An error as a message."""
+    if not isinstance(error, (EngineError, ImportError)):  # what nobody foresaw
+        traceback.print_exception(error)
+        error = BackendError(f"the device process failed: {type(error).__name__}: {error}")
     missing = error.name if isinstance(error, ImportError) else None
     return {"error": type(error).__name__, "message": printable(error), "missing": missing,
             "printed": said()}  # fmt: skip

@@ -21,7 +21,7 @@ from engine.backends import Array, Backend, Facts, Precision
 from engine.backends.ascend import OF_MEMORY, check_shapes, device_number, spelt
 from engine.backends.device import OutOfDeviceMemory, Printed
 from engine.backends.remote import RemoteBackend
-from engine.compiled import CompiledFile, memory_advice
+from engine.compiled import DTYPES, CompiledFile, memory_advice
 from engine.constants import VIEWS
 from engine.errors import BackendError, ModelError, UsageError
 from engine.models import CLIPS, ModelFile
@@ -68,7 +68,7 @@ class PyAclSession:
             except OutOfDeviceMemory as error:
                 self.notes.append(f"{error}; going on without {file.path.name}")
                 if file is files[-1] and not self._graphs:
-                    raise ModelError(f"{error}. {memory_advice(files)}") from None
+                    raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
         first = self._graphs[0]
         if any((g.dtype, g.classes) != (first.dtype, first.classes) for g in self._graphs):
             raise ModelError(f"{', '.join(f.path.name for f in files)} are not of one network")
@@ -108,6 +108,8 @@ class PyAclSession:
             self._execute()
 
     def finish(self, lane: int) -> tuple[NDArray[np.float32], float]:
+        if self._executed is None:  # the run before it failed
+            self._execute()
         assert self._executed is not None
         running, since = self._executed
         assert running == lane
@@ -200,6 +202,11 @@ class PyAclSession:
         if code:
             raise ModelError(f"{what} failed: {self._spelt(code)}; was it compiled for this chip "
                              f"({acl.get_soc_name()})?")  # fmt: skip
+        chip = acl.get_soc_name()
+        if file.soc_version not in (None, chip):
+            self.notes.append(
+                f"{file.path.name} was compiled for {file.soc_version}, and this chip is {chip}"
+            )
         desc = acl.mdl.create_desc()
         self._check(acl.mdl.get_desc(desc, model), what)
         gear_index, code = acl.mdl.get_input_index_by_name(desc, _GEAR_INPUT)
@@ -222,7 +229,10 @@ class PyAclSession:
         if input_sizes[0] != prod(frame) * gears[-1] * np.dtype(kinds[0]).itemsize:
             raise ModelError(f"{file.path}: an input of {input_sizes[0]} bytes of {kinds[0]}")
         output_size = acl.mdl.get_output_size_by_index(desc, 0)
-        output_dtype = _DTYPES[acl.mdl.get_output_data_type(desc, 0)]
+        output_dtype = _DTYPES.get(acl.mdl.get_output_data_type(desc, 0), "another")
+        if output_dtype not in DTYPES or kinds[0] not in DTYPES:
+            raise ModelError(f"{file.path}: types {kinds[0]} and {output_dtype}; known: "
+                             f"{', '.join(DTYPES)}")  # fmt: skip
         rows = VIEWS * gears[-1] if clips else VIEWS
         return _Graph(
             file=replace(file, gears=gears, geared=gear_index is not None),

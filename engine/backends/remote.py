@@ -52,7 +52,8 @@ class RemoteBackend:
 
     def __init__(self, opener: str, model: ModelFile, device: int) -> None:
         self._opener, self._model, self._device = opener, model, device
-        self._files = sorted(model.compiled, key=lambda file: file.gears, reverse=True)
+        self._given = sorted(model.compiled, key=lambda file: file.gears, reverse=True)
+        self._files = self._given  # those in use
         self._slots: list[Slot] = []
         self._jobs: deque[tuple[int, int, list[tuple[int, int]]]] = deque()
         self.executed_s: float | None = None
@@ -122,7 +123,7 @@ class RemoteBackend:
             self._open()
             return
         if "error" in answer:
-            _refuse(answer, self._files)
+            _refuse(answer, self._files, self._model.layout)
         for note in answer["notes"]:
             log.warning("%s", note)
         if answer["classes"] != len(self._model.classes):
@@ -131,8 +132,11 @@ class RemoteBackend:
                 f"{len(self._model.classes)} class names are known; python -m converters.onnx2om "
                 "MODEL.onnx --describe writes them beside it"
             )
-        self._files = [replace(file, gears=tuple(answer["gears"][str(file.path)]))
-                       for file in self._files if str(file.path) in answer["gears"]]  # fmt: skip
+        gears = {path: tuple(found) for path, found in answer["gears"].items()}
+        self._given = [
+            replace(file, gears=gears.get(str(file.path), file.gears)) for file in self._given
+        ]
+        self._files = [file for file in self._given if str(file.path) in gears]
         self.sizes = tuple(answer["sizes"])
         self.facts = replace(Facts(**answer["facts"]), precision=self._model.precision)
         layout, dtype = self._model.layout, answer["dtype"]
@@ -205,10 +209,14 @@ class RemoteBackend:
         """Go on without the files of the failed run's size or more, in a new process: what the
         old one has allocated for that run is lost to it."""
         largest = max(count for _, count in self._jobs[0][2])
-        unit = VIEWS if self._model.layout == CLIPS else 1
-        smaller = [file for file in self._files if unit * file.gears[-1] < largest]
-        if self._model.layout != CLIPS or not smaller:
-            raise BackendError(f"{error}. {memory_advice(self._files)}") from None
+        layout = self._model.layout
+        # One that did not fit beside a larger one may do so now; its size may not be known.
+        smaller = [
+            file for file in self._given
+            if (VIEWS * file.gears[-1] < largest if file.gears else file not in self._files)
+        ]  # fmt: skip
+        if layout != CLIPS or not smaller:
+            raise ModelError(f"{error}. {memory_advice(self._files, layout)}") from None
         log.warning("%s; going on with %s", error, ", ".join(f.path.name for f in smaller))
         self._end(0)
         self._files = smaller
@@ -240,7 +248,7 @@ def _spelt(answer: dict[str, Any]) -> str:
     return f"{answer['message']}{printed}"
 
 
-def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile]) -> NoReturn:
+def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile], layout: str) -> NoReturn:
     """Raise what kept the device process from loading the model."""
     kind, message = answer["error"], _spelt(answer)
     if answer["missing"]:
@@ -248,7 +256,7 @@ def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile]) -> NoReturn:
     if kind == "ModelError":
         raise ModelError(message)
     if kind == "OutOfDeviceMemory":
-        raise ModelError(f"{message}. {memory_advice(files)}")
+        raise ModelError(f"{message}. {memory_advice(files, layout)}")
     if kind == "UsageError":
         raise UsageError(message)
     raise BackendError(message)

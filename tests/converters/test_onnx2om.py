@@ -64,6 +64,7 @@ def test_sizes(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--input_shape=onnx::Reshape_0:-1,20,17,48,56,56" in geared
     assert geared[-2:] == ["--dynamic_batch_size=1,2,4,8", "--input_fp16_nodes=onnx::Reshape_0"]
     shared = commands(capsys, "net.onnx", "--layout", "shared")
+    assert Path("net_shared.onnx").is_file()  # for another host, with the commands
     assert [c[3] for c in shared] == [f"--output=net_shared_u{u}" for u in (64, 96, 160, 480)]
     assert "--input_shape=frames:128,17,56,56;plan:20,48" in shared[0]
     [geared] = commands(capsys, "net.onnx", "--layout", "shared", "--gears", "64,480")
@@ -78,8 +79,12 @@ def test_sizes(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["net.onnx", "--unique", "64"], "--unique is for --layout shared"),
         (["net.onnx", "--layout", "shared", "--batch", "1"], "--batch is for --layout clips"),
-        (["net.onnx", "--gears", "8"], "at least two"),
-        (["net.onnx", "--gears", "1,x"], "numbers from 1 to 4096"),
+        (["net.onnx", "--gears", "8"], "2 to 100 of them"),
+        (["net.onnx", "--gears", "1,x"], "--gears 1,x: numbers from 1 to 4096"),
+        (["net.onnx", "--batch", "0"], "--batch 0: numbers from 1 to 4096"),
+        (["net.onnx", "--layout", "shared", "--unique", "481"], "--unique 481: numbers from 1 to"),
+        (["net.onnx", "--output", "no/net"], "there is no folder"),
+        (["net.onnx", "--output", "a b"], "letters, digits"),
         (["fixed.onnx", "--batch", "4"], "has a fixed batch of 2"),
         (["fixed.onnx", "--layout", "shared"], "layout shared needs it free"),
         (["none.onnx"], "no such file"),
@@ -111,6 +116,12 @@ def test_compiled_and_described(stand_in: StandIn, network: Path) -> None:
     assert (about.layout, about.gears, about.geared, about.dtype) == (
         "clips", (1, 2), True, "float16")  # fmt: skip
     assert (about.precision, about.soc_version) == ("f16", "Ascend310P3")
+    for chip, precision in (("Ascend310P3", "f16"), ("Ascend910B3", "f32")):
+        exact = ["--precision-mode", "force_fp32", "--soc-version", chip, "--output", "exact"]
+        assert main(["net.onnx", "--batch", "1", *exact]) == 0
+        about = describe(Path("exact_bs1.om"))
+        assert about is not None
+        assert about.precision == precision
     assert open_model("out_dyn.om").classes == open_model("net.onnx").classes
     assert om.read(Path("out_dyn.om"))[0]["gears"] == [1, 2]
 

@@ -6,7 +6,8 @@ compiled, the largest of them while none is chosen, tensors that are on the devi
 `Tensor.to_host`, error texts of a class of failures with the reason on standard output only.
 
 Variables: ``DOUBLE_API`` 2023 or 2025; ``DOUBLE_DEVICES``: how many there are;
-``DOUBLE_MEMORY``: bytes of each; ``DOUBLE_FAULTS``: a folder, in which a file ``execute`` holds
+``DOUBLE_MEMORY``: bytes of each, ``DOUBLE_MEMORY_CODE``: the error where they do not suffice for
+a file; ``DOUBLE_FAULTS``: a folder, in which a file ``execute`` holds
 what the next runs come to, a line each: ``ok``, ``fail CODE``, ``hang``, ``abort``, ``memory N``
 (no memory for a first input of N bytes or more, from then on).
 """
@@ -30,6 +31,7 @@ from tests.doubles import om
 _MODERN = os.environ.get("DOUBLE_API", "2025") == "2025"
 _DEVICES = int(os.environ.get("DOUBLE_DEVICES", "1"))
 _MEMORY = int(os.environ.get("DOUBLE_MEMORY", str(21_534 << 20)))
+_MEMORY_CODE = os.environ.get("DOUBLE_MEMORY_CODE", "207001")
 _FAULTS = os.environ.get("DOUBLE_FAULTS")
 _UINT32 = 2**32
 
@@ -147,7 +149,7 @@ class InferenceSession:
         self._sizes = [om.nbytes(i) for i in self._om["inputs"]]  # at the largest gear
         needed = om.WORKSPACE * self._sizes[0]
         if self._reserved.get(device_id, 0) + needed > _MEMORY:
-            _print("aclmdlLoadFromFile failed, ret 207001, rtMalloc of the work memory failed")
+            _print(f"aclmdlLoadFromFile failed, ret {_MEMORY_CODE}, no work memory")
             raise RuntimeError(_INVALID)
         self._reserved[device_id] = self._reserved.get(device_id, 0) + needed
         self._needed, self._gear = needed, 0
@@ -195,11 +197,6 @@ class InferenceSession:
         raise RuntimeError(_INVALID)
 
     set_dynamic_shape = set_dynamic_dims
-
-    def get_max_dym_batchsize(self) -> int:
-        if not self._om["gears"]:
-            raise RuntimeError(_INVALID)
-        return int(max(self._om["gears"]))
 
     def run(self, output_names: list[str], feeds: Any) -> list[Tensor]:
         descs = self.get_inputs()
@@ -255,6 +252,9 @@ class InferenceSession:
         self._needed = 0
 
     if _MODERN:
+
+        def get_max_dym_batchsize(self) -> int:
+            return int(max(self._om["gears"], default=0))
 
         def free_resource(self) -> int:
             self._release()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engine import devices
-from engine.devices import cpu_features, environment_set, parse_npu_smi, toolkit
+from engine.devices import cpu_features, environment_set, parse_npu_smi, toolkit, visible
 from tests.conftest import DATA, ROOT
 
 TABLES = DATA / "npu_smi"
@@ -53,6 +53,20 @@ def test_a_table_without_the_column_of_devices() -> None:
 @pytest.mark.parametrize("text", ["", "npu-smi: command failed", "| a | b | c |\n| 0 | 1 | 2 |"])
 def test_no_table(text: str) -> None:
     assert parse_npu_smi(text) == []
+
+
+def test_a_chip_without_health() -> None:
+    text = (TABLES / "310p3.txt").read_text().replace("| OK  ", "| -   ")
+    [npu] = parse_npu_smi(text)
+    assert npu.busy() == "its health is -"
+
+
+def test_visible_devices_are_numbered_anew() -> None:
+    both = table("300i_duo")
+    assert visible(both, {}) == both
+    [only] = visible(both, {"ASCEND_RT_VISIBLE_DEVICES": "1"})
+    assert (only.device, only.chip) == (0, 1)
+    assert [n.chip for n in visible(both, {"ASCEND_RT_VISIBLE_DEVICES": "1,0,7"})] == [1, 0]
 
 
 def test_memory_in_use_is_busy() -> None:
@@ -99,9 +113,11 @@ def test_the_doctor_without_an_npu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "✓ OpenVINO" in found
     assert "✗ NPU" in found
     assert "No module named 'aclruntime'" in found
+    assert "No module named 'acl'" in found
+    assert "atc" in found
     assert found.count("docs/ascend.md") == 3
     about = json.loads(doctor("--json"))
-    assert {f["topic"] for f in about["findings"]} >= {"CPU", "NPU", "CANN", "aclruntime"}
+    assert {f["topic"] for f in about["findings"]} >= {"CPU", "NPU", "CANN", "atc"}
     assert about["machine"]["cores"] >= 1
 
 
@@ -116,5 +132,17 @@ def test_the_doctor_with_stand_ins(
     assert "busy: process 31415 (python3) is on it" in found
     assert "✗ NPU, --device 1" in found
     assert "✓ CANN environment" in found
-    assert "✓ aclruntime" in found
+    assert "✓ aclruntime (--backend acl)" in found
     assert "API of 2025" in found
+    assert "✓ pyACL (--backend pyacl)" in found
+    assert "✓ atc" in found
+    assert "✓ ASCEND_TOOLKIT_HOME" in found
+
+
+def test_npu_smi_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classic of containers: what it says is shown."""
+    program = tmp_path / "npu-smi"
+    program.write_text("#!/bin/sh\necho 'dcmi module initialize failed. ret is -8005'; exit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert "npu-smi says: dcmi module initialize failed. ret is -8005" in doctor()

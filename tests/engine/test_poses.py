@@ -49,7 +49,7 @@ def _without(field: str) -> Any:
         (_with("keypoint", np.zeros((1, 0, 17, 2))), "keypoint_score has shape"),
         (
             lambda a: {**a, "keypoint": np.zeros((1, 0, 17, 2)), "keypoint_score": None},
-            "total_frames is 20",
+            "keypoint holds no frames",
         ),
         (_with("keypoint", np.full((1, 20, 17, 2), "a")), "dtype <U1"),
         (_with("keypoint", np.full((1, 20, 17, 2), None)), "dtype object"),

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.backends import Backend, choose, load
+from engine.backends import Backend, choose, devices, load
 from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
 from engine.errors import BackendError, ModelError, UsageError
 from engine.models import open_model
@@ -130,16 +130,18 @@ def test_half_precision_inputs(
 # Memory
 
 
+@pytest.mark.parametrize("code", [207001, 245000])
 def test_a_file_that_the_device_has_no_memory_for_is_left_out(
-    name: str,    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    code: int, name: str,    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DOUBLE_MEMORY", str((2 * om.WORKSPACE + 5) * SAMPLE))
+    monkeypatch.setenv("DOUBLE_MEMORY_CODE", str(code))
     paths = [describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False)
              for n in (4, 2)]  # fmt: skip
     backend = opened(",".join(map(str, paths)), name=name)
     assert backend.sizes == (40,)
-    assert "ACL error 207001: the device has no memory left" in caplog.text
+    assert f"ACL error {code}: the device has no memory left" in caplog.text
     assert "going on without bs4.om" in caplog.text
     backend.close()
     with pytest.raises(ModelError, match="Give a smaller file as well"):
@@ -176,12 +178,40 @@ def test_memory_that_runs_out_at_a_run(
     faults.write_text("memory 1")
     [slot] = backend.inputs(0, 40)
     backend.start(0, 40)  # which goes as two runs of what is left
-    with pytest.raises(BackendError, match="207001.*Give a smaller file"):
+    with pytest.raises(ModelError, match="207001.*Give a smaller file"):
         backend.finish(0)
     backend.close()
     backend = opened(paths[1], name=name)
-    with pytest.raises(BackendError, match="207001.*Give a smaller file"):
+    with pytest.raises(ModelError, match="207001.*Give a smaller file"):
         run(backend, clips[:20])
+    backend.close()
+
+
+def test_a_smaller_file_that_did_not_fit_beside_a_larger_one(
+    tiny_model: Path, tmp_path: Path, clips: Any, expected: Any, faults: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It is remembered for when the larger one has to be given up."""
+    monkeypatch.setenv("DOUBLE_MEMORY", str((2 * om.WORKSPACE + 3) * SAMPLE))
+    paths = [describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False)
+             for n in (2, 1)]  # fmt: skip
+    backend = opened(",".join(map(str, paths)))
+    assert backend.sizes == (40,)
+    faults.write_text(f"memory {2 * SAMPLE}")
+    np.testing.assert_allclose(run(backend, clips), expected, rtol=1e-5, atol=1e-5)
+    assert backend.sizes == (20,)
+    backend.close()
+
+
+@pytest.mark.parametrize("api", ["2023", "2025"])
+def test_gears_in_both_forms(
+    tiny_model: Path, tmp_path: Path, clips: Any, expected: Any, api: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """That of 2023 does not tell the largest."""
+    monkeypatch.setenv("DOUBLE_API", api)
+    backend = opened(geared(tiny_model, tmp_path / "dyn.om", [1, 2]), "1,2")
+    np.testing.assert_allclose(run(backend, clips), expected, rtol=1e-5, atol=1e-5)
     backend.close()
 
 
@@ -265,6 +295,10 @@ def test_the_choice_of_a_backend(plain: Path) -> None:
     assert choose("auto", compiled=True)[0] == "acl"
     with pytest.raises(UsageError, match="an OM runs on an Ascend NPU only"):
         choose("openvino", compiled=True)
+    with pytest.raises(ModelError, match="the same file twice"):
+        open_model(f"{plain},{plain}")
+    with pytest.raises(UsageError, match="--device 0,1,0: the same device twice"):
+        devices("0,1,0")
 
 
 def test_onnx_is_not_for_it(tiny_model: Path) -> None:
@@ -273,6 +307,23 @@ def test_onnx_is_not_for_it(tiny_model: Path) -> None:
 
 
 # Faults of the device
+
+
+@pytest.mark.parametrize("name", ["acl", "pyacl"])
+def test_a_run_behind_one_that_failed(
+    name: str, doubles: None, plain: Path, clips: Any, expected: Any, faults: Path
+) -> None:
+    backend = opened(plain, name=name)
+    faults.write_text("fail 507014")
+    for lane in (0, 1):
+        [slot] = backend.inputs(lane, 20)
+        slot[:] = clips[20 * lane : 20 * lane + 20]
+        backend.start(lane, 20)
+    with pytest.raises(BackendError, match="507014"):
+        backend.finish(0)
+    backend._jobs.popleft()  # type: ignore[attr-defined]
+    np.testing.assert_allclose(backend.finish(1), expected[20:], rtol=1e-5, atol=1e-5)
+    backend.close()
 
 
 @pytest.mark.parametrize(
