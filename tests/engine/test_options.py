@@ -40,7 +40,7 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
         ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many: a whole number is needed"),
         (["--workers", "99999999"], {}, "--workers 99999999: must be at most 256"),
         ([], {"ENGINE_IN_PROCESS": "yes"}, "expected 0 or 1"),
-        ([], {"ENGINE_PRECISION": "f64"}, "choose from f32, bf16"),
+        ([], {"ENGINE_PRECISION": "f64"}, "choose from auto, f32, f16, bf16, int8"),
     ],
 )
 def test_usage_errors(
