@@ -153,11 +153,7 @@ class _Service:
             now = time.monotonic()
             # A batch that would be padded goes on filling while the device is busy.
             size = self._batcher.next_size
-            held = (
-                size < self._max_batch
-                and not self._runner.idle
-                and self._runner.pads(size)
-            )
+            held = size < self._max_batch and not self._runner.idle and self._runner.pads(size)
             batch = [] if held else self._batcher.take(now)
             if batch:
                 self._start(batch, now)

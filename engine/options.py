@@ -108,8 +108,10 @@ class Options:
         choices=("auto", *LAYOUTS),
     )  # fmt: skip
     backend: str = _option(
-        AUTO, "device", "runtime: auto, openvino, onnxruntime, or for an .om file acl (aclruntime) "
-        "and pyacl", metavar="NAME",
+        AUTO,
+        "device",
+        "runtime: auto, openvino, onnxruntime, or for an .om file acl (aclruntime) and pyacl",
+        metavar="NAME",
     )
     device: str | None = _option(
         None, "device",
