@@ -105,7 +105,7 @@ class SharedRunner:
             table = contexts(clips.plan.tobytes(), self._strides)
             halves = clips.frames[: clips.unique], clips.frames[clips.unique :]
             self._waiting.extend(_Half(key, frames, table) for frames in halves)
-        while len(_fitting(self._waiting)) < len(self._waiting):
+        while self._waiting and len(_fitting(self._waiting)) < len(self._waiting):
             yield from self.collect(meanwhile)
 
     def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:

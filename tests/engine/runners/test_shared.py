@@ -181,3 +181,12 @@ def test_other_graphs_are_refused(tiny_model: Path) -> None:
     pool.op_type = "Relu"
     with pytest.raises(ModelError, match="cannot be cut"):
         Cuts(model)
+
+
+@pytest.mark.parametrize("layout", [SHARED, CLIPS])
+def test_a_batch_of_nothing(tiny_model: Path, layout: Any) -> None:
+    """Of samples that an executor cannot draw none may be left."""
+    empty = runner(tiny_model, "openvino", layout)
+    assert list(empty.feed([])) == []
+    assert empty.idle
+    empty.close()
