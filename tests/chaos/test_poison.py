@@ -64,7 +64,7 @@ POISON: dict[str, tuple[Callable[[int], Any], str, str]] = {
     "25 joints": (changed(keypoint=zeros(1, 20, 25, 2)), "decode", "25 joints"),
     "no joints": (changed(keypoint=zeros(1, 20, 0, 2)), "decode", "0 joints"),
     "zero frames": (changed(keypoint=zeros(1, 0, 17, 2), keypoint_score=None, total_frames=0),
-                    "decode", "total_frames is 0"),
+                    "decode", "keypoint holds no frames"),
     "more frames than there are": (changed(total_frames=21), "decode", "total_frames is 21"),
     "negative frames": (changed(total_frames=-3), "decode", "total_frames is -3"),
     "half a frame": (changed(total_frames=2.5), "decode", "expected a whole number"),
