@@ -85,7 +85,7 @@ def test_interrupted_at_the_start(long: Path, tiny_model: Path, number: int, del
     if process.returncode != -number:  # the interpreter itself was still starting
         assert process.returncode == 130, stderr
         assert "Traceback" not in stderr
-        assert "interrupted while starting; nothing was on its way" in stderr or delay < 0.9
+        assert "interrupted" in stderr
 
 
 @pytest.mark.parametrize("apart", [0.002, 0.05, 0.3])
