@@ -41,8 +41,8 @@ def bytes_on_wire() -> dict[str, dict[int, int]]:
     """Bytes of a sample of one person, by wire and frames."""
     found: dict[str, dict[int, int]] = {}
     for kind in wire.WIRES:
-        found[kind] = {}
+        found[kind], settings = {}, worker.WorkerSettings("0.24.1", kind)
         for frames in LENGTHS:
             poses = PoseSequence.from_annotation(workloads.drifting(frames, 0))
-            found[kind][frames] = worker.clips_message(poses, {}, kind, "0.24.1").nbytes
+            found[kind][frames] = worker.clips_message(poses, {}, settings).nbytes
     return found

@@ -86,7 +86,7 @@ def _messages_per_second(name: wire.Wire, length: int, seconds: float) -> float:
 def _message(name: wire.Wire, length: int) -> Message:
     """What a worker sends for a video of one person."""
     poses = PoseSequence.from_annotation(workloads.drifting(length, 0))
-    return worker.clips_message(poses, {"lease": 1}, name, "0.24.1")
+    return worker.clips_message(poses, {"lease": 1}, worker.WorkerSettings("0.24.1", name))
 
 
 def _send(endpoint: str, name: wire.Wire, length: int) -> None:

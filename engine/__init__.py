@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.classifier import classify
     from engine.clips import preprocess
+    from engine.livestream import Stream, stream
     from engine.options import Options
     from engine.pipeline import Pipeline, predict
 
 __version__ = "0.1.0"
 
-__all__ = ["Options", "Pipeline", "__version__", "predict", "preprocess"]
+__all__ = ["Options", "Pipeline", "Stream", "__version__", "classify", "predict", "preprocess", "stream"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,8 +23,17 @@ def __getattr__(name: str) -> Any:
         from engine import pipeline
 
         return getattr(pipeline, name)
+    if name in ("Stream", "stream"):
+        from engine import livestream
+
+        return getattr(livestream, name)
+    if name == "classify":
+        from engine.classifier import classify
+
+        return classify
     if name == "preprocess":
-        from engine.clips import preprocess
+        from engine.classifier import classify
+    from engine.clips import preprocess
 
         return preprocess
     if name == "Options":

@@ -7,13 +7,11 @@ the in-process runner. Source of the average: ``average_clips='prob'`` of mmacti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import VIEWS
 from engine.errors import SampleError, printable
 from engine.sources.dataset import Sample
 
@@ -22,7 +20,7 @@ from engine.sources.dataset import Sample
 class Prediction:
     """The scores of a sample.
 
-    `logits`: float32 [20, classes]. `scores`: float32 [classes], sums to one. `ms`:
+    `logits`: float32 [views, classes]. `scores`: float32 [classes], sums to one. `ms`:
     milliseconds of work or waiting, by stage.
     """
 
@@ -60,33 +58,38 @@ class Figures:
     bytes_sent: int = 0  # of clips, between processes
     peak_bytes: int = 0  # in flight
     states: dict[str, float] = field(default_factory=dict)  # seconds in which who waited for whom
+    batches: int = 0
     restarts: int = 0
     dropped: int = 0  # messages that were not ours
 
 
 class Aggregator:
-    """Makes records of a dataset's samples."""
+    """Makes records of samples: one of each that was taken."""
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._samples = samples
+    def __init__(self) -> None:
+        self._samples: dict[int, Sample] = {}  # without a record
         self.figures = Figures()
+
+    def take(self, sample: Sample) -> None:
+        """A sample will have its record."""
+        self._samples[sample.index] = sample
 
     def score(
         self, index: int, logits: NDArray[np.float32], padded: int, ms: dict[str, float]
     ) -> Record:
-        """The record of a sample whose logits, float32 [20, classes], are complete.
+        """The record of a sample whose logits, float32 [views, classes], are complete.
 
         `padded`: filler clips that were run with it. `ms`: as in `Prediction`; ``infer`` is
         counted as work of the device.
         """
         self.figures.infer_s += ms["infer"] / 1e3
-        self.figures.clips_run += VIEWS
+        self.figures.clips_run += len(logits)
         self.figures.clips_padded += padded
-        sample = self._samples[index]
         try:
             scores = average(logits)
         except SampleError as error:
             return self.fail(index, error.stage, error)
+        sample = self._samples.pop(index)
         return Prediction(index, sample.id, sample.label, logits, scores, ms)
 
     def fail(self, index: int, stage: str, error: Exception) -> Failure:
@@ -95,14 +98,14 @@ class Aggregator:
 
     def failure(self, index: int, stage: str, type: str, message: str) -> Failure:
         """The record of a sample that could not be scored, as another process reports it."""
-        sample = self._samples[index]
+        sample = self._samples.pop(index)
         return Failure(index, sample.id, sample.label, stage, type, message)
 
 
 def average(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean over the clips of the softmax over the classes: float32 [classes].
 
-    `logits` float32 [20, classes]. Computed in float64, so that the order of summation
+    `logits` float32 [views, classes]. Computed in float64, so that the order of summation
     does not show. Raises `SampleError` where a logit is not finite.
     """
     if not np.isfinite(logits).all():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_SHAPE, NUM_CLIPS, REFERENCES, VIEWS, Reference
+from engine.constants import CLIP_SHAPE, NUM_CLIPS, REFERENCES, VIEWS, Reference, Views
 from engine.errors import UsageError
 from engine.frames import Frames
 from engine.heatmaps import Joints, place, render
@@ -24,40 +24,51 @@ from engine.sampling import clip_plan
 
 @dataclass(frozen=True, eq=False)
 class HeatmapClips:
-    """The 20 clips of a sample, each distinct frame stored once.
+    """The clips of a sample, each distinct frame stored once.
 
-    `frames`: the U distinct frames, then their U flipped twins.
-    `plan`: int32 [10, 48], positions among the U.
-    Clip c is ``frames[plan[c]]`` for c < 10 and ``frames[U + plan[c - 10]]`` after.
+    `frames`: the U distinct frames, then, if `twins`, their U flipped twins.
+    `plan`: int32 [n, 48], positions among the U; n is 10, or 1.
+    Clip c is ``frames[plan[c]]`` for c < n and ``frames[U + plan[c - n]]`` after.
     """
 
     frames: Frames
     plan: NDArray[np.int32]
+    twins: bool = True
+
+    @property
+    def views(self) -> int:
+        """Clips: n, or 2 n with twins."""
+        return (1 + self.twins) * len(self.plan)
 
     @property
     def unique(self) -> int:
         """U."""
-        return len(self.frames) // 2
+        return len(self.frames) // (1 + self.twins)
 
     def write(self, first: int, out: NDArray[Any]) -> None:
         """Write clips `first`, `first` + 1, … into `out`, [n, 17, 48, 56, 56], float32 or
         float16."""
         for row, clip in enumerate(range(first, first + len(out))):
-            flipped, number = divmod(clip, NUM_CLIPS)
+            flipped, number = divmod(clip, len(self.plan))
             self.frames.write_clip(self.plan[number] + flipped * self.unique, out[row])
 
     def tensor(self) -> NDArray[np.float32]:
-        """The whole clip tensor, float32 [20, 17, 48, 56, 56] (205 MB)."""
-        out = np.empty((VIEWS, *CLIP_SHAPE), np.float32)
+        """The whole clip tensor, float32 [views, 17, 48, 56, 56] (205 MB where that is 20)."""
+        out = np.empty((self.views, *CLIP_SHAPE), np.float32)
         self.write(0, out)
         return out
 
 
 @dataclass(frozen=True, eq=False)
 class ClipTensor:
-    """The 20 clips of a sample as the whole tensor, float32 [20, 17, 48, 56, 56]."""
+    """The clips of a sample as the whole tensor, float32 [views, 17, 48, 56, 56]."""
 
     clips: NDArray[np.float32]
+
+    @property
+    def views(self) -> int:
+        """Clips."""
+        return len(self.clips)
 
     def write(self, first: int, out: NDArray[Any]) -> None:
         """As `HeatmapClips.write`."""
@@ -66,25 +77,35 @@ class ClipTensor:
 
 @dataclass(frozen=True, eq=False)
 class JointClips:
-    """The 20 clips of a sample before anything is drawn: its joints, and `plan` as above."""
+    """The clips of a sample before anything is drawn: its joints, `plan` and `twins` as above."""
 
     joints: Joints
     plan: NDArray[np.int32]
     reference: Reference
+    twins: bool = True
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""
-        return HeatmapClips(render(self.joints, self.reference), self.plan)
+        frames = render(self.joints, self.reference, twins=self.twins)
+        return HeatmapClips(frames, self.plan, self.twins)
 
 
 Clips = HeatmapClips | ClipTensor
 """What a runner takes."""
 
 
-def decode(poses: PoseSequence, reference: Reference = "0.24.1") -> HeatmapClips:
+def decode(
+    poses: PoseSequence, reference: Reference = "0.24.1", views: Views = VIEWS
+) -> HeatmapClips:
     """Sample and draw the clips of a checked pose sequence."""
-    plan = clip_plan(poses.total_frames)
-    return JointClips(place(poses, plan, reference), plan.positions, reference).drawn()
+    return sampled(poses, reference, views).drawn()
+
+
+def sampled(poses: PoseSequence, reference: Reference, views: Views) -> JointClips:
+    """The clips of a checked pose sequence, not drawn yet."""
+    twins = views == VIEWS
+    plan = clip_plan(poses.total_frames, NUM_CLIPS if twins else views)
+    return JointClips(place(poses, plan, reference), plan.positions, reference, twins)
 
 
 def preprocess(

@@ -19,6 +19,10 @@ REFERENCES: Final[tuple[Reference, ...]] = ("0.24.1", "1.x")
 CLIP_LEN: Final = 48  # frames a clip
 NUM_CLIPS: Final = 10  # clips a video, before flipping
 VIEWS: Final = 2 * NUM_CLIPS  # the same ten clips flipped follow
+
+Views = Literal[1, 20]
+"""Clips of a sample that are averaged: all of the reference's, or the first of them alone."""
+
 SEED: Final = 255  # of the legacy generator, set anew for every video
 JOINTS: Final = 17  # COCO order
 SIZE: Final = 56  # height and width of a heatmap, pixels

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_LEN, NUM_CLIPS
+from engine.constants import CLIP_LEN
 
 Ids = NDArray[np.int32]
 PADDING = -1  # the id of what lies before the first and behind the last position of a clip
@@ -64,8 +64,8 @@ class Contexts:
 
 @lru_cache(maxsize=1024)
 def contexts(positions: bytes, strides: tuple[int, ...]) -> Contexts:
-    """`of_plan`, cached; `positions` are the bytes of an int32 [10, 48] array."""
-    plan = np.frombuffer(positions, np.int32).reshape(NUM_CLIPS, CLIP_LEN)
+    """`of_plan`, cached; `positions` are the bytes of an int32 [clips, 48] array."""
+    plan = np.frombuffer(positions, np.int32).reshape(-1, CLIP_LEN)
     return of_plan(plan, strides)
 
 

@@ -57,6 +57,10 @@ class WireError(EngineError):
     """A message that is not one of ours. The receiver counts it and drops it."""
 
 
+class SourceError(EngineError):
+    """A message of a live source that is no pose frame. The receiver counts it and drops it."""
+
+
 class OutputError(EngineError):
     """A result file that cannot be written."""
 

@@ -38,17 +38,18 @@ class Listening:
     host: str  # as in a TCP address
     port: int | None
     keys: ServerKeys | None
+    option: str = "--listen"  # that says so
 
     @classmethod
-    def of(cls, address: str, keys: str | None) -> Listening:
-        """Of what ``--listen`` and ``--keys`` say. Raises `UsageError`."""
+    def of(cls, address: str, keys: str | None, option: str = "--listen") -> Listening:
+        """Of what an option and ``--keys`` say. Raises `UsageError`."""
         host, port = tcp_address(address)
-        if keys is None and not _is_loopback(host):
+        if keys is None and not is_loopback(host):
             raise UsageError(
-                f"--listen {address} is reachable from other machines, so it needs --keys FOLDER; "
+                f"{option} {address} is reachable from other machines, so it needs --keys FOLDER; "
                 "python -m engine.keys makes them"
             )
-        return cls(host, port, ServerKeys.of(Path(keys)) if keys is not None else None)
+        return cls(host, port, ServerKeys.of(Path(keys)) if keys is not None else None, option)
 
     def bind(self, socket: zmq.Socket[bytes], port: int | None) -> int:
         """Open a socket on that port, or a free one. Returns the port. Raises `UsageError`."""
@@ -59,11 +60,12 @@ class Listening:
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise UsageError(f"--listen {endpoint}: {error.strerror}") from None
+            raise UsageError(f"{self.option} {endpoint}: {error.strerror}") from None
         return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a host."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

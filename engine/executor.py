@@ -24,7 +24,7 @@ from engine.backends import Facts
 from engine.batching import Batcher
 from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips, JointClips
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, REFERENCES, VIEWS
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, REFERENCES, VIEWS, Views
 from engine.errors import ModelError, SampleError, UsageError, WireError, printable
 from engine.exchange import Listening
 from engine.frames import Frames
@@ -52,6 +52,7 @@ class ExecutorSettings:
     max_batch: int | None  # samples; None: what suits the runner
     max_wait: float  # seconds
     secret: bytes  # see `engine.wire.seal`
+    views: Views  # clips of every sample
     listening: Listening | None = None  # for clips of workers on other machines
 
     def open_runner(self) -> Runner:
@@ -63,7 +64,7 @@ class ExecutorSettings:
             precision=self.precision,
             threads=self.threads,
         )
-        return open_runner(backend, self.model)
+        return open_runner(backend, self.model, self.views)
 
 
 def main(control: str, name: str, endpoint: str, settings: ExecutorSettings) -> None:
@@ -130,6 +131,7 @@ class _Service:
     ) -> None:
         self._control, self._inboxes, self._runner = control, inboxes, runner
         self._secret, self._max_batch = settings.secret, max_batch
+        self._views = settings.views
         self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
             max_batch, settings.max_wait
         )
@@ -208,7 +210,7 @@ class _Service:
             try:
                 _, message = wire.receive(inbox)
                 lease = self._admit(message)
-                clips = _clips(message)
+                clips = _clips(message, self._views)
             except zmq.Again:
                 return
             except WireError as error:
@@ -234,9 +236,10 @@ class _Service:
         return lease
 
 
-def _clips(message: Message) -> Clips | JointClips:
-    """Clips out of a message. Raises `WireError`."""
-    arrays = message.arrays
+def _clips(message: Message, views: int) -> Clips | JointClips:
+    """Clips out of a message, so many. Raises `WireError`."""
+    arrays, twins = message.arrays, views == VIEWS
+    rows = views // (1 + twins)
     if message.kind == wire.FRAMES and len(arrays) == 4:
         frames = Frames(
             wire.check_array(arrays[0], "starts", np.int32, (None,)),
@@ -245,7 +248,7 @@ def _clips(message: Message) -> Clips | JointClips:
         )
         if flaw := frames.flawed():
             raise WireError(flaw)
-        return HeatmapClips(frames, _plan(arrays[3], len(frames) // 2))
+        return HeatmapClips(frames, _plan(arrays[3], len(frames) // (1 + twins), rows), twins)
     if message.kind == wire.KEYPOINTS and len(arrays) == 3:
         reference = message.fields.get("reference")
         if reference not in REFERENCES:
@@ -255,15 +258,15 @@ def _clips(message: Message) -> Clips | JointClips:
             wire.check_array(arrays[0], "centres", np.float64, (persons, unique, JOINTS, 2)),
             wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
         )
-        return JointClips(joints, _plan(arrays[2], unique), reference)
+        return JointClips(joints, _plan(arrays[2], unique, rows), reference, twins)
     if message.kind == wire.CLIPS and len(arrays) == 1:
-        return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (VIEWS, *CLIP_SHAPE)))
+        return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (views, *CLIP_SHAPE)))
     raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
 
 
-def _plan(array: NDArray[Any], unique: int) -> NDArray[np.int32]:
-    """A clip plan over so many frames. Raises `WireError`."""
-    plan = wire.check_array(array, "plan", np.int32, (NUM_CLIPS, CLIP_LEN))
+def _plan(array: NDArray[Any], unique: int, rows: int) -> NDArray[np.int32]:
+    """A clip plan of so many rows over so many frames. Raises `WireError`."""
+    plan = wire.check_array(array, "plan", np.int32, (rows, CLIP_LEN))
     if plan.min() < 0 or plan.max() >= unique:
         raise WireError(f"a plan that points beyond {unique} frames")
     return plan

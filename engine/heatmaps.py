@@ -81,9 +81,12 @@ def place(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1") 
     return Joints(centres, peaks)
 
 
-def render(joints: Joints, reference: Reference = "0.24.1") -> Frames:
-    """Draw frames: U as they are, then their U flipped twins (left and right exchanged)."""
+def render(joints: Joints, reference: Reference = "0.24.1", *, twins: bool = True) -> Frames:
+    """Draw frames: U as they are, then, with `twins`, their U flipped twins (left and right
+    exchanged)."""
     plain = draw(joints.centres, joints.peaks)
+    if not twins:
+        return plain
     if reference == "1.x":
         return Frames.joined([plain, mirror(plain)])
     return Frames.joined([plain, draw(flip(joints.centres), joints.peaks[..., TWIN])])

@@ -1,20 +1,57 @@
 """The intake: samples in their order become tasks, with their poses checked and weighed.
 
-Comes in: a dataset's samples. Goes out: tasks for the lease table, the poses that a lease
-carries, and a failure for a sample that cannot be used. Called by `engine.supervisor`.
+Comes in: samples, of a dataset or of live streams. Goes out: tasks for the lease table, the poses
+that a lease carries, and a failure for a sample that cannot be used. Called by
+`engine.supervisor`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from engine import wire
 from engine.aggregator import Aggregator, Failure
+from engine.constants import NUM_CLIPS, VIEWS
 from engine.errors import SampleError
 from engine.leases import Task
 from engine.poses import PoseSequence
 from engine.sampling import clip_plan
 from engine.sources.dataset import Sample
+from engine.worker import WorkerSettings
+
+
+class Supply(Protocol):
+    """Where samples come from. `exhausted`: whether none will come any more. `fd`: a descriptor
+    that is readable when there is something to `poll` for; None where they are all there."""
+
+    fd: int | None
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def poll(self) -> None:
+        """Look at what has come. Called often, whether a sample is wanted or not."""
+
+    def next(self) -> Sample | None:
+        """The next sample, if there is one at the moment."""
+
+
+class Listed:
+    """The samples of a dataset."""
+
+    fd: int | None = None
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self._fresh, self.exhausted = iter(samples), False
+
+    def poll(self) -> None:
+        pass
+
+    def next(self) -> Sample | None:
+        sample = next(self._fresh, None)
+        self.exhausted = sample is None
+        return sample
 
 
 class Intake:
@@ -22,20 +59,26 @@ class Intake:
 
     def __init__(
         self,
-        samples: Sequence[Sample],
+        supply: Supply,
         num_classes: int,
-        kind: wire.Wire,
+        settings: WorkerSettings,
         aggregator: Aggregator,
     ) -> None:
-        self._fresh = iter(samples)
-        self._num_classes, self._kind, self._aggregator = num_classes, kind, aggregator
+        self._supply = supply
+        self._num_classes, self._settings, self._aggregator = num_classes, settings, aggregator
         self._poses: dict[int, PoseSequence] = {}
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether no sample will come any more."""
+        return self._supply.exhausted
+
     def next(self) -> Task | Failure | None:
-        """The next sample; None when all have been taken."""
-        sample = next(self._fresh, None)
+        """The next sample; None where there is none, at the moment or any more."""
+        sample = self._supply.next()
         if sample is None:
             return None
+        self._aggregator.take(sample)
         try:
             poses = sample.poses(self._num_classes)
             if poses.nbytes > wire.MAX_POSES:
@@ -49,8 +92,10 @@ class Intake:
             # Whatever else an annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "read", error)
         self._poses[sample.index] = poses
-        unique = len(clip_plan(poses.total_frames).unique)
-        clips = wire.clips_nbytes(self._kind, unique, len(poses.keypoint))
+        views = self._settings.views
+        plan = clip_plan(poses.total_frames, NUM_CLIPS if views == VIEWS else views)
+        persons = len(poses.keypoint)
+        clips = wire.clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
         return Task(sample.index, 2 * (poses.nbytes + clips))  # the sender's and the receiver's
 
     def poses(self, index: int) -> PoseSequence:

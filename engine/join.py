@@ -17,14 +17,14 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from engine import __version__, wire
 from engine.child import SEND_TIMEOUT_MS, Control
-from engine.constants import REFERENCES
+from engine.constants import REFERENCES, Views
 from engine.errors import EngineError, UsageError, WireError, printable
 from engine.exchange import HEARTBEAT_MS, tcp_address, tcp_endpoint
 from engine.guests import ALIVE_EVERY_S
@@ -77,11 +77,16 @@ class GuestControl(Control):
             self.socket.poll(100)
         if message.kind == "refused":
             raise UsageError(f"refused: {printable(message.fields.get('message'))}")
-        reference, kind = message.fields.get("reference"), message.fields.get("wire")
-        if message.kind != "welcome" or reference not in REFERENCES or kind not in WIRES:
+        fields = message.fields
+        known = (
+            fields.get("reference") in REFERENCES
+            and fields.get("wire") in WIRES
+            and fields.get("views") in get_args(Views)
+        )
+        if message.kind != "welcome" or not known:
             raise WireError("the engine's answer is none that this version knows")
         print(f"joined as {message.fields.get('name')}", flush=True)
-        return WorkerSettings(reference, kind)
+        return WorkerSettings(fields["reference"], fields["wire"], fields["views"])
 
     def leave(self) -> None:
         """Say that we go, so that no sample is suspected."""

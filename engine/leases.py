@@ -5,9 +5,9 @@ by `engine.supervisor`. A sample passes through the stages of `Stage`; it is lea
 until its terminal record is written, and a lease is granted only when its bytes fit.
 
 A death counts against a sample only if the holder had started that sample alone. Whoever
-was started together with others is a suspect: requeued last, run singly from then on.
-Three deaths of its own convict a sample. A random kill therefore makes a suspect at most,
-unless it hits the same lone sample three times.
+was started together with others is a suspect: requeued last, run singly from then on (behind
+samples that go on coming it waits for a while only). Three deaths of its own convict a sample. A
+random kill therefore makes a suspect at most, unless it hits the same lone sample three times.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MAX_DEATHS = 3
+_PATIENCE_S = 30.0  # of a suspect
 
 
 class Stage(enum.IntEnum):
@@ -37,7 +38,7 @@ class Task:
     index: int
     cost: int
     deaths: int = 0
-    suspect: bool = False
+    suspected: float | None = None  # since when it runs singly
 
 
 @dataclass
@@ -138,7 +139,8 @@ class LeaseTable:
 
     def grant(self, now: float, workers: Iterable[str], executors: Iterable[str]) -> Lease | None:
         """Lease the next task to the least busy worker and executor, or None for now."""
-        alone = not self._waiting  # only suspects are left
+        # only suspects are left, or one has waited for long behind those that go on coming
+        alone = not self._waiting or self._impatient(now)
         queue = self._suspects if alone else self._waiting
         if not queue or (alone and self._leases):
             return None
@@ -191,7 +193,11 @@ class LeaseTable:
         lease = self._leases.get(number)
         return lease is not None and name in (lease.worker, lease.executor)
 
-    def lost(self, name: str, *, blame: bool = True) -> list[Task]:
+    def _impatient(self, now: float) -> bool:
+        since = self._suspects[0].suspected if self._suspects else None
+        return since is not None and now - since > _PATIENCE_S
+
+    def lost(self, name: str, now: float, *, blame: bool = True) -> list[Task]:
         """A worker or executor died: take its leases back. Returns the tasks convicted.
         `blame` is False for one that left and told us: no sample is to blame for that.
 
@@ -215,11 +221,11 @@ class LeaseTable:
             self.bytes_in_flight -= lease.task.cost
             task = lease.task
             if lease in started:
-                task.suspect = True
+                task.suspected = now
                 task.deaths += len(started) == 1
             if task.deaths >= MAX_DEATHS:
                 convicted.append(task)
-            elif task.suspect:
+            elif task.suspected is not None:
                 self._suspects.append(task)
             else:
                 self._waiting.appendleft(task)

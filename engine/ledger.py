@@ -13,7 +13,6 @@ import numpy as np
 
 from engine import wire
 from engine.aggregator import Aggregator, Failure, Record
-from engine.constants import VIEWS
 from engine.intake import Intake
 from engine.leases import Lease, LeaseTable, Stage
 from engine.wire import Message
@@ -27,7 +26,7 @@ OF_WORKERS = frozenset(["decoding", "sent", "failed"])
 
 class Ledger:
     """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a
-    granted lease by (`engine.wire.seal`)."""
+    granted lease by (`engine.wire.seal`); `views`: clips of every sample."""
 
     def __init__(
         self,
@@ -37,10 +36,16 @@ class Ledger:
         secret: bytes,
         *,
         budget: int,
+        views: int,
     ) -> None:
         self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
-        self._secret = secret
+        self._secret, self._views = secret, views
         self.table = LeaseTable(budget=budget, per_worker=2)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sample has its record and none will come any more."""
+        return self._intake.exhausted and not len(self.table)
 
     def refill(self) -> Iterator[Failure]:
         """Take samples in until a task waits. Those that cannot be used become failures."""
@@ -69,6 +74,7 @@ class Ledger:
         """
         fields, kind, table = message.fields, message.kind, self.table
         if kind == "running":
+            self._aggregator.figures.batches += 1
             for number in fields["leases"]:
                 if table.is_with(number, name):
                     table.advance(number, Stage.RUNNING, now)
@@ -92,10 +98,10 @@ class Ledger:
             table.advance(number, _STAGES[kind], now)
         return None
 
-    def lost(self, name: str, role: str, *, blame: bool = True) -> list[Failure]:
+    def lost(self, name: str, role: str, now: float, *, blame: bool = True) -> list[Failure]:
         """A holder is gone; its leases are granted again. Returns the convictions."""
         failures: list[Failure] = []
-        for task in self.table.lost(name, blame=blame):
+        for task in self.table.lost(name, now, blame=blame):
             self._intake.done(task.index)
             message = f"its {role} process died {task.deaths} times on it"
             stage = "decode" if role == "worker" else "infer"
@@ -110,7 +116,7 @@ class Ledger:
         return lease
 
     def _result(self, number: int, message: Message, now: float) -> Record:
-        fields, shape = message.fields, (VIEWS, self._num_classes)
+        fields, shape = message.fields, (self._views, self._num_classes)
         logits = wire.check_array(message.arrays[0], "logits", np.float32, shape)
         busy, padded = float(fields["busy"]), int(fields["padded"])
         lease = self._complete(number, now)

@@ -15,12 +15,13 @@ from typing import Any, Literal
 
 from engine import assets
 from engine.backends import AUTO, PRECISIONS, Precision
-from engine.constants import REFERENCES, Reference
+from engine.constants import REFERENCES, VIEWS, Reference, Views
 from engine.errors import UsageError
 from engine.models import LAYOUTS
+from engine.windows import Per
 from engine.wire import WIRES, Wire
 
-GROUPS = ("input", "model", "device", "processes", "output")
+GROUPS = ("input", "live", "model", "device", "processes", "output")
 _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
               "stall_timeout", "start_timeout", "grace", "listen", "keys")  # fmt: skip
 
@@ -32,7 +33,7 @@ def _option(
     *,
     kind: Callable[[str], Any] = str,
     metavar: str | None = None,
-    choices: Sequence[str] | None = None,
+    choices: Sequence[str | int] | None = None,
     least: float = 1,
     most: float = 10**15,
 ) -> Any:
@@ -56,7 +57,13 @@ def parse_bytes(text: str) -> int:
         ) from None
 
 
+def _texts(text: str) -> tuple[str, ...]:
+    """Several texts, one a line in a variable."""
+    return tuple(part for part in text.split("\n") if part)
+
+
 _TYPES: dict[Any, tuple[Any, str]] = {
+    _texts: (tuple, "texts"),
     int: (Integral, "a whole number"),
     parse_bytes: (Integral, "a whole number"),
     float: (Real, "a number"),
@@ -89,6 +96,56 @@ class Options:
         "0.24.1", "input",
         "mmaction2 version whose flipped clips are computed: 0.24.1 flips coordinates and draws "
         "again, 1.x mirrors the heatmaps", choices=REFERENCES,
+    )  # fmt: skip
+    tta: bool | None = _option(
+        None, "input",
+        "average twenty clips of a sample, as the reference tests (ten, and the same ten flipped), "
+        "or take the first of them alone (default: twenty of a data set's, one of a live window's)",
+        kind=bool,
+    )  # fmt: skip
+    source: tuple[str, ...] = _option(
+        (), "live",
+        "listen to a source instead of a data set: jsonl:FILE, replay:FILE@RATE, openpose:DIR, …; "
+        "several times for several", kind=_texts, metavar="URI",
+    )  # fmt: skip
+    windows: bool = _option(
+        False, "live", "cut the videos of the data set into windows, as a live source's: labels "
+        "over time", kind=bool, least=0,
+    )  # fmt: skip
+    window: float = _option(
+        1.6, "live", "seconds that a window spans: 48 frames, as evenly spaced as whole frames are",
+        kind=float, metavar="S", least=0.01, most=3600,
+    )  # fmt: skip
+    stride: float = _option(
+        0.4, "live", "seconds from a window to the next, rounded to an even number of its frames",
+        kind=float, metavar="S", least=0.001, most=3600,
+    )  # fmt: skip
+    fps: float = _option(
+        30.0, "live", "frames/s of sources that do not say", kind=float, metavar="N", least=0.1,
+        most=1000,
+    )  # fmt: skip
+    per: Per = _option(
+        "person", "live", "whom a window is about: each person, or all together",
+        choices=("person", "group"),
+    )  # fmt: skip
+    smooth: int = _option(
+        3, "live", "windows whose scores are averaged for a label", kind=int, metavar="N", most=1000
+    )
+    threshold: float = _option(
+        0.3, "live", "a label below this score is no action", kind=float, metavar="P", least=0,
+        most=1,
+    )  # fmt: skip
+    publish: str | None = _option(
+        None, "live", "publish labels on a ZeroMQ PUB socket, the stream's name and JSON; off "
+        "loopback this needs --keys", metavar="tcp://HOST:PORT",
+    )  # fmt: skip
+    metrics: str | None = _option(
+        None, "live", "serve figures for Prometheus at http://HOST:PORT/metrics",
+        metavar="HOST:PORT",
+    )  # fmt: skip
+    waiting: int = _option(
+        8, "live", "windows of a stream that wait for the device; the oldest makes room for a "
+        "newer one", kind=int, metavar="N", most=10_000,
     )  # fmt: skip
     model: str | None = _option(
         None, "model",
@@ -225,6 +282,12 @@ class Options:
     )  # fmt: skip
     top_k: int = _option(5, "output", "classes listed for each sample", kind=int, metavar="K")
 
+    @property
+    def views(self) -> Views:
+        """Clips of a sample that are averaged."""
+        tta = not (self.source or self.windows) if self.tta is None else self.tta
+        return VIEWS if tta else 1
+
     def __post_init__(self) -> None:
         for f in fields(self):
             value, about = getattr(self, f.name), f.metadata
@@ -234,12 +297,14 @@ class Options:
             wanted, noun = _TYPES[about["kind"]]
             if not (isinstance(value, wanted) or (value is None and f.default is None)):
                 raise UsageError(f"{_flag(f.name)} {value!r}: {noun} is needed")
+            if isinstance(value, bool):
+                continue
             if isinstance(value, (int, float)) and not value >= about["least"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
             if isinstance(value, (int, float)) and not value <= about["most"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at most {about['most']:,}")
             if about["choices"] and value not in about["choices"]:
-                known = ", ".join(about["choices"])
+                known = ", ".join(map(str, about["choices"]))
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
             if self.in_process and f.name in _STREAMING and value != f.default:
                 raise UsageError(f"{_flag(f.name)} has no effect with --in-process; leave one out")
@@ -247,8 +312,8 @@ class Options:
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:
             raise UsageError("--logits wants all samples, and a resumed run has not kept theirs")
-        if self.keys is not None and self.listen is None:
-            raise UsageError("--keys FOLDER protects --listen; give that as well")
+        if self.keys is not None and self.listen is None and self.publish is None:
+            raise UsageError("--keys FOLDER protects --listen or --publish; give that as well")
         if self.max_wait_ms / 1e3 >= self.stall_timeout:
             raise UsageError(
                 f"--max-wait-ms {self.max_wait_ms:g} is longer than --stall-timeout "
@@ -291,7 +356,11 @@ def _add(group: Any, f: Field[Any]) -> None:
     about = f.metadata
     text = about["help"]
     if about["kind"] is bool:
-        group.add_argument(_flag(f.name), action="store_true", default=None, help=text)
+        action = argparse.BooleanOptionalAction if f.default is None else "store_true"
+        group.add_argument(_flag(f.name), action=action, default=None, help=text)
+        return
+    if about["kind"] is _texts:
+        group.add_argument(_flag(f.name), action="append", metavar=about["metavar"], help=text)
         return
     if f.default is not None:
         text += f" (default: {f.default})"
@@ -306,7 +375,8 @@ def _add(group: Any, f: Field[Any]) -> None:
 
 def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
     if given[f.name] is not None:
-        return given[f.name]
+        value = given[f.name]
+        return tuple(value) if f.metadata["kind"] is _texts else value
     variable = "ENGINE_" + f.name.upper()
     text = environment.get(variable)
     if not text:

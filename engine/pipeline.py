@@ -10,37 +10,27 @@ Called by `engine.run`, and by users::
 
 from __future__ import annotations
 
-import logging
-import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from engine import assets, backends, demo, machine
+from engine import backends
 from engine.aggregator import Aggregator, Failure, Figures, Record
-from engine.backends import AUTO
-from engine.backends.ascend import device_number
 from engine.clips import HeatmapClips, decode
 from engine.constants import preprocessing
-from engine.devices import warn_of_others
 from engine.errors import SampleError, UsageError, printable
-from engine.exchange import Listening, tcp_address, tcp_endpoint
+from engine.exchange import tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
+from engine.intake import Listed
 from engine.journal import NAMED, Identity, holds_records, read_journal
-from engine.models import open_model
 from engine.options import Options
-from engine.pool import PoolSettings
 from engine.runners import infer
+from engine.setup import Setup
 from engine.sources.dataset import Sample, open_dataset
-from engine.supervisor import Supervisor, SupervisorSettings
-from engine.wire import CLIPS
-from engine.worker import WorkerSettings
-
-log = logging.getLogger("engine")
+from engine.supervisor import Supervisor
 
 
 class Pipeline:
@@ -55,17 +45,10 @@ class Pipeline:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
-        self.model = open_model(
-            options.model or _default_model(options.dataset), options.gears
-        ).with_layout(options.layout, whole_clips=options.wire == CLIPS)
-        self.backend_name, self.backend_reason = backends.choose(
-            options.backend, options.device, compiled=bool(self.model.compiled)
-        )
-        wanted = options.precision
-        self.precision = backends.default_precision(self.model) if wanted == AUTO else wanted
+        self.setup = Setup.of(options)
+        self.model, self.workers = self.setup.model, self.setup.workers
         self.interrupted = False
         self._iterated = self._closed = False
-        self.workers = 0 if options.in_process else options.workers or default_workers()
         self.resumed: list[Record] = []
         # A run may have been killed before it wrote anything.
         self.resumes = options.resume is not None and holds_records(Path(options.resume))
@@ -74,60 +57,20 @@ class Pipeline:
             self.resumed = read_journal(Path(options.resume), self.identity, *about)
         done = {record.index for record in self.resumed}
         self.samples = [s for s in self.dataset.samples if s.index not in done]
-        self._aggregator = Aggregator(self.dataset.samples)
-        listening = Listening.of(options.listen, options.keys) if options.listen else None
-        devices = backends.devices(options.device)
-        settings = ExecutorSettings(
-            backend=self.backend_name,
-            model=self.model,
-            device=devices[0],
-            precision=self.precision,
-            threads=options.threads or max(1, machine.cores() // len(devices)),
-            max_batch=options.max_batch,
-            max_wait=options.max_wait_ms / 1e3,
-            secret=secrets.token_bytes(32),
-            listening=listening,
-        )
-        if self.model.compiled:
-            for warning in warn_of_others([device_number(device) for device in devices]):
-                log.warning("%s; the rate of this run is not that of the device alone", warning)
-        if options.in_process and len(devices) > 1:
-            raise UsageError(f"--device {options.device}: --in-process runs on one device")
-        self._runner = (
-            self._local(settings)
-            if options.in_process
-            else self._processes([replace(settings, device=device) for device in devices])
-        )
+        self._aggregator = Aggregator()
+        self._runner = self._local() if options.in_process else self._processes()
         try:
             self.facts = self._runner.start()
         except BaseException:
             self._runner.close()
             raise
 
-    def _local(self, settings: ExecutorSettings) -> _InProcess:
-        return _InProcess(self, settings, self._aggregator)
+    def _local(self) -> _InProcess:
+        return _InProcess(self, self.setup.executors[0], self._aggregator)
 
-    def _processes(self, executors: list[ExecutorSettings]) -> Supervisor:
-        options = self.options
-        return Supervisor(
-            self.samples,
-            len(self.model.classes),
-            self._aggregator,
-            SupervisorSettings(
-                pool=PoolSettings(
-                    workers=self.workers,
-                    executors=tuple(executors),
-                    worker=WorkerSettings(options.reference, options.wire),
-                    start_timeout=options.start_timeout,
-                ),
-                max_memory=options.max_memory or machine.memory_limit() // 4,
-                lease_timeout=options.lease_timeout,
-                stall_timeout=options.stall_timeout,
-                grace=options.grace,
-                listening=executors[0].listening,
-            ),
-            lambda: self.interrupted,
-        )
+    def _processes(self) -> Supervisor:
+        supply = Listed(self.samples)
+        return self.setup.supervisor(supply, self._aggregator, lambda: self.interrupted)
 
     def __enter__(self) -> Pipeline:
         return self
@@ -174,9 +117,10 @@ class Pipeline:
             "layout": self.model.layout,
             **{f"preprocessing.{name}": value for name, value in preprocessing().items()},
             "reference": self.options.reference,
-            "backend": self.backend_name,
+            "views": self.options.views,
+            "backend": self.setup.backend_name,
             "device": self.options.device,
-            "precision": self.precision,
+            "precision": self.setup.precision,
         }
 
     @property
@@ -249,9 +193,11 @@ class _InProcess:
             self._network.close()
 
     def _decode(self, sample: Sample) -> HeatmapClips | Failure:
+        self._aggregator.take(sample)
         try:
             poses = sample.poses(len(self._pipeline.model.classes))
-            clips = decode(poses, self._pipeline.options.reference)
+            options = self._pipeline.options
+            clips = decode(poses, options.reference, options.views)
             self._network.check(clips)
             return clips
         except SampleError as error:
@@ -270,16 +216,6 @@ class _InProcess:
             more = self._network.clips_padded - padded
             yield self._aggregator.score(sample.index, logits, more, ms)
             padded, start = self._network.clips_padded, time.perf_counter()
-
-
-def _default_model(dataset: str) -> str:
-    return demo.NAME if dataset == demo.NAME else assets.DEFAULT_CHECKPOINT
-
-
-def default_workers() -> int:
-    """Decode workers by the number of cores: rendering a sample costs about a hundredth of
-    running it on a CPU, so one worker serves a small machine; an accelerator wants more."""
-    return max(1, min(8, machine.cores() // 4))
 
 
 def predict(dataset: str, **options: Any) -> Iterator[Record]:

@@ -15,7 +15,6 @@ import numpy as np
 
 from engine import __version__, machine
 from engine.aggregator import Failure, Prediction
-from engine.constants import VIEWS
 from engine.errors import printable
 from engine.metrics import mean_class_accuracy, top_k_accuracy
 from engine.pipeline import Pipeline
@@ -51,7 +50,7 @@ def summarise(
         "of": len(pipeline.dataset.samples),
         "resumed": len(before),
         "fps": rate,
-        "clips_per_s": rate * VIEWS,
+        "clips_per_s": rate * options.views,
         "seconds": seconds,
         "startup_s": startup_s,
         "dataset": {
@@ -66,7 +65,7 @@ def summarise(
         },
         "reference": options.reference,
         "backend": {
-            "name": pipeline.backend_name,
+            "name": pipeline.setup.backend_name,
             "runtime": facts.runtime,
             "device": facts.device,
             "precision": facts.precision,

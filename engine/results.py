@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.aggregator import Failure, Prediction, Record
-from engine.constants import VIEWS
 from engine.errors import OutputError, UsageError
 from engine.events import event
 from engine.files import guarded, is_stream, part_of, write_atomically
@@ -77,6 +76,7 @@ class ResultWriter:
 
     def __init__(self, pipeline: Pipeline, journal: Journal | None) -> None:
         self._options, self._classes = pipeline.options, pipeline.model.classes
+        self._views = pipeline.options.views
         self.predictions: list[Prediction] = []
         self.failures: list[Failure] = []
         for record in pipeline.resumed:
@@ -106,7 +106,7 @@ class ResultWriter:
         """Write ``scores`` or ``logits`` of all samples, in the data set's order."""
         rows = sorted(self.predictions, key=lambda p: p.index)
         ids = np.array([p.id for p in rows], dtype=np.str_)
-        views = (VIEWS,) if field == "logits" else ()
+        views = (self._views,) if field == "logits" else ()
         values = np.array([getattr(p, field) for p in rows], np.float32)
         arrays = {"id": ids, field: values.reshape(len(rows), *views, len(self._classes))}
         write_atomically(path, partial(_save, arrays))

@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import platform
-import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine import __version__
 from engine.errors import EngineError, Interrupted, SampleError, UsageError, printable
-from engine.signals import deferred, heeded
+from engine.signals import deferred, interruptible
 
 if TYPE_CHECKING:
     from engine.journal import Journal
@@ -77,6 +76,11 @@ def _run(arguments: Sequence[str] | None) -> int:
             from engine.dump import dump
         return dump(options, Path(options.dump_bin))
     check_outputs(options)
+    if options.source or options.windows:
+        with deferred():
+            from engine.listening import listen
+        with events_to(options.log_json):
+            return listen(options)
     name = options.resume or options.output
     with events_to(options.log_json):
         try:
@@ -104,7 +108,7 @@ def _recognise(options: Options, journal: Journal | None) -> int:
         from engine.results import ResultWriter
 
     opened = time.monotonic()
-    with _interruptible() as interruption, Pipeline(options) as pipeline:
+    with interruptible() as interruption, Pipeline(options) as pipeline:
         interruption.pipeline = pipeline
         _announce(pipeline)
         page, started = Page(), time.monotonic()
@@ -186,39 +190,11 @@ def _offer() -> Sequence[str]:
     raise UsageError(f"nothing to do; try\n  {command}\nor --help")
 
 
-class _Interruption:
-    """What a signal does: before the pipeline is ready, or a second time, it ends
-    everything; the first time it ends the iteration."""
-
-    pipeline: Pipeline | None = None
-
-    def __call__(self, number: int, frame: Any) -> None:
-        if self.pipeline is None:
-            raise Interrupted
-        if self.pipeline.interrupted:
-            raise KeyboardInterrupt
-        self.pipeline.interrupt()
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Interruption]:
-    """Handle what interrupts a run."""
-    handler = _Interruption()
-    before = heeded()
-    for number in before:
-        signal.signal(number, handler)
-    try:
-        yield handler
-    finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
-
-
 def _announce(pipeline: Pipeline) -> None:
     from engine.backends import devices
     from engine.events import event
 
-    data, facts = pipeline.dataset, pipeline.facts
+    data, facts, setup = pipeline.dataset, pipeline.facts, pipeline.setup
     given = asdict(pipeline.options)
     log.debug("running", extra=event("running", version=__version__, samples=len(data.samples),
                                      resumed=len(pipeline.resumed), workers=pipeline.workers,
@@ -227,7 +203,7 @@ def _announce(pipeline: Pipeline) -> None:
     model = pipeline.model
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
     print(
-        f"backend   {pipeline.backend_name} ({pipeline.backend_reason}): {facts.runtime} on "
+        f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "
         f"{facts.device}, {facts.precision}, {facts.threads} threads"
     )
     workers = f"{pipeline.workers} worker{'s' if pipeline.workers > 1 else ''}"

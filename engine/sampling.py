@@ -19,11 +19,11 @@ from engine.constants import CLIP_LEN, NUM_CLIPS, SEED
 
 @dataclass(frozen=True, eq=False)
 class ClipPlan:
-    """The frames of the ten clips of a video; depends on its length alone.
+    """The frames of the clips of a video; depends on its length alone.
 
-    `frames`: int32 [10, 48], frame numbers in the video.
+    `frames`: int32 [clips, 48], frame numbers in the video.
     `unique`: int32 [U], the distinct ones, ascending.
-    `positions`: int32 [10, 48], where in `unique` each of `frames` stands.
+    `positions`: int32 [clips, 48], where in `unique` each of `frames` stands.
     """
 
     frames: NDArray[np.int32]
@@ -32,15 +32,16 @@ class ClipPlan:
 
 
 @lru_cache(maxsize=1024)
-def clip_plan(total_frames: int) -> ClipPlan:
-    """The plan for a video of `total_frames` frames (at least one).
+def clip_plan(total_frames: int, clips: int = NUM_CLIPS) -> ClipPlan:
+    """The plan for a video of `total_frames` frames (at least one): the first `clips` of the ten,
+    which are what the reference draws where it is told ``num_clips=clips``, if that is 1.
 
     Plans are cached and shared: their arrays are read-only. Raises `ValueError`
     for fewer than one frame.
     """
     if total_frames < 1:
         raise ValueError(f"a video needs at least one frame, this one has {total_frames}")
-    frames = _sample(total_frames).astype(np.int32)
+    frames = _sample(total_frames)[:clips].astype(np.int32)
     unique, inverse = np.unique(frames, return_inverse=True)
     positions = inverse.reshape(frames.shape).astype(np.int32)
     for array in (frames, unique, positions):

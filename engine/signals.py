@@ -10,7 +10,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
+
+from engine.errors import Interrupted
 
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -56,3 +58,39 @@ def deferred() -> Iterator[None]:
             signal.signal(number, handler)
         for came in arrived:
             signal.raise_signal(came)
+
+
+class Interruptible(Protocol):
+    """What a first signal ends in good order."""
+
+    interrupted: bool
+
+    def interrupt(self) -> None: ...
+
+
+class Interruption:
+    """What a signal does: before the pipeline is ready, or a second time, it ends
+    everything; the first time it ends the iteration."""
+
+    pipeline: Interruptible | None = None
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if self.pipeline is None:
+            raise Interrupted
+        if self.pipeline.interrupted:
+            raise KeyboardInterrupt
+        self.pipeline.interrupt()
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """Handle what interrupts a run."""
+    handler = Interruption()
+    before = heeded()
+    for number in before:
+        signal.signal(number, handler)
+    try:
+        yield handler
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -29,14 +29,13 @@ from engine.errors import StallError, UsageError, WireError, printable
 from engine.events import PARENT, event
 from engine.exchange import Exchange, Listening
 from engine.guests import Guests
-from engine.intake import Intake
+from engine.intake import Intake, Supply
 from engine.leases import Stage
 from engine.ledger import OF_LEASES, OF_WORKERS, Ledger
 from engine.pool import Pool, PoolSettings
 from engine.processes import Child
 from engine.snapshot import lines as snapshot_lines
 from engine.snapshot import snapshot
-from engine.sources.dataset import Sample
 from engine.wire import Message
 
 T = TypeVar("T")
@@ -63,21 +62,22 @@ class Supervisor:
 
     def __init__(
         self,
-        samples: list[Sample],
+        supply: Supply,
         num_classes: int,
         aggregator: Aggregator,
         settings: SupervisorSettings,
         interrupted: Callable[[], bool],
     ) -> None:
         processes.refuse_inside_import()
-        self._figures = aggregator.figures
+        self._figures, self._supply = aggregator.figures, supply
         self._settings, self._interrupted = settings, interrupted
         self._ledger = Ledger(
-            Intake(samples, num_classes, settings.pool.worker.wire, aggregator),
+            Intake(supply, num_classes, settings.pool.worker, aggregator),
             aggregator,
             num_classes,
             settings.pool.executors[0].secret,
             budget=settings.max_memory,
+            views=settings.pool.worker.views,
         )
         self._table = self._ledger.table
         self._guests = Guests(settings.pool.worker)
@@ -116,7 +116,7 @@ class Supervisor:
         are on their way still come, within the grace."""
         while not self._interrupted():
             yield from self._grant()
-            if not len(self._table):
+            if self._ledger.finished:
                 return
             yield from self._step()
         yield from self._drain()
@@ -138,6 +138,16 @@ class Supervisor:
     def port(self) -> int | None:
         """Where guests may connect."""
         return self._exchange.port
+
+    @property
+    def leases(self) -> int:
+        """Samples on their way."""
+        return len(self._table.leases)
+
+    @property
+    def ready(self) -> int:
+        """Children that are READY."""
+        return sum(child.ready for child in self._pool)
 
     def waits(self) -> str:
         """Which stage waited for which until the last message came, in words."""
@@ -164,7 +174,7 @@ class Supervisor:
         stage = Stage.DECODING if child.role == "worker" else Stage.RUNNING
         for number in self._watched(lambda: self._pool.bury(child)):
             self._table.advance(number, stage, time.monotonic())
-        convicted = self._ledger.lost(child.name, child.role)
+        convicted = self._ledger.lost(child.name, child.role, time.monotonic())
         self._figures.restarts += 1
         if not child.ready:  # it had no time to do anything; how often that may be, the pool says
             self._last_move = time.monotonic()
@@ -179,7 +189,7 @@ class Supervisor:
         # should it still be there
         self._exchange.send(guest, Message("stop", {"reason": f"the engine says that it {reason}"}))
         self._exchange.forget(guest)
-        return self._recorded(self._ledger.lost(guest, "worker", blame=blame))
+        return self._recorded(self._ledger.lost(guest, "worker", time.monotonic(), blame=blame))
 
     def _recorded(self, records: Sequence[Record]) -> list[Record]:
         if records:
@@ -202,6 +212,8 @@ class Supervisor:
                            "killing it", "silent", name)  # fmt: skip
                 child.kill("silent")
         self._watched(lambda: self._pool.kill_late(now))
+        if not len(self._table):  # a live source may have nothing to say
+            self._last_move = now
         patience = sum(limits) + self._settings.pool.start_timeout
         if now - self._last_move > patience:
             error = StallError(
@@ -248,8 +260,11 @@ class Supervisor:
             poller.register(socket, zmq.POLLIN)
         for child in self._pool:
             poller.register(child.sentinel, zmq.POLLIN)
+        if self._supply.fd is not None:
+            poller.register(self._supply.fd, zmq.POLLIN)
         self._look_at_the_clock()
         poller.poll(_TURN_MS)
+        self._supply.poll()
         self._look_at_the_clock()
         yield from self._receive()
         for child in [child for child in self._pool if not child.alive]:

@@ -17,7 +17,7 @@ import orjson
 import zmq
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, VIEWS
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, VIEWS
 from engine.errors import WireError
 from engine.frames import CELLS, CELLS_OF_JOINT
 
@@ -156,13 +156,14 @@ def check_array(
     return array
 
 
-def clips_nbytes(wire: Wire, unique_frames: int, persons: int) -> int:
+def clips_nbytes(wire: Wire, unique_frames: int, persons: int, views: int = VIEWS) -> int:
     """Bytes that the arrays of one sample's clips have at most, and what is drawn of them."""
     if wire == CLIPS:
-        return MAX_CLIPS
-    plan = NUM_CLIPS * CLIP_LEN * 4
-    entries = min(CELLS, persons * JOINTS * CELLS_OF_JOINT) * 2 * unique_frames
-    frames = 6 * entries + 4 * (2 * unique_frames + 1)
+        return views * MAX_CLIPS // VIEWS
+    halves = 1 + (views == VIEWS)
+    plan = views // halves * CLIP_LEN * 4
+    entries = min(CELLS, persons * JOINTS * CELLS_OF_JOINT) * halves * unique_frames
+    frames = 6 * entries + 4 * (halves * unique_frames + 1)
     if wire == KEYPOINTS:
         return frames + persons * unique_frames * JOINTS * (2 * 8 + 4) + plan
     return frames + plan

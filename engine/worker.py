@@ -18,12 +18,10 @@ import zmq
 
 from engine import wire
 from engine.child import Control, run_child
-from engine.clips import decode
-from engine.constants import JOINTS, Reference
+from engine.clips import sampled
+from engine.constants import JOINTS, VIEWS, Reference, Views
 from engine.errors import SampleError, WireError, printable
-from engine.heatmaps import place
 from engine.poses import PoseSequence
-from engine.sampling import clip_plan
 from engine.wire import Message, Wire
 
 _SEND_TIMEOUT_MS = 500
@@ -35,6 +33,7 @@ class WorkerSettings:
 
     reference: Reference
     wire: Wire
+    views: Views = VIEWS
 
 
 def main(control: str, name: str, settings: WorkerSettings) -> None:
@@ -58,16 +57,16 @@ def lease_message(lease: int, seal: str, executor: str, poses: PoseSequence) -> 
 
 
 def clips_message(
-    poses: PoseSequence, fields: dict[str, Any], kind: Wire, reference: Reference
+    poses: PoseSequence, fields: dict[str, Any], settings: WorkerSettings
 ) -> Message:
-    """What an executor needs of a sample, as the wire of that kind has it. Raises `SampleError`."""
-    if kind == wire.KEYPOINTS:
-        plan = clip_plan(poses.total_frames)
-        joints = place(poses, plan, reference)
-        if joints.centres.nbytes <= wire.MAX_CLIPS:  # else a crowd is less when drawn
-            arrays = joints.centres, joints.peaks, plan.positions
-            return Message(wire.KEYPOINTS, {**fields, "reference": reference}, arrays)
-    clips = decode(poses, reference)
+    """What an executor needs of a sample, as the wire has it. Raises `SampleError`."""
+    kind, reference = settings.wire, settings.reference
+    placed = sampled(poses, reference, settings.views)
+    # a crowd's joints may be more than what is drawn of them
+    if kind == wire.KEYPOINTS and placed.joints.centres.nbytes <= wire.MAX_CLIPS:
+        arrays = placed.joints.centres, placed.joints.peaks, placed.plan
+        return Message(wire.KEYPOINTS, {**fields, "reference": reference}, arrays)
+    clips = placed.drawn()
     if kind == wire.CLIPS:
         return Message(wire.CLIPS, fields, (clips.tensor(),))
     frames = clips.frames
@@ -134,9 +133,8 @@ class Worker:
         start = time.monotonic()
         try:
             out = clips_message(
-                _poses(message), {"lease": lease, "seal": fields["seal"]},
-                self._settings.wire, self._settings.reference,
-            )  # fmt: skip
+                _poses(message), {"lease": lease, "seal": fields["seal"]}, self._settings
+            )
         except Exception as error:
             # Whatever an unforeseen annotation provokes concerns that sample only.
             stage = error.stage if isinstance(error, SampleError) else "decode"

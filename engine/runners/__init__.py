@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from engine.backends import Backend, Facts
 from engine.clips import Clips
+from engine.constants import VIEWS
 from engine.models import SHARED, ModelFile
 from engine.parts import Cuts
 from engine.runners.clips import ClipsRunner
@@ -59,7 +60,7 @@ class Runner(Protocol):
     ) -> Iterator[Logits]:
         """Start the runs of a batch of (key, clips).
 
-        Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
+        Yields (key, logits float32 [views, classes]) of samples that complete on the way, in
         the order in which they were fed. What is left at the end goes together with the
         next batch, or by `collect`: runs under way, or too little for a full one.
         `meanwhile` is called often, while the device is busy.
@@ -72,13 +73,14 @@ class Runner(Protocol):
         """Give the device back. No call follows."""
 
 
-def open_runner(backend: Backend, model: ModelFile) -> Runner:
-    """The runner of a model's layout. Raises `ModelError` or `UsageError`."""
+def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS) -> Runner:
+    """The runner of a model's layout, for samples of so many clips. Raises `ModelError` or
+    `UsageError`."""
     if model.layout == SHARED and model.compiled:
-        return PlannedRunner(backend, len(model.classes))
+        return PlannedRunner(backend, len(model.classes), views)
     if model.layout == SHARED:
         return SharedRunner(backend, Cuts.of(model.path))
-    return ClipsRunner(backend, len(model.classes))
+    return ClipsRunner(backend, len(model.classes), views)
 
 
 def default_batch(runner: Runner) -> int:

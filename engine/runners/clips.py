@@ -21,13 +21,13 @@ F32 = NDArray[np.float32]
 
 
 class ClipsRunner:
-    """Owns a backend and the buffers that it runs on. `classes`: how many the model names.
+    """Owns a backend. `classes`: how many the model names; `views`: clips of every sample.
 
     `clips_run` and `clips_padded` count what the device was given: real and filler.
     """
 
-    def __init__(self, backend: Backend, classes: int) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
+        self._backend, self._views = backend, views
         self._classes = classes
         self._turn = 0
         self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
@@ -47,7 +47,7 @@ class ClipsRunner:
     @property
     def step(self) -> int:
         """Samples that fill the largest run, at least one."""
-        return max(1, self._backend.sizes[-1] // VIEWS)
+        return max(1, self._backend.sizes[-1] // self._views)
 
     @property
     def idle(self) -> bool:
@@ -64,7 +64,8 @@ class ClipsRunner:
 
     def pads(self, samples: int) -> bool:
         """Whether a batch of so many samples needs filler clips."""
-        return sum(split_rows(VIEWS * samples, self._backend.sizes)) > VIEWS * samples
+        rows = self._views * samples
+        return sum(split_rows(rows, self._backend.sizes)) > rows
 
     def feed(
         self,
@@ -79,7 +80,7 @@ class ClipsRunner:
         after each start, while the device is busy.
         """
         self._keys.extend(key for key, _ in batch)
-        total, first = VIEWS * len(batch), 0
+        total, first = self._views * len(batch), 0
         for size in split_rows(total, self._backend.sizes):
             lane = self._turn % self._backend.lanes
             if len(self._runs) == self._backend.lanes:
@@ -100,9 +101,9 @@ class ClipsRunner:
         """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
         lane, size, real = self._runs.popleft()
         self._rows.extend(self._checked(self._backend.finish(lane), size)[:real])
-        while len(self._rows) >= VIEWS:
-            yield self._keys.popleft(), np.stack(self._rows[:VIEWS])
-            del self._rows[:VIEWS]
+        while len(self._rows) >= self._views:
+            yield self._keys.popleft(), np.stack(self._rows[: self._views])
+            del self._rows[: self._views]
 
     def _try(self) -> None:
         """One run of nothing: who can be opened and cannot compute is found before READY."""
@@ -121,9 +122,9 @@ class ClipsRunner:
 
 def _fill(out: Array, batch: Sequence[Clips], first: int) -> None:
     """Write rows `first`, `first` + 1, … of the batch's clips, counted through all samples."""
-    done = 0
+    done, views = 0, batch[0].views
     while done < len(out):
-        sample, clip = divmod(first + done, VIEWS)
-        count = min(VIEWS - clip, len(out) - done)
+        sample, clip = divmod(first + done, views)
+        count = min(views - clip, len(out) - done)
         batch[sample].write(clip, out[done : done + count])
         done += count

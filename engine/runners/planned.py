@@ -29,8 +29,8 @@ class PlannedRunner:
 
     step = 1
 
-    def __init__(self, backend: Backend, classes: int) -> None:
-        self._backend, self._classes = backend, classes
+    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
+        self._backend, self._classes, self._views = backend, classes, views
         self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
         self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
         self._turns = count()
@@ -90,8 +90,8 @@ class PlannedRunner:
         """Wait for the oldest run; yields its sample."""
         lane, key = self._runs.popleft()
         logits = self._checked(self._backend.finish(lane))
-        self.clips_run += VIEWS
-        yield key, logits
+        self.clips_run += self._views
+        yield key, logits[: self._views]
 
     def _write(self, lane: int, clips: HeatmapClips) -> None:
         """Write a sample over the one that was there before: only its cells are cleared."""
@@ -102,7 +102,10 @@ class PlannedRunner:
         places, values = clips.frames.entries()
         canvas[places] = values
         self._left[lane] = places
-        plan[:] = np.concatenate([clips.plan, clips.plan + clips.unique])
+        plan[:] = 0  # rows beyond the sample's own are filler, too
+        plan[: len(clips.plan)] = clips.plan
+        if clips.twins:
+            plan[len(clips.plan) :] = clips.plan + clips.unique
 
     def _checked(self, output: F32) -> F32:
         if output.shape != (VIEWS, self._classes):

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts, PartNetwork
 from engine.clips import Clips, HeatmapClips
-from engine.constants import CLIP_LEN, NUM_CLIPS, VIEWS
+from engine.constants import CLIP_LEN, NUM_CLIPS
 from engine.contexts import PADDING, Contexts, contexts
 from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
@@ -35,11 +35,13 @@ _TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row ea
 
 @dataclass(frozen=True, eq=False)
 class _Half:
-    """Ten clips: their distinct frames and their contexts."""
+    """Clips of a sample, as they are or flipped: their distinct frames and their contexts.
+    `last`: whether the sample is complete with it."""
 
     key: int
     frames: Frames
     contexts: Contexts
+    last: bool
 
 
 class SharedRunner:
@@ -103,8 +105,11 @@ class SharedRunner:
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
             table = contexts(clips.plan.tobytes(), self._strides)
-            halves = clips.frames[: clips.unique], clips.frames[clips.unique :]
-            self._waiting.extend(_Half(key, frames, table) for frames in halves)
+            self._waiting.append(
+                _Half(key, clips.frames[: clips.unique], table, last=not clips.twins)
+            )
+            if clips.twins:
+                self._waiting.append(_Half(key, clips.frames[clips.unique :], table, last=True))
         while self._waiting and len(_fitting(self._waiting)) < len(self._waiting):
             yield from self.collect(meanwhile)
 
@@ -114,10 +119,11 @@ class SharedRunner:
         for half, logits in zip(wave, self._wave(wave, meanwhile), strict=True):
             self._waiting.popleft()
             self._found.append(logits)
-            if len(self._found) == 2:
-                self.clips_run += VIEWS
-                yield half.key, np.concatenate(self._found)
+            if half.last:
+                found = np.concatenate(self._found)
                 self._found.clear()
+                self.clips_run += len(found)
+                yield half.key, found
 
     def _warm_up(self) -> None:
         """Run every part in every lane, so that the first sample is as fast as the others:

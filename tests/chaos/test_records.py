@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from engine.aggregator import Aggregator, Failure, Record
 from engine.constants import VIEWS
-from engine.intake import Intake
+from engine.intake import Intake, Listed
 from engine.ledger import Ledger
 from engine.sources.dataset import Sample
 from engine.wire import Message
+from engine.worker import WorkerSettings
 from tests.conftest import annotation
 
 CLASSES = 51
@@ -28,9 +29,9 @@ def ledger(count: int, budget: int) -> Ledger:
     samples = [Sample(i, f"s{i}", ANNOTATIONS[i % len(ANNOTATIONS)]) for i in range(count)]
     if count > 3:
         samples[3] = Sample(3, "s3", {"junk": 1})
-    aggregator = Aggregator(samples)
-    intake = Intake(samples, CLASSES, "frames", aggregator)
-    made = Ledger(intake, aggregator, CLASSES, b"s", budget=budget)
+    aggregator = Aggregator()
+    intake = Intake(Listed(samples), CLASSES, WorkerSettings("0.24.1", "frames"), aggregator)
+    made = Ledger(intake, aggregator, CLASSES, b"s", budget=budget, views=VIEWS)
     made.table.ahead = 6
     return made
 
@@ -88,7 +89,7 @@ def test_one_record_each(
             dead.append(rng.choice(workers + executors))
         for name in dict.fromkeys(dead):
             deaths += 1
-            records += book.lost(name, "worker" if name in workers else "executor")
+            records += book.lost(name, "worker" if name in workers else "executor", now)
             slot, _, incarnation = name.rpartition(".")
             for names in (workers, executors):
                 names[:] = [f"{slot}.{int(incarnation) + 1}" if n == name else n for n in names]

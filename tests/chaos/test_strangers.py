@@ -16,12 +16,13 @@ import pytest
 import zmq
 
 from engine import wire
+from engine.constants import VIEWS
 from engine.errors import WireError
 from engine.executor import _clips
 from engine.pipeline import Pipeline
 from engine.poses import PoseSequence
 from engine.wire import Message
-from engine.worker import clips_message, lease_message
+from engine.worker import WorkerSettings, clips_message, lease_message
 from tests.chaos.test_memory import rss
 from tests.conftest import annotation
 from tests.engine.conftest import check, children, options
@@ -36,7 +37,7 @@ def genuine() -> list[Frames]:
     messages = [
         lease_message(7, "seal", "executor-0.1", poses),
         *(
-            clips_message(poses, {"lease": 7, "seal": "s"}, k, "0.24.1")
+            clips_message(poses, {"lease": 7, "seal": "s"}, WorkerSettings("0.24.1", k))
             for k in ("frames", "keypoints")
         ),
         Message("ready", {"facts": {"runtime": "x"}, "port": None}),
@@ -113,7 +114,7 @@ def test_a_hundred_thousand_messages() -> None:
         try:
             message = wire.decode(frames)
             assert message.nbytes <= sum(map(len, frames))
-            _clips(message)
+            _clips(message, VIEWS)
         except WireError:
             dropped += 1
         else:
@@ -180,7 +181,7 @@ def test_clips_that_nobody_asked_for(
         runner: Any = pipeline._runner
         [executor] = runner._pool.of_role("executor")
         poses = PoseSequence.from_annotation(annotation(20, seed=77))
-        clips = clips_message(poses, {}, "frames", "0.24.1")
+        clips = clips_message(poses, {}, WorkerSettings("0.24.1", "frames"))
         sealed = wire.seal(runner._settings.pool.executors[0].secret, 3)
 
         def push() -> None:

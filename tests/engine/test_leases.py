@@ -90,7 +90,7 @@ def test_worker_death_returns_what_had_not_arrived() -> None:
     leases.append(run_to(t, grant(t, workers=["w0"]), Stage.DECODING))
     leases.append(grant(t, workers=["w0"]))
     other = grant(t, workers=["w1"])
-    assert t.lost("w0") == []
+    assert t.lost("w0", 0) == []
     assert {lease.number for lease in t.leases} == {leases[0].number, other.number}
     # The sample that was being decoded is a suspect and comes last.
     again = [grant(t, workers=["w2", "w3"]).task.index for _ in range(3)]
@@ -102,7 +102,7 @@ def test_worker_death_returns_what_had_not_arrived() -> None:
 def test_a_suspect_runs_singly() -> None:
     t = table(2)
     run_to(t, grant(t), Stage.DECODING)
-    t.lost("w0")
+    t.lost("w0", 0)
     innocent = grant(t)
     assert (innocent.task.index, innocent.alone) == (1, False)
     assert t.grant(0, WORKERS, EXECUTORS) is None  # not while another is under way
@@ -119,7 +119,7 @@ def test_three_deaths_of_its_own_convict() -> None:
     t = table(1)
     for death in range(1, MAX_DEATHS + 1):
         run_to(t, grant(t), Stage.DECODING)
-        convicted = t.lost("w0")
+        convicted = t.lost("w0", 0)
         assert [c.index for c in convicted] == ([0] if death == MAX_DEATHS else [])
     assert len(t) == 0
     assert t.bytes_in_flight == 0
@@ -131,7 +131,7 @@ def test_a_batch_shares_no_guilt() -> None:
         run_to(t, grant(t), Stage.RUNNING)
     waiting = run_to(t, grant(t), Stage.QUEUED)
     for _ in range(10):
-        assert t.lost("e0") == []
+        assert t.lost("e0", 0) == []
         first = grant(t)
         if first.task.index == waiting.task.index:
             t.complete(first.number, 0)
@@ -139,7 +139,7 @@ def test_a_batch_shares_no_guilt() -> None:
     a = run_to(t, grant(t), Stage.RUNNING)
     assert a.alone
     assert a.task.deaths == 0  # it had died together with another
-    assert t.lost("e0") == []
+    assert t.lost("e0", 0) == []
     assert a.task.deaths == 1
 
 
@@ -147,7 +147,7 @@ def test_a_death_before_the_start_counts_for_nothing() -> None:
     t = table(1)
     for _ in range(10):
         grant(t)
-        assert t.lost("w0") == []
+        assert t.lost("w0", 0) == []
     assert not grant(t).alone
 
 
@@ -189,7 +189,7 @@ def test_exactly_one_record_each(seed: int, count: int, cost: int) -> None:
         if event < 0.04 and deaths < 40:
             deaths += 1
             slot = rng.choice(list(names))
-            records += [task.index for task in t.lost(names[slot])]
+            records += [task.index for task in t.lost(names[slot], 0)]
             names[slot] = f"{slot}.{deaths}"
         elif event < 0.2 and past:  # a message of an old lease
             old = rng.choice(past)
@@ -231,3 +231,25 @@ def test_who_waits_and_for_how_long() -> None:
     assert first.seconds(infer=4, now=14) == {
         "assign": 1, "decode": 0.5, "transport": 2, "queue": 5, "infer": 4, "total": 13,
     }  # fmt: skip
+
+
+def test_a_suspect_does_not_wait_for_ever_behind_fresh_samples() -> None:
+    """As with a live source, of which there is always one more."""
+    t = table(3)
+    first = t.grant(0, ["w0"], ["e0"])
+    second = t.grant(0, ["w0"], ["e0"])
+    assert first is not None
+    assert second is not None
+    for lease in (first, second):
+        t.advance(lease.number, Stage.DECODING, 0)
+    t.lost("w0", 0)
+    fresh = t.grant(29, ["w1"], ["e0"])
+    assert fresh is not None
+    assert fresh.task.index == 2
+    t.add(Task(3, 1))
+    assert t.grant(31, ["w1"], ["e0"]) is None  # until what is out is done
+    t.complete(fresh.number, 32)
+    suspect = t.grant(32, ["w1"], ["e0"])
+    assert suspect is not None
+    assert suspect.alone
+    assert suspect.task.index in (0, 1)

@@ -1,0 +1,195 @@
+"""Live: windows of sources that are still speaking, as samples for the pipeline.
+
+Comes in: pose frames, from sources in threads of their own. Goes out: samples, one a window. A
+source that is live is heard at once and its oldest windows are left out where the device is too
+slow; one that is recorded (a file) is read as fast as it can be scored, and nothing of it is left
+out. Called by `engine.supervisor`, through `Supply`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from engine.errors import EngineError, SourceError, printable
+from engine.events import event
+from engine.sources.dataset import Sample
+from engine.sources.live import Source
+from engine.sources.poses import PoseFrame, parse
+from engine.streams import Streams
+from engine.windows import Window
+
+log = logging.getLogger("engine")
+
+_INBOX = 2000  # frames of a source that wait to be looked at
+_WAIT_S = 0.1
+_JOIN_S = 2.0
+
+
+@dataclass
+class SourceFigures:
+    """Messages of a source: taken, refused (no pose frames), lost (nobody looked in time); and
+    the error that ended it."""
+
+    taken: int = 0
+    refused: int = 0
+    lost: int = 0
+    error: str | None = None
+
+
+@dataclass
+class _Feed:
+    """A source in its thread."""
+
+    source: Source
+    inbox: queue.Queue[tuple[PoseFrame, float]] = field(
+        default_factory=lambda: queue.Queue(_INBOX)
+    )
+    figures: SourceFigures = field(default_factory=SourceFigures)
+    thread: threading.Thread | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.thread is not None and not self.thread.is_alive() and self.inbox.empty()
+
+
+class LiveSupply:
+    """Samples of live and recorded sources; see `engine.intake.Supply`. `expect` is told the
+    number of each sample, its window, and when its last frame arrived."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        streams: Streams,
+        expect: Callable[[int, Window, float], None],
+    ) -> None:
+        self._streams, self._expect = streams, expect
+        self._feeds = [_Feed(source) for source in sources]
+        self._stopping = False
+        self._count = 0
+        self.watch: Callable[[float], None] = lambda now: None  # told the time at every `poll`
+        self.fd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def start(self) -> None:
+        """Start to listen."""
+        for feed in self._feeds:
+            feed.thread = threading.Thread(
+                target=self._listen, args=(feed,), name=feed.source.name, daemon=True
+            )
+            feed.thread.start()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every source is over and every window has been taken."""
+        return all(feed.over for feed in self._feeds) and not self._streams.waiting
+
+    @property
+    def figures(self) -> dict[str, SourceFigures]:
+        """What became of the messages, by source."""
+        return {feed.source.name: feed.figures for feed in self._feeds}
+
+    def poll(self) -> None:
+        """Look at what live sources have said; notice what has fallen silent."""
+        assert self.fd is not None
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+        now = time.monotonic()
+        for feed in self._feeds:
+            while feed.source.live and self._take(feed):
+                pass
+        self._streams.sweep(now)
+        self.watch(now)
+        if all(feed.over for feed in self._feeds):
+            self._streams.end(now)
+
+    def next(self) -> Sample | None:
+        self.poll()
+        while (found := self._streams.next()) is None:
+            if not any(self._take(feed) for feed in self._feeds if not feed.source.live):
+                self.poll()  # the last of them may have ended meanwhile
+                found = self._streams.next()
+                break
+        return None if found is None else self._sample(*found)
+
+    def close(self) -> None:
+        """Tell sources to stop, and wait a moment for them."""
+        self._stopping = True
+        until = time.monotonic() + _JOIN_S
+        for feed in self._feeds:
+            if feed.thread is not None:
+                feed.thread.join(max(0.0, until - time.monotonic()))
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def _sample(self, window: Window, arrived: float) -> Sample:
+        index, self._count = self._count, self._count + 1
+        self._expect(index, window, arrived)
+        poses = window.poses
+        who = "" if window.who is None else f"/{window.who}"
+        annotation = {"keypoint": poses.keypoint, "keypoint_score": poses.keypoint_score,
+                      "img_shape": poses.img_shape, "total_frames": poses.total_frames}  # fmt: skip
+        return Sample(index, f"{window.stream}{who}@{window.last}", annotation)
+
+    def _take(self, feed: _Feed) -> bool:
+        """Look at one frame of a source. False where there is none."""
+        try:
+            frame, arrived = feed.inbox.get_nowait()
+        except queue.Empty:
+            return False
+        self._streams.add(frame, arrived, live=feed.source.live)
+        return True
+
+    # In the source's thread
+
+    def _listen(self, feed: _Feed) -> None:
+        figures = feed.figures
+        try:
+            for message in feed.source.messages(lambda: self._stopping):
+                if self._stopping:
+                    return
+                try:
+                    if isinstance(message, SourceError):
+                        raise message
+                    frame = message if isinstance(message, PoseFrame) else parse(message)
+                except SourceError as error:
+                    figures.refused += 1
+                    if figures.refused < 10 or not figures.refused % 1000:
+                        log.warning("%s: %s (%d so far)", feed.source.name, error, figures.refused)
+                    continue
+                figures.taken += 1
+                self._put(feed, frame)
+        except EngineError as error:
+            figures.error = str(error)
+        except Exception as error:
+            figures.error = f"{type(error).__name__}: {printable(error)}"
+        finally:
+            if figures.error is not None:
+                log.error("%s ended: %s", feed.source.name, figures.error,
+                          extra=event("source", feed.source.name, error=figures.error))  # fmt: skip
+            self._wake()
+
+    def _put(self, feed: _Feed, frame: PoseFrame) -> None:
+        item = frame, time.monotonic()
+        while not self._stopping:
+            try:
+                feed.inbox.put(item, timeout=0 if feed.source.live else _WAIT_S)
+                self._wake()
+                return
+            except queue.Full:
+                if feed.source.live:  # its oldest frame makes room
+                    with contextlib.suppress(queue.Empty):
+                        feed.inbox.get_nowait()
+                        feed.figures.lost += 1
+
+    def _wake(self) -> None:
+        fd = self.fd
+        if fd is not None:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                os.eventfd_write(fd, 1)

@@ -1,0 +1,127 @@
+"""Streams in Python: a `Stream` yields labels of live sources as they come.
+
+Comes in: `Options` and sources. Goes out: `Label`. Called by `engine.run`, and by users::
+
+    if __name__ == "__main__":
+        for label in engine.stream("zmq+pull://127.0.0.1:5555", model="posec3d.onnx"):
+            print(label.stream, label.who, label.name, label.score)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from engine.aggregator import Aggregator, Figures
+from engine.errors import UsageError
+from engine.labels import Label, Labels
+from engine.live import LiveSupply
+from engine.options import Options
+from engine.setup import Setup
+from engine.smoothing import Smoother
+from engine.sources.live import Message, Source, open_source
+from engine.sources.poses import PoseFrame
+from engine.streams import StreamLimits, Streams
+from engine.tracking import Tracker
+from engine.windows import Grid
+
+
+class Stream:
+    """Sources, a model and a device, ready to run.
+
+    Opening it starts the processes and loads the model; iterating it, once, listens to the
+    sources until all are over, or until `interrupt`; leaving the ``with`` block ends everything.
+    """
+
+    def __init__(
+        self, options: Options, sources: Sequence[str | Source | Iterable[Message]]
+    ) -> None:
+        if options.in_process:
+            raise UsageError("--in-process: live sources need processes of their own")
+        self.options = options
+        self.sources = [open_source(source) for source in sources]
+        self.setup = Setup.of(options)
+        self.interrupted = False
+        self._iterated = False
+        self._aggregator = Aggregator()
+        smoother = partial(Smoother, options.smooth, options.threshold)
+        self._labels = Labels(self.setup.model.classes, smoother)
+        limits = StreamLimits(waiting=options.waiting)
+        self.streams = Streams(self._grid, lambda: Tracker().track, limits)
+        self.supply = LiveSupply(self.sources, self.streams, self._labels.expect)
+        self._supervisor = self.setup.supervisor(
+            self.supply, self._aggregator, lambda: self.interrupted
+        )
+        try:
+            self.facts = self._supervisor.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(at_once=error is not None)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End every process and every source."""
+        self.supply.close()
+        self._supervisor.close(at_once=at_once)
+
+    def __iter__(self) -> Iterator[Label]:
+        if self._iterated:
+            raise UsageError("a Stream is iterated once; open another one to listen again")
+        self._iterated = True
+        return self._label()
+
+    def _label(self) -> Iterator[Label]:
+        self.supply.start()
+        for record in self._supervisor.records():
+            yield from self._labels.complete(record, time.monotonic())
+
+    @property
+    def figures(self) -> Figures:
+        """Work, bytes and restarts so far."""
+        return self._aggregator.figures
+
+    @property
+    def leases(self) -> int:
+        """Windows on their way."""
+        return self._supervisor.leases
+
+    @property
+    def processes(self) -> int:
+        """Children that are ready."""
+        return self._supervisor.ready
+
+    def waits(self) -> str:
+        """Which stage waits for which at the moment, in words."""
+        return self._supervisor.waits()
+
+    def interrupt(self) -> None:
+        """End the iteration when what is on its way is done, or ``--grace`` is over."""
+        self.interrupted = True
+
+    def _grid(self, first: PoseFrame) -> Grid:
+        options = self.options
+        rate = first.rate or options.fps
+        return Grid.of(options.window, options.stride, rate, options.per)
+
+
+def stream(source: str | Source | Iterable[Message], **options: Any) -> Iterator[Label]:
+    """Listen to a source and yield its labels as they come.
+
+    `source`: a URI, a `Source`, or anything that yields messages. `options` are fields of
+    `Options`. Raises `EngineError` for what ends the run.
+    """
+    with Stream(Options(source=("python",), **options), [source]) as opened:
+        yield from opened

@@ -1,0 +1,106 @@
+"""The setup: model, device and processes of a run, as options ask for them.
+
+Comes in: `Options`. Goes out: `Setup`, and the supervisor of it. Called by `engine.pipeline` for
+data sets and by `engine.livestream` for live sources.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from engine import assets, backends, demo, machine
+from engine.aggregator import Aggregator
+from engine.backends import AUTO, Precision
+from engine.backends.ascend import device_number
+from engine.devices import warn_of_others
+from engine.errors import UsageError
+from engine.exchange import Listening
+from engine.executor import ExecutorSettings
+from engine.intake import Supply
+from engine.models import ModelFile, open_model
+from engine.options import Options
+from engine.pool import PoolSettings
+from engine.supervisor import Supervisor, SupervisorSettings
+from engine.wire import CLIPS
+from engine.worker import WorkerSettings
+
+log = logging.getLogger("engine")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """`executors`: settings of each, one a device; `workers`: 0 in process."""
+
+    options: Options
+    model: ModelFile
+    backend_name: str
+    backend_reason: str
+    precision: Precision
+    workers: int
+    executors: tuple[ExecutorSettings, ...]
+
+    @classmethod
+    def of(cls, options: Options) -> Setup:
+        """Open the model and choose. Starts nothing. Raises `UsageError` or `ModelError`."""
+        model = open_model(
+            options.model or _default_model(options.dataset), options.gears
+        ).with_layout(options.layout, whole_clips=options.wire == CLIPS)
+        name, reason = backends.choose(
+            options.backend, options.device, compiled=bool(model.compiled)
+        )
+        wanted = options.precision
+        precision = backends.default_precision(model) if wanted == AUTO else wanted
+        devices = backends.devices(options.device)
+        if model.compiled:
+            for warning in warn_of_others([device_number(device) for device in devices]):
+                log.warning("%s; the rate of this run is not that of the device alone", warning)
+        if options.in_process and len(devices) > 1:
+            raise UsageError(f"--device {options.device}: --in-process runs on one device")
+        settings = ExecutorSettings(
+            backend=name,
+            model=model,
+            device=None,
+            precision=precision,
+            threads=options.threads or max(1, machine.cores() // len(devices)),
+            max_batch=options.max_batch,
+            max_wait=options.max_wait_ms / 1e3,
+            views=options.views,
+            secret=secrets.token_bytes(32),
+            listening=Listening.of(options.listen, options.keys) if options.listen else None,
+        )
+        workers = 0 if options.in_process else options.workers or default_workers()
+        executors = tuple(replace(settings, device=device) for device in devices)
+        return cls(options, model, name, reason, precision, workers, executors)
+
+    def supervisor(
+        self, supply: Supply, aggregator: Aggregator, interrupted: Callable[[], bool]
+    ) -> Supervisor:
+        """The supervisor of the processes, which are not started yet."""
+        options = self.options
+        settings = SupervisorSettings(
+            pool=PoolSettings(
+                workers=self.workers,
+                executors=self.executors,
+                worker=WorkerSettings(options.reference, options.wire, options.views),
+                start_timeout=options.start_timeout,
+            ),
+            max_memory=options.max_memory or machine.memory_limit() // 4,
+            lease_timeout=options.lease_timeout,
+            stall_timeout=options.stall_timeout,
+            grace=options.grace,
+            listening=self.executors[0].listening,
+        )
+        return Supervisor(supply, len(self.model.classes), aggregator, settings, interrupted)
+
+
+def _default_model(dataset: str) -> str:
+    return demo.NAME if dataset == demo.NAME else assets.DEFAULT_CHECKPOINT
+
+
+def default_workers() -> int:
+    """Decode workers by the number of cores: rendering a sample costs about a hundredth of
+    running it on a CPU, so one worker serves a small machine; an accelerator wants more."""
+    return max(1, min(8, machine.cores() // 4))

@@ -1,0 +1,93 @@
+"""Tracking: who is who from frame to frame, where a source does not say.
+
+Comes in: the people of one stream's frames. Goes out: the same people with ids. Pure; one object a
+stream. People are matched by object keypoint similarity, the one of COCO's evaluation: how close
+the same joints are, against the body's size; where too few joints are common, by how much their
+boxes overlap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from engine.sources.poses import Person, PoseFrame
+
+F32 = NDArray[np.float32]
+
+# Spread of each joint as COCO's annotators have it, in shares of the body's size.
+_SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+_LEAST_COMMON = 5  # joints
+_SEEN = 0.05  # score
+
+
+@dataclass
+class _Track:
+    id: int
+    kpts: F32
+    frame: int
+
+
+class Tracker:
+    """`keep`: frames for which somebody out of sight is remembered; `similar`: what two poses
+    have to be to be one person's, 0 to 1."""
+
+    def __init__(self, keep: int = 30, similar: float = 0.2) -> None:
+        self._keep, self._similar = keep, similar
+        self._tracks: list[_Track] = []
+        self._next = 0
+
+    def track(self, frame: PoseFrame) -> PoseFrame:
+        """The frame with ids for people who have none. Ids of the source's own are kept."""
+        people = [person for person in frame.people if person.id is None]
+        if not people:
+            return frame
+        self._tracks = [t for t in self._tracks if 0 <= frame.frame - t.frame <= self._keep]
+        similarity = np.array(
+            [[similarity_of(t.kpts, p.kpts) for p in people] for t in self._tracks]
+        ).reshape(len(self._tracks), len(people))
+        found: dict[int, _Track] = {}
+        for row, column in zip(*linear_sum_assignment(-similarity), strict=True):
+            if similarity[row, column] >= self._similar:
+                found[int(column)] = self._tracks[row]
+        for number, person in enumerate(people):
+            if number not in found:
+                found[number] = _Track(self._next, person.kpts, frame.frame)
+                self._tracks.append(found[number])
+                self._next += 1
+            found[number].kpts, found[number].frame = person.kpts, frame.frame
+        named = iter(found[number].id for number in range(len(people)))
+        whole = tuple(
+            Person(f"track-{next(named)}", person.kpts) if person.id is None else person
+            for person in frame.people
+        )
+        return replace(frame, people=whole)
+
+
+def similarity_of(first: F32, second: F32) -> float:
+    """How much two poses [17, 3] look like one person's a moment later, 0 to 1."""
+    common = (first[:, 2] > _SEEN) & (second[:, 2] > _SEEN)
+    if common.sum() < _LEAST_COMMON:
+        return _overlap(first, second)
+    points = np.concatenate([first[common, :2], second[common, :2]])
+    area = float(np.prod(np.ptp(points, axis=0) + 1))
+    distance = ((first[common, :2] - second[common, :2]) ** 2).sum(axis=1)
+    return float(np.exp(-distance / (2 * area * (2 * _SIGMAS[common]) ** 2)).mean())
+
+
+def _overlap(first: F32, second: F32) -> float:
+    """Intersection over union of the boxes around what is seen."""
+    boxes = []
+    for pose in (first, second):
+        seen = pose[pose[:, 2] > _SEEN, :2]
+        if not len(seen):
+            return 0.0
+        boxes.append((seen.min(axis=0), seen.max(axis=0)))
+    (low, high), (other_low, other_high) = boxes
+    sides = np.minimum(high, other_high) - np.maximum(low, other_low)
+    common = float(np.prod(np.maximum(sides, 0)))
+    areas = float(np.prod(high - low)) + float(np.prod(other_high - other_low))
+    return common / (areas - common) if areas > common else 0.0

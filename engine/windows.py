@@ -1,0 +1,159 @@
+"""Windows: a live stream cut into the sequences that the network is asked about.
+
+Comes in: the pose frames of one stream. Goes out: `Window`, poses of 48 moments on a fixed grid:
+moment m is the first frame of those numbered m k to (m + 1) k - 1, where k follows from the
+window's length and the stream's rate; a window ends every `stride` moments, at the same ones
+whenever one joins. Pure, one object a stream; no clock but the frames' own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.constants import CLIP_LEN, JOINTS
+from engine.poses import PoseSequence
+from engine.sources.poses import PoseFrame
+
+Per = Literal["person", "group"]
+Who = int | str | None
+GROUP: Who = None
+
+_BACKWARDS = 1000  # frames that a stream may step back before it counts as begun anew
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every `step`-th frame is a moment; a window ends every `stride` moments.
+
+    `least`: moments of the 48 in which somebody has to be seen to be asked about.
+    """
+
+    step: int
+    stride: int
+    least: int = CLIP_LEN // 4
+    per: Per = "person"
+
+    @classmethod
+    def of(cls, window: float, stride: float, rate: float, per: Per) -> Grid:
+        """For windows of `window` seconds every `stride` seconds, at `rate` frames/s. The stride
+        is rounded to an even number of moments, since the network's last stage takes every
+        second one: windows that far apart have all their inner results in common."""
+        step = max(1, round(window * rate / CLIP_LEN))
+        return cls(step, 2 * max(1, round(stride * rate / step / 2)), per=per)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """What is asked about somebody, or a group, at a moment.
+
+    `poses`: [P, 48, 17, 2] (fewer moments where the stream ended before). `t`: of its last
+    frame. `first`, `last`: numbers of its frames.
+    """
+
+    stream: str
+    who: Who
+    t: float
+    first: int
+    last: int
+    poses: PoseSequence
+
+
+@dataclass
+class WindowFigures:
+    """What became of a stream's frames."""
+
+    frames: int = 0
+    late: int = 0  # older than what had come, or the same again
+    restarts: int = 0
+    windows: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class _Moment:
+    number: int
+    frame: PoseFrame
+
+
+@dataclass
+class Windows:
+    """The last 48 moments of a stream."""
+
+    stream: str
+    grid: Grid
+    figures: WindowFigures = field(default_factory=WindowFigures)
+    _moments: deque[_Moment] = field(default_factory=deque)
+    _first: int | None = None  # moment of the stream
+    _ended: int | None = None  # the moment with which the last window ended
+    _newest: PoseFrame | None = None
+
+    def add(self, frame: PoseFrame) -> list[Window]:
+        """Take a frame; the windows that end with it. Frames that come late or twice are left
+        out; a stream that steps far back, or changes its size, has begun anew."""
+        self.figures.frames += 1
+        newest, found = self._newest, []
+        if newest is not None:
+            back = newest.frame - frame.frame
+            if frame.size != newest.size or back > _BACKWARDS:
+                self.figures.restarts += 1
+                found += self.end()
+            elif back >= 0:
+                self.figures.late += 1
+                return []
+        self._newest = frame
+        number, stride = frame.frame // self.grid.step, self.grid.stride
+        if self._moments and self._moments[-1].number == number:
+            return found
+        if self._first is None:
+            self._first = number
+        due = (number + 1) // stride * stride - 1  # the last moment, until now, to end a window
+        if self._moments and self._moments[-1].number < due < number:  # which no frame was of
+            found += self._windows(due)
+        self._moments.append(_Moment(number, frame))
+        while self._moments[0].number <= number - CLIP_LEN:
+            self._moments.popleft()
+        return found + (self._windows(number) if due == number else [])
+
+    def end(self) -> list[Window]:
+        """The stream is over: a last window of what no window has had, however short."""
+        found = []
+        if self._moments and self._ended != self._moments[-1].number:
+            found = self._windows(self._moments[-1].number, short=True)
+        self._moments.clear()
+        self._newest = self._first = self._ended = None
+        return found
+
+    def _windows(self, last: int, *, short: bool = False) -> list[Window]:
+        """The windows that end with a moment: of everybody who was seen often enough."""
+        assert self._first is not None
+        start = max(self._first, last - CLIP_LEN + 1)
+        length = last - start + 1
+        if length < CLIP_LEN and not short:
+            return []
+        self._ended = last
+        moments = [moment for moment in self._moments if start <= moment.number <= last]
+        kpts: dict[Who, NDArray[np.float32]] = {}
+        seen: Counter[Who] = Counter()
+        for moment in moments:
+            for person in moment.frame.people:
+                own = kpts.setdefault(person.id, np.zeros((length, JOINTS, 3), np.float32))
+                own[moment.number - start] = person.kpts
+                seen[person.id] += 1
+        present = [who for who, count in seen.items() if count >= min(self.grid.least, length)]
+        groups = [(who, [who]) for who in present]
+        if self.grid.per == "group":
+            groups = [(GROUP, present)] if present else []
+        frames = [moment.frame for moment in moments]
+        found = []
+        for who, members in groups:
+            stacked = np.stack([kpts[member] for member in members])
+            width, height = frames[-1].size
+            poses = PoseSequence(stacked[..., :2], stacked[..., 2], (height, width), length)
+            found.append(Window(self.stream, who, frames[-1].t, frames[0].frame,
+                                frames[-1].frame, poses))  # fmt: skip
+        self.figures.windows += len(found)
+        return found
