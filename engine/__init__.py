@@ -13,7 +13,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Options", "Pipeline", "Stream", "__version__", "classify", "predict", "preprocess", "stream"]
+__all__ = [
+    "Options",
+    "Pipeline",
+    "Stream",
+    "__version__",
+    "classify",
+    "predict",
+    "preprocess",
+    "stream",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -32,8 +41,7 @@ def __getattr__(name: str) -> Any:
 
         return classify
     if name == "preprocess":
-        from engine.classifier import classify
-    from engine.clips import preprocess
+        from engine.clips import preprocess
 
         return preprocess
     if name == "Options":
