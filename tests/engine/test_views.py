@@ -10,7 +10,6 @@ import pytest
 
 from engine.aggregator import Prediction
 from engine.clips import decode
-from engine.errors import UsageError
 from engine.options import Options
 from engine.pipeline import Pipeline
 from engine.poses import PoseSequence
@@ -46,8 +45,8 @@ def test_the_first_clip(frames: int) -> None:
 def test_its_logits(data: Path, tiny_model: Path, layout: str, wire: str) -> None:
     """Bit for bit those without processes; up to 48 frames, those of the first of twenty."""
     base: dict[str, Any] = {"limit": 9, "layout": layout}
-    found = predictions(options(data, tiny_model, views=1, wire=wire, **base))
-    plain = predictions(options(data, tiny_model, views=1, in_process=True, **base))
+    found = predictions(options(data, tiny_model, tta=False, wire=wire, **base))
+    plain = predictions(options(data, tiny_model, tta=False, in_process=True, **base))
     twenty = predictions(options(data, tiny_model, in_process=True, **base))
     assert found.keys() == plain.keys() == twenty.keys()
     for name, one in found.items():
@@ -62,16 +61,11 @@ def test_runs_of_a_fixed_batch_are_filled_with_samples(
 ) -> None:
     """A file of one sample of twenty clips runs twenty samples of one."""
     fixed = write_model(tmp_path / "bs1.onnx", random_state_dict(TINY), TINY, batch=1)
-    chosen = options(data, fixed, views=1, limit=23, backend="onnxruntime", max_wait_ms=5e3)
+    chosen = options(data, fixed, tta=False, limit=23, backend="onnxruntime", max_wait_ms=5e3)
     with Pipeline(chosen) as pipeline:
         assert pipeline.max_batch == 20
         found = {r.id: r for r in pipeline if isinstance(r, Prediction)}
         assert pipeline.figures.clips_padded == 19
-    expected = predictions(options(data, tiny_model, views=1, limit=23))
+    expected = predictions(options(data, tiny_model, tta=False, limit=23))
     for name, one in found.items():
         np.testing.assert_allclose(one.scores, expected[name].scores, rtol=0, atol=1e-5)
-
-
-def test_other_numbers_are_refused(data: Path, tiny_model: Path) -> None:
-    with pytest.raises(UsageError, match="--views 7: choose from 1, 20"):
-        options(data, tiny_model, views=7)
