@@ -48,9 +48,7 @@ class _Feed:
     """A source in its thread."""
 
     source: Source
-    inbox: queue.Queue[tuple[PoseFrame, float]] = field(
-        default_factory=lambda: queue.Queue(_INBOX)
-    )
+    inbox: queue.Queue[tuple[PoseFrame, float]] = field(default_factory=lambda: queue.Queue(_INBOX))
     figures: SourceFigures = field(default_factory=SourceFigures)
     thread: threading.Thread | None = None
 

@@ -56,9 +56,7 @@ def lease_message(lease: int, seal: str, executor: str, poses: PoseSequence) -> 
     return Message("lease", fields, tuple(_portable(a) for a in arrays))
 
 
-def clips_message(
-    poses: PoseSequence, fields: dict[str, Any], settings: WorkerSettings
-) -> Message:
+def clips_message(poses: PoseSequence, fields: dict[str, Any], settings: WorkerSettings) -> Message:
     """What an executor needs of a sample, as the wire has it. Raises `SampleError`."""
     kind, reference = settings.wire, settings.reference
     placed = sampled(poses, reference, settings.views)

@@ -160,9 +160,7 @@ def _in_turn(samples: list[Sample], stop: Stop) -> Iterator[PoseFrame | SourceEr
             yield frame
 
 
-def _in_time(
-    samples: list[Sample], rate: float, stop: Stop
-) -> Iterator[PoseFrame | SourceError]:
+def _in_time(samples: list[Sample], rate: float, stop: Stop) -> Iterator[PoseFrame | SourceError]:
     """Eight streams at once; one that ends is followed by the next annotation's."""
     waiting = iter(samples)
     running: list[Iterator[PoseFrame | SourceError]] = []
