@@ -45,8 +45,8 @@ def classify(
 
     `keypoints`: [frames, 17, 2] of one person or [persons, frames, 17, 2], x and y in pixels,
     COCO's joints; zeros where somebody is absent. `scores`: the same less the last axis, or None
-    where there are none. `img_shape`: (height, width). `options`: fields of `Options` about model and
-    device. Raises `SampleError` that says what is wrong with the arrays, and `UsageError`.
+    where there are none. `img_shape`: (height, width). `options`: fields of `Options` about model
+    and device. Raises `SampleError` that says what is wrong with the arrays, and `UsageError`.
     """
     annotation = {"keypoint": _persons(keypoints, 4), "img_shape": img_shape,
                   "keypoint_score": None if scores is None else _persons(scores, 3)}  # fmt: skip
