@@ -172,12 +172,12 @@ def test_the_command(tiny_model: Path, tmp_path: Path) -> None:
 
 HANGING = """
 import time, engine.clips as clips
-plain = clips.decode
-def decode(poses, reference):
+plain = clips.sampled
+def decode(poses, reference, views):
     if poses.total_frames == 17:
         time.sleep(1e6)
-    return plain(poses, reference)
-clips.decode = decode
+    return plain(poses, reference, views)
+clips.sampled = decode
 """
 
 

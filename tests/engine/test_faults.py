@@ -66,12 +66,12 @@ def test_a_frozen_child_is_found(data: Path, tiny_model: Path, expected: Any, ro
 CRASHES = {
     "worker": """
 import os, signal, engine.clips as clips
-plain = clips.decode
-def decode(poses, reference):
+plain = clips.sampled
+def sampled(poses, reference, views):
     if poses.total_frames in (17, 53):
         os.kill(os.getpid(), signal.SIGKILL)
-    return plain(poses, reference)
-clips.decode = decode
+    return plain(poses, reference, views)
+clips.sampled = sampled
 """,
     "executor": """
 import os, signal, engine.runners.shared as module
@@ -110,12 +110,12 @@ def test_samples_that_an_executor_cannot_draw(
     (tmp_path / "sitecustomize.py").write_text("""
 import os, signal, engine.clips as clips
 plain = clips.render
-def render(joints, reference):
+def render(joints, reference, **more):
     if joints.peaks.shape[1] == 17:
         raise MemoryError("no memory for this crowd")
     if joints.peaks.shape[1] == 53:
         os.kill(os.getpid(), signal.SIGKILL)
-    return plain(joints, reference)
+    return plain(joints, reference, **more)
 clips.render = render
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
