@@ -90,7 +90,7 @@ def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) ->
     with engine.Stream(Options(model=str(tiny_model), **LIVE), [f"replay:{videos}@30"]) as stream:
         found = list(stream)
         windows = stream.streams.totals().windows
-        assert len(found) + stream.streams.figures.dropped == windows == 26
+        assert len(found) + stream.streams.figures.dropped == windows == 29
     for label, scores in zip(found, expected(found), strict=True):
         np.testing.assert_array_equal(label.scores, scores)
         assert 0 < label.latency_ms < 60_000
