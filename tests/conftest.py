@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
@@ -24,6 +25,11 @@ from engine.classes import HMDB51
 from engine.clips import decode
 from engine.poses import PoseSequence
 from engine.signals import INTERRUPTIONS
+
+# How fast a machine is says nothing about what is tested.
+settings.register_profile("any machine", deadline=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(__file__).parent / "data"
