@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_SHAPE, NUM_CLIPS, REFERENCES, VIEWS, Reference, Views
+from engine.constants import CLIP_SHAPE, REFERENCES, VIEWS, Reference, Views, plan_rows
 from engine.errors import UsageError
 from engine.frames import Frames
 from engine.heatmaps import Joints, place, render
@@ -103,8 +103,8 @@ def decode(
 
 def sampled(poses: PoseSequence, reference: Reference, views: Views) -> JointClips:
     """The clips of a checked pose sequence, not drawn yet."""
-    twins = views == VIEWS
-    plan = clip_plan(poses.total_frames, NUM_CLIPS if twins else views)
+    rows, twins = plan_rows(views)
+    plan = clip_plan(poses.total_frames, rows)
     return JointClips(place(poses, plan, reference), plan.positions, reference, twins)
 
 

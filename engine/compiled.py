@@ -50,13 +50,12 @@ class Description:
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """An OM to load. `gears` are empty and `geared`, `dtype` and `soc_version` None where nothing
-    says so."""
+    """An OM to load. `gears` are empty and `geared` and `soc_version` None where nothing says
+    so."""
 
     path: Path
     gears: tuple[int, ...] = ()
     geared: bool | None = None
-    dtype: str | None = None
     soc_version: str | None = None
 
 

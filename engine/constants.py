@@ -23,6 +23,13 @@ VIEWS: Final = 2 * NUM_CLIPS  # the same ten clips flipped follow
 Views = Literal[1, 20]
 """Clips of a sample that are averaged: all of the reference's, or the first of them alone."""
 
+
+def plan_rows(views: int) -> tuple[int, bool]:
+    """How many clips are planned for so many views, and whether their flipped twins follow."""
+    twins = views == VIEWS
+    return (NUM_CLIPS if twins else views), twins
+
+
 SEED: Final = 255  # of the legacy generator, set anew for every video
 JOINTS: Final = 17  # COCO order
 SIZE: Final = 56  # height and width of a heatmap, pixels

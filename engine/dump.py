@@ -22,11 +22,10 @@ from engine.errors import OutputError, SampleError
 from engine.files import guarded, write_atomically
 from engine.options import Options
 from engine.progress import SampleProgress
-from engine.sources.dataset import Sample, open_dataset
+from engine.sources.dataset import ANY_CLASSES, Sample, open_dataset
 
 LABELS = "hmdb51_label.txt"
 _CLIP = int(np.prod(CLIP_SHAPE)) * 4  # bytes
-_ANY_LABEL = 2**31
 
 
 def dump(options: Options, folder: Path) -> int:
@@ -40,7 +39,7 @@ def dump(options: Options, folder: Path) -> int:
     with SampleProgress("samples", len(samples)) as progress:
         for done, sample in enumerate(samples, 1):
             try:
-                clips = decode(sample.poses(_ANY_LABEL), options.reference)
+                clips = decode(sample.poses(ANY_CLASSES), options.reference)
             except SampleError as error:
                 failed += 1
                 print(f"engine.run: {sample.id}: {error}", file=sys.stderr)

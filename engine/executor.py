@@ -24,7 +24,7 @@ from engine.backends import Facts
 from engine.batching import Batcher
 from engine.child import Control, run_child
 from engine.clips import Clips, ClipTensor, HeatmapClips, JointClips
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, REFERENCES, VIEWS, Views
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, REFERENCES, Views, plan_rows
 from engine.errors import ModelError, SampleError, UsageError, WireError, printable
 from engine.exchange import Listening
 from engine.frames import Frames
@@ -238,8 +238,7 @@ class _Service:
 
 def _clips(message: Message, views: int) -> Clips | JointClips:
     """Clips out of a message, so many. Raises `WireError`."""
-    arrays, twins = message.arrays, views == VIEWS
-    rows = views // (1 + twins)
+    arrays, (rows, twins) = message.arrays, plan_rows(views)
     if message.kind == wire.FRAMES and len(arrays) == 4:
         frames = Frames(
             wire.check_array(arrays[0], "starts", np.int32, (None,)),

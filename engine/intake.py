@@ -12,7 +12,7 @@ from typing import Protocol
 
 from engine import wire
 from engine.aggregator import Aggregator, Failure
-from engine.constants import NUM_CLIPS, VIEWS
+from engine.constants import plan_rows
 from engine.errors import SampleError
 from engine.leases import Task
 from engine.poses import PoseSequence
@@ -93,7 +93,7 @@ class Intake:
             return self._aggregator.fail(sample.index, "read", error)
         self._poses[sample.index] = poses
         views = self._settings.views
-        plan = clip_plan(poses.total_frames, NUM_CLIPS if views == VIEWS else views)
+        plan = clip_plan(poses.total_frames, plan_rows(views)[0])
         persons = len(poses.keypoint)
         clips = wire.clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
         return Task(sample.index, 2 * (poses.nbytes + clips))  # the sender's and the receiver's

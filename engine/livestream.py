@@ -103,10 +103,6 @@ class Stream:
         """Children that are ready."""
         return self._supervisor.ready
 
-    def waits(self) -> str:
-        """Which stage waits for which at the moment, in words."""
-        return self._supervisor.waits()
-
     def interrupt(self) -> None:
         """End the iteration when what is on its way is done, or ``--grace`` is over."""
         self.interrupted = True

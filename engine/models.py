@@ -167,10 +167,9 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
     files = tuple(
         CompiledFile(compiled.check_path(path), compiled.parse_gears(gears) if gears else ())
         if about is None
-        else CompiledFile(compiled.check_path(path), about.gears, about.geared, about.dtype,
-                          about.soc_version)
+        else CompiledFile(compiled.check_path(path), about.gears, about.geared, about.soc_version)
         for path, about in zip(paths, found, strict=True)
-    )  # fmt: skip
+    )
     if not described:
         log.warning("%s: no %s.json, taken as layout `clips` of HMDB51 with mmaction2's constants",
                     paths[0], paths[0].name)  # fmt: skip

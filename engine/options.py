@@ -33,7 +33,7 @@ def _option(
     *,
     kind: Callable[[str], Any] = str,
     metavar: str | None = None,
-    choices: Sequence[str | int] | None = None,
+    choices: Sequence[str] | None = None,
     least: float = 1,
     most: float = 10**15,
 ) -> Any:
@@ -101,7 +101,7 @@ class Options:
         None, "input",
         "average twenty clips of a sample, as the reference tests (ten, and the same ten flipped), "
         "or take the first of them alone (default: twenty of a data set's, one of a live window's)",
-        kind=bool,
+        kind=bool, least=0,
     )  # fmt: skip
     source: tuple[str, ...] = _option(
         (), "live",
@@ -297,14 +297,12 @@ class Options:
             wanted, noun = _TYPES[about["kind"]]
             if not (isinstance(value, wanted) or (value is None and f.default is None)):
                 raise UsageError(f"{_flag(f.name)} {value!r}: {noun} is needed")
-            if isinstance(value, bool):
-                continue
             if isinstance(value, (int, float)) and not value >= about["least"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
             if isinstance(value, (int, float)) and not value <= about["most"]:
                 raise UsageError(f"{_flag(f.name)} {value}: must be at most {about['most']:,}")
             if about["choices"] and value not in about["choices"]:
-                known = ", ".join(map(str, about["choices"]))
+                known = ", ".join(about["choices"])
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
             if self.in_process and f.name in _STREAMING and value != f.default:
                 raise UsageError(f"{_flag(f.name)} has no effect with --in-process; leave one out")

@@ -17,7 +17,7 @@ import orjson
 import zmq
 from numpy.typing import NDArray
 
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, VIEWS
+from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, VIEWS, plan_rows
 from engine.errors import WireError
 from engine.frames import CELLS, CELLS_OF_JOINT
 
@@ -160,8 +160,8 @@ def clips_nbytes(wire: Wire, unique_frames: int, persons: int, views: int = VIEW
     """Bytes that the arrays of one sample's clips have at most, and what is drawn of them."""
     if wire == CLIPS:
         return views * MAX_CLIPS // VIEWS
-    halves = 1 + (views == VIEWS)
-    plan = views // halves * CLIP_LEN * 4
+    rows, twins = plan_rows(views)
+    halves, plan = 1 + twins, rows * CLIP_LEN * 4
     entries = min(CELLS, persons * JOINTS * CELLS_OF_JOINT) * halves * unique_frames
     frames = 6 * entries + 4 * (halves * unique_frames + 1)
     if wire == KEYPOINTS:

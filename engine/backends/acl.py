@@ -24,11 +24,12 @@ from engine.backends.ascend import (
     OF_MEMORY,
     check_shapes,
     device_number,
+    load_all,
     spelt,
 )
 from engine.backends.device import OutOfDeviceMemory, Printed
 from engine.backends.remote import RemoteBackend
-from engine.compiled import DTYPES, CompiledFile, memory_advice
+from engine.compiled import DTYPES, CompiledFile
 from engine.constants import VIEWS
 from engine.errors import BackendError, EngineError, ModelError, UsageError
 from engine.models import CLIPS, ModelFile
@@ -64,22 +65,11 @@ class AclSession:
 
         self._runtime, self._device, self._said = aclruntime, device, said
         self._waiting: dict[int, tuple[Array, ...]] = {}
-        self._loaded: list[_Graph] = []
         self.notes: list[str] = []
-        for file in files:
-            try:
-                self._loaded.append(_Graph(self._open(file), file, layout == CLIPS))
-            except OutOfDeviceMemory as error:
-                self.notes.append(f"{error}; going on without {file.path.name}")
-                if file is files[-1] and not self._loaded:
-                    raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
+        self._loaded = load_all(
+            files, layout, lambda file: _Graph(self._open(file), file, layout == CLIPS), self.notes
+        )
         first = self._loaded[0]
-        for other in self._loaded[1:]:
-            if (other.dtype, other.classes) != (first.dtype, first.classes):
-                raise ModelError(
-                    f"{first.file.path} and {other.file.path} are not of one network: "
-                    f"{first.dtype} to {first.classes} classes, {other.dtype} to {other.classes}"
-                )
         self.files = [graph.file for graph in self._loaded]
         self.dtype, self.classes = first.dtype, first.classes
         unit = VIEWS if layout == CLIPS else 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
-from engine.compiled import CompiledFile
+from engine.backends.device import OutOfDeviceMemory
+from engine.compiled import CompiledFile, memory_advice
 from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
 from engine.errors import ModelError, UsageError
 
@@ -59,3 +61,40 @@ def check_shapes(
             f"output and [N, …] of {wanted}, layout {'clips' if clips else 'shared'}"
         )
     return wanted[0]
+
+
+class Loaded(Protocol):
+    """A file on the device: `dtype` of its first input, `classes` that it tells apart."""
+
+    file: CompiledFile
+    dtype: str
+    classes: int
+
+
+Graph = TypeVar("Graph", bound=Loaded)
+
+
+def load_all(
+    files: Sequence[CompiledFile],
+    layout: str,
+    load: Callable[[CompiledFile], Graph],
+    notes: list[str],
+) -> list[Graph]:
+    """Load what the device has memory for, at least one; `notes` are told of the others. Raises
+    `ModelError` where there is none, or where they are not of one network."""
+    graphs: list[Graph] = []
+    for file in files:
+        try:
+            graphs.append(load(file))
+        except OutOfDeviceMemory as error:
+            notes.append(f"{error}; going on without {file.path.name}")
+            if file is files[-1] and not graphs:
+                raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
+    first = graphs[0]
+    for other in graphs[1:]:
+        if (other.dtype, other.classes) != (first.dtype, first.classes):
+            raise ModelError(
+                f"{first.file.path} and {other.file.path} are not of one network: "
+                f"{first.dtype} to {first.classes} classes, {other.dtype} to {other.classes}"
+            )
+    return graphs

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts, Precision
-from engine.backends.ascend import OF_MEMORY, check_shapes, device_number, spelt
+from engine.backends.ascend import OF_MEMORY, check_shapes, device_number, load_all, spelt
 from engine.backends.device import OutOfDeviceMemory, Printed
 from engine.backends.remote import RemoteBackend
-from engine.compiled import DTYPES, CompiledFile, memory_advice
+from engine.compiled import DTYPES, CompiledFile
 from engine.constants import VIEWS
 from engine.errors import BackendError, ModelError, UsageError
 from engine.models import CLIPS, ModelFile
@@ -61,17 +61,10 @@ class PyAclSession:
         self._context = self._made(acl.rt.create_context(device), "create_context")
         self._stream = self._made(acl.rt.create_stream(), "create_stream")
         self.notes: list[str] = []
-        self._graphs: list[_Graph] = []
-        for file in files:
-            try:
-                self._graphs.append(self._open(file, layout == CLIPS))
-            except OutOfDeviceMemory as error:
-                self.notes.append(f"{error}; going on without {file.path.name}")
-                if file is files[-1] and not self._graphs:
-                    raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
+        self._graphs = load_all(
+            files, layout, lambda file: self._open(file, layout == CLIPS), self.notes
+        )
         first = self._graphs[0]
-        if any((g.dtype, g.classes) != (first.dtype, first.classes) for g in self._graphs):
-            raise ModelError(f"{', '.join(f.path.name for f in files)} are not of one network")
         self.files = [graph.file for graph in self._graphs]
         self.dtype, self.classes = first.dtype, first.classes
         unit = VIEWS if layout == CLIPS else 1

@@ -21,6 +21,7 @@ from engine.sources.annotations import AnnotationFile, Unreadable, identifier_ke
 
 DEFAULT_SPLIT = "test1"
 ALL = "all"  # a --split that takes every annotation
+ANY_CLASSES = 2**31  # where no model says how many there are
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,12 +20,11 @@ import orjson
 
 from engine.errors import DatasetError, SampleError, SourceError, UsageError
 from engine.poses import PoseSequence
-from engine.sources.dataset import Sample, open_dataset
+from engine.sources.dataset import ANY_CLASSES, Sample, open_dataset
 from engine.sources.layouts import LAYOUTS
 from engine.sources.live import Source, Stop
 from engine.sources.poses import MAX_BYTES, Person, PoseFrame
 
-_ANY_LABEL = 2**31
 _NAP_S = 0.05
 
 
@@ -130,7 +129,7 @@ def _samples(path: str) -> list[Sample]:
 def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | SourceError]:
     """The frames of an annotation as a source would send them; people are numbered."""
     try:
-        poses = sample.poses(_ANY_LABEL)
+        poses = sample.poses(ANY_CLASSES)
     except SampleError as error:
         yield SourceError(f"{sample.id}: {error}")
         return
