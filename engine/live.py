@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from engine.errors import EngineError, SourceError, printable
 from engine.events import event
 from engine.sources.dataset import Sample
-from engine.sources.live import Source
+from engine.sources.live import Lost, Source
 from engine.sources.poses import PoseFrame, parse
 from engine.streams import Streams
 from engine.windows import Window
@@ -152,6 +152,9 @@ class LiveSupply:
             for message in feed.source.messages(lambda: self._stopping):
                 if self._stopping:
                     return
+                if isinstance(message, Lost):
+                    figures.lost += message.frames
+                    continue
                 try:
                     if isinstance(message, SourceError):
                         raise message

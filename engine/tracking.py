@@ -46,13 +46,9 @@ class Tracker:
         if not people:
             return frame
         self._tracks = [t for t in self._tracks if 0 <= frame.frame - t.frame <= self._keep]
-        similarity = np.array(
-            [[similarity_of(t.kpts, p.kpts) for p in people] for t in self._tracks]
-        ).reshape(len(self._tracks), len(people))
-        found: dict[int, _Track] = {}
-        for row, column in zip(*linear_sum_assignment(-similarity), strict=True):
-            if similarity[row, column] >= self._similar:
-                found[int(column)] = self._tracks[row]
+        before = [track.kpts for track in self._tracks]
+        matched = matches(before, [person.kpts for person in people], self._similar)
+        found = {number: self._tracks[row] for number, row in matched.items()}
         for number, person in enumerate(people):
             if number not in found:
                 found[number] = _Track(self._next, person.kpts, frame.frame)
@@ -65,6 +61,15 @@ class Tracker:
             for person in frame.people
         )
         return replace(frame, people=whole)
+
+
+def matches(before: list[F32], now: list[F32], least: float) -> dict[int, int]:
+    """Which of the poses `now` is which of those `before`: indices, of pairs that are at least
+    so similar, chosen for the best sum."""
+    similarity = np.array([[similarity_of(b, n) for n in now] for b in before])
+    similarity = similarity.reshape(len(before), len(now))
+    pairs = zip(*linear_sum_assignment(-similarity), strict=True)
+    return {int(n): int(b) for b, n in pairs if similarity[b, n] >= least}
 
 
 def similarity_of(first: F32, second: F32) -> float:

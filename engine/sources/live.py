@@ -25,7 +25,15 @@ from engine.sources.poses import PoseFrame
 
 GROUP = "engine.sources"
 
-Message = PoseFrame | Mapping[str, Any] | bytes | SourceError
+
+@dataclass(frozen=True)
+class Lost:
+    """So many frames that nobody looked at in time, in the source itself."""
+
+    frames: int
+
+
+Message = PoseFrame | Mapping[str, Any] | bytes | Lost | SourceError
 Stop = Callable[[], bool]
 
 
@@ -35,9 +43,10 @@ class Source:
 
     `messages`: called once, in a thread of its own, with a function that says whether to stop;
     may block for a moment, ends when the source is over. What is no pose frame is counted and
-    left out, and so is a `SourceError` among them; any other error ends the source. `live`: it
-    does not wait for us, so that its oldest windows are left out where the device is too slow; a
-    source that is not is read as fast as it can be scored, and nothing of it is left out.
+    left out, and so is a `SourceError` among them; what it says is `Lost` is counted, too; any
+    other error ends the source. `live`: it does not wait for us, so that its oldest windows are
+    left out where the device is too slow; a source that is not is read as fast as it can be
+    scored, and nothing of it is left out.
     """
 
     name: str

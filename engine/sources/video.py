@@ -1,0 +1,86 @@
+"""Videos and cameras as sources: a pose estimator finds people in them, in its own process.
+
+* ``video:FILE``: read as fast as it can be scored; ``video:FILE?live`` plays it as a camera would.
+* ``webcam:0``: the first camera (``/dev/video0``); ``rtsp://…``: one of the network.
+
+After a question mark, separated by ``&``: ``estimator=mediapipe`` (or ``rtmlib``),
+``model=FILE``, ``detector=FILE`` and ``people=N`` (`engine.video.settings`). Opened by
+`engine.sources.live`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+from engine.errors import UsageError, printable
+from engine.sources.live import Source
+from engine.sources.poses import MAX_NAME, MAX_PEOPLE
+from engine.video.settings import VideoSettings
+from engine.video.watcher import watch
+
+_PACKAGES = {"mediapipe": "mediapipe", "rtmlib": "rtmlib"}
+_KEYS = {"estimator", "model", "detector", "people"}
+
+
+def video(rest: str) -> Source:
+    """``video:FILE``."""
+    path, given = _split(f"video:{rest}", rest, _KEYS | {"live"})
+    if not Path(path).is_file():
+        raise UsageError(f"video:{path}: no such file")
+    live = "live" in given
+    return _source(f"video:{path}", given, address=path, stream=Path(path).stem, live=live,
+                   paced=live)  # fmt: skip
+
+
+def webcam(rest: str) -> Source:
+    """``webcam:0``, ``webcam:/dev/video2``."""
+    device, given = _split(f"webcam:{rest}", rest, _KEYS)
+    path = f"/dev/video{device}" if device.isdecimal() else device
+    if not Path(path).exists():
+        raise UsageError(f"webcam:{device}: there is no {path}")
+    return _source(f"webcam:{device}", given, address=path, stream=f"webcam{device}",
+                   format="v4l2", live=True)  # fmt: skip
+
+
+def rtsp(rest: str) -> Source:
+    """``rtsp://HOST/PATH``; what is not ours after the question mark is the camera's."""
+    address, given = _split(f"rtsp:{rest}", rest, None)
+    shown = address.rpartition("@")[2] if "@" in address else address.removeprefix("//")
+    return _source(f"rtsp://{shown}", given, address=f"rtsp:{address}", stream=shown, live=True)
+
+
+def _source(name: str, given: dict[str, str], *, stream: str, **about: Any) -> Source:
+    estimator = given.get("estimator", "mediapipe")
+    if estimator not in _PACKAGES:
+        raise UsageError(f"--source {name}: estimator={estimator}; known: {', '.join(_PACKAGES)}")
+    for package in ("av", _PACKAGES[estimator]):
+        if importlib.util.find_spec(package) is None:
+            raise UsageError(f"--source {name} needs {package}: pip install '.[live,video]'")
+    people = given.get("people", "4")
+    if not people.isdecimal() or not 1 <= int(people) <= MAX_PEOPLE:
+        raise UsageError(f"--source {name}: people={people}; a number from 1 to {MAX_PEOPLE}")
+    settings = VideoSettings(
+        stream=printable(stream)[:MAX_NAME], estimator=estimator, model=given.get("model"),
+        detector=given.get("detector"), people=int(people), epoch=time.monotonic(), **about,
+    )  # fmt: skip
+    return Source(name, partial(watch, settings, name), live=settings.live)
+
+
+def _split(name: str, rest: str, known: set[str] | None) -> tuple[str, dict[str, str]]:
+    """The address, and what is said after its question mark. Without `known`, what we do not know
+    stays in the address."""
+    address, _, query = rest.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True)
+    given = {key: value for key, value in pairs if key in (known or _KEYS)}
+    others = [(key, value) for key, value in pairs if key not in given]
+    if known is None:
+        return f"{address}?{urlencode(others)}" if others else address, given
+    if others:
+        unknown, wanted = ", ".join(key for key, _ in others), ", ".join(sorted(known))
+        raise UsageError(f"--source {name}: unknown {unknown}; known: {wanted}")
+    return address, given

@@ -1,0 +1,31 @@
+"""What the process that looks at a video is told, as one line of JSON on its standard input.
+
+Made by `engine.sources.video`, read by `engine.video.estimation`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """`address`: a path, a device or a URL, and `format` how to read it where that does not say.
+    `live`: it does not wait, so frames that nobody looked at in time are left out; `paced`: a
+    recording that is played at its own speed.
+
+    `stream`: the name of its pose frames. `estimator`: of `engine.video.estimators.ESTIMATORS`;
+    `model` and `detector`: its files; `people`: at most, in a frame. `epoch`: monotonic seconds
+    at which a camera's frames are counted from 0.
+    """
+
+    address: str
+    stream: str
+    format: str | None = None
+    live: bool = False
+    paced: bool = False
+    estimator: str = "mediapipe"
+    model: str | None = None
+    detector: str | None = None
+    people: int = 4
+    epoch: float = 0.0
