@@ -11,7 +11,7 @@ from collections import deque
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -29,6 +29,9 @@ from engine.signals import interruptible
 from engine.sources.dataset import open_dataset
 from engine.sources.files import recorded
 from engine.sources.live import Source
+
+if TYPE_CHECKING:
+    from engine.video.drawing import Drawing
 
 _NOT_LIVE = ("scores", "logits", "report", "resume", "listen")
 _LATENCIES = 10_000  # of the latest labels
@@ -51,6 +54,7 @@ def listen(options: Options) -> int:
         stream = stack.enter_context(Stream(options, sources))
         interruption.pipeline = stream
         _announce(stream)
+        drawing = None if options.save_video is None else _drawing(stream)
         lines = None
         if options.output is not None:
             lines = stack.enter_context(open_lines(Path(options.output)))
@@ -71,18 +75,34 @@ def listen(options: Options) -> int:
                 publisher.send(label.stream, line)
             if exposition is not None:
                 exposition.add(label)
+            if drawing is not None:
+                drawing.add_label(label)
             key = label.stream, label.who
             if label.error is None and shown.get(key, "") != label.name:
                 shown[key] = label.name
                 print(spelt(label), flush=True)
         summary = tally.summary()
     print("\n".join(_lines(summary)), flush=True)
+    if drawing is not None:
+        drawing.write(Path(options.save_video or ""))
     if options.summary is not None:
         write_json(Path(options.summary), summary)
     if stream.interrupted:
         return 130
     errors = [about["error"] for about in summary["sources"].values()]
     return 3 if any(errors) or summary["failed"] else 0
+
+
+def _drawing(stream: Stream) -> Drawing:
+    """Told of every frame from now on. Raises `UsageError`."""
+    files = [source.video for source in stream.sources]
+    if len(files) != 1 or files[0] is None:
+        raise UsageError("--save-video draws over the one video of --source video:FILE")
+    from engine.video.drawing import Drawing
+
+    drawing = Drawing(files[0])
+    stream.streams.watch = drawing.add_frame
+    return drawing
 
 
 def label_json(label: Label) -> bytes:

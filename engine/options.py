@@ -105,8 +105,9 @@ class Options:
     )  # fmt: skip
     source: tuple[str, ...] = _option(
         (), "live",
-        "listen to a source instead of a data set: jsonl:FILE, replay:FILE@RATE, openpose:DIR, …; "
-        "several times for several", kind=_texts, metavar="URI",
+        "listen to a source instead of a data set: video:FILE, webcam:0, rtsp://…, zmq+pull://…, "
+        "ws://…, jsonl:FILE, openpose:DIR, replay:FILE@RATE; several times for several",
+        kind=_texts, metavar="URI",
     )  # fmt: skip
     windows: bool = _option(
         False, "live", "cut the videos of the data set into windows, as a live source's: labels "
@@ -138,6 +139,10 @@ class Options:
     publish: str | None = _option(
         None, "live", "publish labels on a ZeroMQ PUB socket, the stream's name and JSON; off "
         "loopback this needs --keys", metavar="tcp://HOST:PORT",
+    )  # fmt: skip
+    save_video: str | None = _option(
+        None, "live", "draw skeletons, ids and labels over the video of --source video:FILE, when "
+        "all are known", metavar="OUT.mp4",
     )  # fmt: skip
     metrics: str | None = _option(
         None, "live", "serve figures for Prometheus at http://HOST:PORT/metrics",

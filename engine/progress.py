@@ -90,7 +90,7 @@ class _Progress(ABC):
 
 
 class SampleProgress(_Progress):
-    """Samples of a run, with rate and time left."""
+    """Samples of a run, or what else the title says, with rate and time left."""
 
     _columns = (
         MofNCompleteColumn(),
@@ -103,7 +103,7 @@ class SampleProgress(_Progress):
 
     def _line(self, now: float) -> str:
         rate = self._rate(now)
-        return f"{self._done}/{self._total}  {rate:.2f} samples/s  {self._eta(now)} left"
+        return f"{self._done}/{self._total}  {rate:.2f}/s  {self._eta(now)} left"
 
 
 class ByteProgress(_Progress):

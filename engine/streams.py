@@ -62,6 +62,7 @@ class Streams:
         self._turns: deque[str] = deque()  # streams with windows that wait
         self._waiting = 0  # windows of live streams
         self.figures = StreamFigures()
+        self.watch: Callable[[PoseFrame], None] = lambda frame: None  # told every frame, with ids
 
     def add(self, frame: PoseFrame, now: float, *, live: bool = True) -> None:
         """Take a frame that arrived at `now`. Of a stream that is not live nothing is left out:
@@ -79,6 +80,7 @@ class Streams:
             self.figures.streams += 1
         stream.heard = now
         tracked = self._trackers[frame.stream](frame)
+        self.watch(tracked)
         self._queue(frame.stream, stream, stream.windows.add(tracked), now)
         if frame.end:
             self._end(frame.stream, stream, now)

@@ -20,6 +20,7 @@ F32 = NDArray[np.float32]
 
 # Spread of each joint as COCO's annotators have it, in shares of the body's size.
 _SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+SIMILAR = 0.15  # two poses, a frame apart, that may be one person's
 _LEAST_COMMON = 5  # joints
 _SEEN = 0.05  # score
 
@@ -35,7 +36,7 @@ class Tracker:
     """`keep`: frames for which somebody out of sight is remembered; `similar`: what two poses
     have to be to be one person's, 0 to 1."""
 
-    def __init__(self, keep: int = 30, similar: float = 0.2) -> None:
+    def __init__(self, keep: int = 30, similar: float = SIMILAR) -> None:
         self._keep, self._similar = keep, similar
         self._tracks: list[_Track] = []
         self._next = 0

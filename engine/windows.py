@@ -2,8 +2,10 @@
 
 Comes in: the pose frames of one stream. Goes out: `Window`, poses of 48 moments on a fixed grid:
 moment m is the first frame of those numbered m k to (m + 1) k - 1, where k follows from the
-window's length and the stream's rate; a window ends every `stride` moments, at the same ones
-whenever one joins. Pure, one object a stream; no clock but the frames' own.
+window's length and the stream's rate (a moment that no frame came of, because a camera or a pose
+estimator was too slow, repeats the one before it, for a while); a window ends every `stride`
+moments, at the same ones whenever one joins. Pure, one object a stream; no clock but the frames'
+own.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ Per = Literal["person", "group"]
 Who = int | str | None
 GROUP: Who = None
 
+_HELD = 12  # moments in a row that repeat the one before; of a longer gap nothing is known
 _BACKWARDS = 1000  # frames that a stream may step back before it counts as begun anew
 
 
@@ -111,8 +114,12 @@ class Windows:
         if self._first is None:
             self._first = number
         due = (number + 1) // stride * stride - 1  # the last moment, until now, to end a window
-        if self._moments and self._moments[-1].number < due < number:  # which no frame was of
-            found += self._windows(due)
+        if self._moments and (last := self._moments[-1]).number < number - 1:
+            if number - last.number <= _HELD + 1:
+                held = range(last.number + 1, number)
+                self._moments.extend(_Moment(between, last.frame) for between in held)
+            if last.number < due < number:
+                found += self._windows(due)
         self._moments.append(_Moment(number, frame))
         while self._moments[0].number <= number - CLIP_LEN:
             self._moments.popleft()

@@ -46,12 +46,13 @@ class Source:
     left out, and so is a `SourceError` among them; what it says is `Lost` is counted, too; any
     other error ends the source. `live`: it does not wait for us, so that its oldest windows are
     left out where the device is too slow; a source that is not is read as fast as it can be
-    scored, and nothing of it is left out.
+    scored, and nothing of it is left out. `video`: the file whose frames its numbers are, if any.
     """
 
     name: str
     messages: Callable[[Stop], Iterator[Message]]
     live: bool
+    video: str | None = None
 
 
 def open_source(source: str | Source | Iterable[Message]) -> Source:

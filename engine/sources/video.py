@@ -14,9 +14,10 @@ import importlib.util
 import time
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode
 
+from engine.assets import Asset, locate
 from engine.errors import UsageError, printable
 from engine.sources.live import Source
 from engine.sources.poses import MAX_NAME, MAX_PEOPLE
@@ -24,6 +25,12 @@ from engine.video.settings import VideoSettings
 from engine.video.watcher import watch
 
 _PACKAGES = {"mediapipe": "mediapipe", "rtmlib": "rtmlib"}
+_POSE_LANDMARKER: Final = Asset(
+    "MediaPipe's pose model (?model=FILE names another one)",
+    "pose_landmarker_lite.task",
+    "https://storage.googleapis.com/mediapipe-models/pose_landmarker/pose_landmarker_lite/"
+    "float16/latest/pose_landmarker_lite.task",
+)
 _KEYS = {"estimator", "model", "detector", "people"}
 
 
@@ -65,10 +72,24 @@ def _source(name: str, given: dict[str, str], *, stream: str, **about: Any) -> S
     if not people.isdecimal() or not 1 <= int(people) <= MAX_PEOPLE:
         raise UsageError(f"--source {name}: people={people}; a number from 1 to {MAX_PEOPLE}")
     settings = VideoSettings(
-        stream=printable(stream)[:MAX_NAME], estimator=estimator, model=given.get("model"),
+        stream=printable(stream)[:MAX_NAME], estimator=estimator, model=_model(name, given),
         detector=given.get("detector"), people=int(people), epoch=time.monotonic(), **about,
     )  # fmt: skip
-    return Source(name, partial(watch, settings, name), live=settings.live)
+    file = None if settings.live and not settings.paced else settings.address
+    return Source(name, partial(watch, settings, name), settings.live, file)
+
+
+def _model(name: str, given: dict[str, str]) -> str:
+    """The estimator's model file, which is there, as is its detector. Raises `UsageError`."""
+    if "model" not in given:
+        if given.get("estimator") == "rtmlib":
+            raise UsageError(f"--source {name}: estimator=rtmlib needs model=RTMO.onnx, or "
+                             "model=RTMPOSE.onnx&detector=YOLOX.onnx")  # fmt: skip
+        return str(locate(_POSE_LANDMARKER))
+    for key in ("model", "detector"):
+        if key in given and not Path(given[key]).is_file():
+            raise UsageError(f"--source {name}: {key}={given[key]}: no such file")
+    return given["model"]
 
 
 def _split(name: str, rest: str, known: set[str] | None) -> tuple[str, dict[str, str]]:

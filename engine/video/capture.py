@@ -48,7 +48,11 @@ class Capture:
         options = {"rtsp_transport": "tcp"} if "://" in settings.address else {}
         try:
             self._container: InputContainer = av.open(
-                settings.address, format=settings.format, options=options, timeout=_TIMEOUT_S
+                settings.address,
+                format=settings.format,
+                options=options,
+                timeout=_TIMEOUT_S,
+                metadata_errors="replace",  # old files have titles in old encodings
             )
         except (av.FFmpegError, OSError, ValueError) as error:
             raise SourceError(f"{self._name}: {_reason(error)}") from None
@@ -67,8 +71,7 @@ class Capture:
         self._container.close()
 
     def _recorded(self) -> Iterator[Picture]:
-        for number, frame in enumerate(self._decoded()):
-            t = number / self.rate if frame.time is None else frame.time
+        for number, (t, frame) in enumerate(self._timed()):
             yield Picture(number, t, _pixels(frame))
 
     def _newest(self) -> Iterator[Picture]:
@@ -82,21 +85,33 @@ class Capture:
 
     def _watch(self, mailbox: _Mailbox) -> None:
         """Frames are numbered by the time that they came at, so that numbers go on as the clock
-        does, whatever a camera leaves out and however often it is opened anew."""
-        begun, last = time.monotonic(), -1
+        does, whatever a camera leaves out and however often it is opened anew; those of a
+        recording are numbered as they are in it."""
+        begun, last, paced = time.monotonic(), -1, self._settings.paced
         try:
-            for frame in self._decoded():
-                if self._settings.paced and frame.time is not None:
-                    time.sleep(max(0.0, begun + frame.time - time.monotonic()))
-                due = round((time.monotonic() - self._settings.epoch) * self.rate)
-                last = max(last + 1, due)
+            for number, (t, frame) in enumerate(self._timed()):
+                if paced:
+                    time.sleep(max(0.0, begun + t - time.monotonic()))
+                    last = number
+                else:
+                    now = time.monotonic() - self._settings.epoch
+                    last = max(last + 1, round(now * self.rate))
                 mailbox.put(_Waiting(last, time.time(), frame))
-            if not self._settings.paced:
+            if not paced:
                 raise SourceError(f"{self._name}: the camera has stopped")
         except SourceError as error:
             mailbox.error = error
         finally:
             mailbox.close()
+
+    def _timed(self) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Frames and their times in seconds, each later than the one before. AVI has no times:
+        what is made up for it is out of order where frames are stored out of order."""
+        stamped, last = self._container.format.name != "avi", -1 / self.rate
+        for frame in self._decoded():
+            t = frame.time if stamped and frame.time is not None else 0.0
+            last = t if t > last else last + 1 / self.rate
+            yield last, frame
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """Frames; packets that are damaged are counted and passed over."""

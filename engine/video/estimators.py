@@ -14,18 +14,9 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.assets import Asset, locate
-from engine.errors import UsageError
 from engine.video.settings import VideoSettings
 
 F32 = NDArray[np.float32]
-
-POSE_LANDMARKER: Final = Asset(
-    "MediaPipe's pose model",
-    "pose_landmarker_lite.task",
-    "https://storage.googleapis.com/mediapipe-models/pose_landmarker/pose_landmarker_lite/"
-    "float16/latest/pose_landmarker_lite.task",
-)
 
 
 class Estimator(Protocol):
@@ -39,22 +30,15 @@ def mediapipe(settings: VideoSettings) -> Estimator:
     """MediaPipe's pose landmarker. `settings.model`: a ``.task`` file."""
     from engine.video.blazepose import BlazePose, Landmarker
 
-    path = Path(settings.model) if settings.model else locate(POSE_LANDMARKER)
-    _check(path)
-    return BlazePose(Landmarker(path), settings.people)
+    return BlazePose(Landmarker(Path(settings.model)), settings.people)
 
 
 def rtmlib(settings: VideoSettings) -> Estimator:
     """rtmlib. `settings.model`: RTMO in ONNX; or, with `settings.detector` (YOLOX), RTMPose."""
     from engine.video.rtmpose import OneStage, TwoStage
 
-    if settings.model is None:
-        raise UsageError("estimator=rtmlib needs ?model=RTMO.onnx, or "
-                         "?model=RTMPOSE.onnx&detector=YOLOX.onnx")  # fmt: skip
-    _check(Path(settings.model))
     if settings.detector is None:
         return OneStage(settings.model, settings.people)
-    _check(Path(settings.detector))
     return TwoStage(settings.detector, settings.model, settings.people)
 
 
@@ -71,8 +55,3 @@ def largest(people: list[F32], count: int) -> list[F32]:
 
 def _area(kpts: F32) -> Any:
     return np.prod(np.ptp(kpts[:, :2], axis=0))
-
-
-def _check(path: Path) -> None:
-    if not path.is_file():
-        raise UsageError(f"{path}: no such model file")

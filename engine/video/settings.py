@@ -20,12 +20,12 @@ class VideoSettings:
     """
 
     address: str
-    stream: str
+    stream: str = ""
+    model: str = ""
     format: str | None = None
     live: bool = False
     paced: bool = False
     estimator: str = "mediapipe"
-    model: str | None = None
     detector: str | None = None
     people: int = 4
     epoch: float = 0.0
