@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 
 from engine.errors import EngineError, SourceError, printable
 from engine.events import event
+from engine.inbox import Inbox
 from engine.sources.dataset import Sample
 from engine.sources.live import Lost, Source
 from engine.sources.poses import PoseFrame, parse
@@ -27,15 +27,16 @@ from engine.windows import Window
 
 log = logging.getLogger("engine")
 
-_INBOX = 2000  # frames of a source that wait to be looked at
+_LOOK_S = 0.02  # at a source's frames, before there is a look at everything else
+_FLOOD_S = 0.001  # a source that is faster than we are is read more slowly
 _WAIT_S = 0.1
 _JOIN_S = 2.0
 
 
 @dataclass
 class SourceFigures:
-    """Messages of a source: taken, refused (no pose frames), lost (nobody looked in time); and
-    the error that ended it."""
+    """Messages of a source: taken, refused (no pose frames), lost (nobody looked in time, here
+    or in the source); and the error that ended it."""
 
     taken: int = 0
     refused: int = 0
@@ -48,13 +49,13 @@ class _Feed:
     """A source in its thread."""
 
     source: Source
-    inbox: queue.Queue[tuple[PoseFrame, float]] = field(default_factory=lambda: queue.Queue(_INBOX))
+    inbox: Inbox
     figures: SourceFigures = field(default_factory=SourceFigures)
     thread: threading.Thread | None = None
 
     @property
     def over(self) -> bool:
-        return self.thread is not None and not self.thread.is_alive() and self.inbox.empty()
+        return self.thread is not None and not self.thread.is_alive() and not self.inbox
 
 
 class LiveSupply:
@@ -68,7 +69,7 @@ class LiveSupply:
         expect: Callable[[int, Window, float], None],
     ) -> None:
         self._streams, self._expect = streams, expect
-        self._feeds = [_Feed(source) for source in sources]
+        self._feeds = [_Feed(source, Inbox(live=source.live)) for source in sources]
         self._stopping = False
         self._count = 0
         self.watch: Callable[[float], None] = lambda now: None  # told the time at every `poll`
@@ -100,7 +101,9 @@ class LiveSupply:
         now = time.monotonic()
         for feed in self._feeds:
             while feed.source.live and self._take(feed):
-                pass
+                if time.monotonic() - now > _LOOK_S:
+                    self._wake()  # to go on
+                    break
         self._streams.sweep(now)
         self.watch(now)
         if all(feed.over for feed in self._feeds):
@@ -137,10 +140,9 @@ class LiveSupply:
 
     def _take(self, feed: _Feed) -> bool:
         """Look at one frame of a source. False where there is none."""
-        try:
-            frame, arrived = feed.inbox.get_nowait()
-        except queue.Empty:
+        if (found := feed.inbox.take()) is None:
             return False
+        frame, arrived = found
         self._streams.add(frame, arrived, live=feed.source.live)
         return True
 
@@ -178,16 +180,14 @@ class LiveSupply:
 
     def _put(self, feed: _Feed, frame: PoseFrame) -> None:
         item = frame, time.monotonic()
-        while not self._stopping:
-            try:
-                feed.inbox.put(item, timeout=0 if feed.source.live else _WAIT_S)
-                self._wake()
-                return
-            except queue.Full:
-                if feed.source.live:  # its oldest frame makes room
-                    with contextlib.suppress(queue.Empty):
-                        feed.inbox.get_nowait()
-                        feed.figures.lost += 1
+        if feed.source.live:
+            if not feed.inbox.put(item, 0):
+                feed.figures.lost += 1
+                time.sleep(_FLOOD_S)
+        else:
+            while not feed.inbox.put(item, _WAIT_S) and not self._stopping:
+                pass
+        self._wake()
 
     def _wake(self) -> None:
         fd = self.fd

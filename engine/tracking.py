@@ -67,33 +67,48 @@ class Tracker:
 def matches(before: list[F32], now: list[F32], least: float) -> dict[int, int]:
     """Which of the poses `now` is which of those `before`: indices, of pairs that are at least
     so similar, chosen for the best sum."""
-    similarity = np.array([[similarity_of(b, n) for n in now] for b in before])
-    similarity = similarity.reshape(len(before), len(now))
+    if not before or not now:
+        return {}
+    similarity = _similarities(np.stack(before), np.stack(now))
     pairs = zip(*linear_sum_assignment(-similarity), strict=True)
     return {int(n): int(b) for b, n in pairs if similarity[b, n] >= least}
 
 
 def similarity_of(first: F32, second: F32) -> float:
     """How much two poses [17, 3] look like one person's a moment later, 0 to 1."""
-    common = (first[:, 2] > _SEEN) & (second[:, 2] > _SEEN)
-    if common.sum() < _LEAST_COMMON:
-        return _overlap(first, second)
-    points = np.concatenate([first[common, :2], second[common, :2]])
-    area = float(np.prod(np.ptp(points, axis=0) + 1))
-    distance = ((first[common, :2] - second[common, :2]) ** 2).sum(axis=1)
-    return float(np.exp(-distance / (2 * area * (2 * _SIGMAS[common]) ** 2)).mean())
+    return float(_similarities(first[None], second[None])[0, 0])
 
 
-def _overlap(first: F32, second: F32) -> float:
-    """Intersection over union of the boxes around what is seen."""
-    boxes = []
-    for pose in (first, second):
-        seen = pose[pose[:, 2] > _SEEN, :2]
-        if not len(seen):
-            return 0.0
-        boxes.append((seen.min(axis=0), seen.max(axis=0)))
-    (low, high), (other_low, other_high) = boxes
-    sides = np.minimum(high, other_high) - np.maximum(low, other_low)
-    common = float(np.prod(np.maximum(sides, 0)))
-    areas = float(np.prod(high - low)) + float(np.prod(other_high - other_low))
-    return common / (areas - common) if areas > common else 0.0
+def _similarities(first: F32, second: F32) -> F32:
+    """Of every pose [A, 17, 3] to every pose [B, 17, 3]: [A, B]."""
+    points, others = first[:, None, :, :2], second[None, :, :, :2]
+    common = (first[:, None, :, 2] > _SEEN) & (second[None, :, :, 2] > _SEEN)
+    seen = common[..., None]
+    low = np.where(seen, np.minimum(points, others), np.inf).min(axis=2)
+    high = np.where(seen, np.maximum(points, others), -np.inf).max(axis=2)
+    count = common.sum(axis=2)
+    area = np.where(count[..., None], high - low + 1, 1.0).prod(axis=2)
+    distance = ((points - others) ** 2).sum(axis=3)
+    alike = np.exp(-distance / (2 * area[..., None] * (2 * _SIGMAS) ** 2))
+    mean = (alike * common).sum(axis=2) / np.maximum(count, 1)
+    found: F32 = np.where(count >= _LEAST_COMMON, mean, _overlaps(first, second))
+    return found
+
+
+def _overlaps(first: F32, second: F32) -> F32:
+    """Intersection over union of the boxes around what is seen: [A, B]."""
+    (low, high), (other_low, other_high) = _boxes(first), _boxes(second)
+    shared = np.minimum(high[:, None], other_high) - np.maximum(low[:, None], other_low)
+    common = np.maximum(shared, 0).prod(axis=2)
+    areas = (high - low).prod(axis=1)[:, None] + (other_high - other_low).prod(axis=1)
+    found: F32 = np.where(areas > common, common / np.maximum(areas - common, 1e-9), 0.0)
+    return found
+
+
+def _boxes(poses: F32) -> tuple[F32, F32]:
+    """Corners [n, 2] of the boxes around what is seen; nothing at all where nothing is."""
+    seen = poses[..., 2:] > _SEEN
+    low = np.where(seen, poses[..., :2], np.inf).min(axis=1)
+    high = np.where(seen, poses[..., :2], -np.inf).max(axis=1)
+    empty = ~seen.any(axis=1)
+    return np.where(empty, 0, low), np.where(empty, 0, high)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.constants import CLIP_LEN, JOINTS
 from engine.poses import PoseSequence
@@ -143,14 +142,13 @@ class Windows:
             return []
         self._ended = last
         moments = [moment for moment in self._moments if start <= moment.number <= last]
-        kpts: dict[Who, NDArray[np.float32]] = {}
-        seen: Counter[Who] = Counter()
+        seen = Counter(person.id for moment in moments for person in moment.frame.people)
+        present = [who for who, count in seen.items() if count >= min(self.grid.least, length)]
+        kpts = {who: np.zeros((length, JOINTS, 3), np.float32) for who in present}
         for moment in moments:
             for person in moment.frame.people:
-                own = kpts.setdefault(person.id, np.zeros((length, JOINTS, 3), np.float32))
-                own[moment.number - start] = person.kpts
-                seen[person.id] += 1
-        present = [who for who, count in seen.items() if count >= min(self.grid.least, length)]
+                if person.id in kpts:
+                    kpts[person.id][moment.number - start] = person.kpts
         groups = [(who, [who]) for who in present]
         if self.grid.per == "group":
             groups = [(GROUP, present)] if present else []

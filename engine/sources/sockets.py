@@ -32,6 +32,7 @@ from engine.sources.poses import MAX_BYTES
 
 _POLL_MS = 100
 _WAITING = 1000  # messages
+_PUSHED = 64  # messages of all WebSockets; who pushes more is kept waiting by TCP
 
 
 def pull(rest: str) -> Source:
@@ -115,7 +116,7 @@ def _pushed(host: str, port: int, origin: str | None, stop: Stop) -> Iterator[by
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.server import Server, ServerConnection, serve
 
-    arrived: queue.Queue[bytes] = queue.Queue(_WAITING)
+    arrived: queue.Queue[bytes] = queue.Queue(_PUSHED)
     known = {f"{name}:{port}" for name in (host, f"[{host}]", "localhost", "127.0.0.1")}
 
     def check_host(connection: ServerConnection, request: Any) -> Any:
@@ -128,8 +129,7 @@ def _pushed(host: str, port: int, origin: str | None, stop: Stop) -> Iterator[by
     def handle(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             for message in connection:
-                data = message.encode() if isinstance(message, str) else message
-                _put(arrived, data)
+                arrived.put(message.encode() if isinstance(message, str) else message)
 
     origins: list[Any] = [None] if origin is None else [None, origin]
     server: Server = serve(
@@ -145,17 +145,6 @@ def _pushed(host: str, port: int, origin: str | None, stop: Stop) -> Iterator[by
         finally:
             server.shutdown()
             thread.join()
-
-
-def _put(arrived: queue.Queue[bytes], data: bytes) -> None:
-    """Add a message; the oldest makes room where there is none."""
-    while True:
-        try:
-            arrived.put_nowait(data)
-            return
-        except queue.Full:
-            with contextlib.suppress(queue.Empty):
-                arrived.get_nowait()
 
 
 def _address(name: str, rest: str, known: set[str]) -> tuple[str, int, dict[str, str]]:
