@@ -146,6 +146,21 @@ def memory_over_time(
     figure.savefig(path, metadata={"Date": None})
 
 
+def live_memory(sizes: Sequence[tuple[float, int]], seconds: float, path: Path) -> None:
+    """What `benchmarks.live_soak` saw: memory of all processes; who was there in the middle."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(9, 3.2), layout="constrained")
+    axis = figure.subplots()
+    axis.axvspan(seconds / 180, seconds / 90, color=_PEER, alpha=0.3, label="a liar and a flood")
+    axis.plot([t / 60 for t, _ in sizes], [n / 1e9 for _, n in sizes], color=_COLOURS["f32"], lw=1)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("minutes")
+    axis.legend(frameon=False, loc="lower right")
+    _plain(axis, "memory of all processes, GB (RSS)")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _by_frames(axis: Axes, frames: list[int]) -> None:
     """Both axes logarithmic, the lower one with the numbers of frames that were measured."""
     axis.set(xscale="log", yscale="log", xlabel="frames in the video")

@@ -90,7 +90,7 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
             gate = _inbox(control)
             port = settings.listening.bind(gate, None)
             inboxes.append(gate)
-        batch = settings.max_batch or default_batch(runner)
+        batch = settings.max_batch or default_batch(runner, settings.views)
         about = {"facts": asdict(runner.facts), "port": port, "max_batch": batch}
         control.send(Message("ready", about))
         try:

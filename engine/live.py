@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from engine.errors import EngineError, SourceError, printable
 from engine.events import event
 from engine.inbox import Inbox
+from engine.meter import Meter
 from engine.sources.dataset import Sample
-from engine.sources.live import Lost, Source
-from engine.sources.poses import PoseFrame, parse
+from engine.sources.live import Lost, Message, Source
+from engine.sources.poses import PoseFrame, decode, parse
 from engine.streams import Streams
 from engine.windows import Window
 
@@ -35,8 +36,8 @@ _JOIN_S = 2.0
 
 @dataclass
 class SourceFigures:
-    """Messages of a source: taken, refused (no pose frames), lost (nobody looked in time, here
-    or in the source); and the error that ended it."""
+    """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
+    here or in the source); and the error that ended it."""
 
     taken: int = 0
     refused: int = 0
@@ -50,6 +51,7 @@ class _Feed:
 
     source: Source
     inbox: Inbox
+    meter: Meter
     figures: SourceFigures = field(default_factory=SourceFigures)
     thread: threading.Thread | None = None
 
@@ -60,16 +62,18 @@ class _Feed:
 
 class LiveSupply:
     """Samples of live and recorded sources; see `engine.intake.Supply`. `expect` is told the
-    number of each sample, its window, and when its last frame arrived."""
+    number of each sample, its window, and when its last frame arrived. `fps`: frames/s of streams
+    that do not say."""
 
     def __init__(
         self,
         sources: Sequence[Source],
         streams: Streams,
         expect: Callable[[int, Window, float], None],
+        fps: float = 30.0,
     ) -> None:
         self._streams, self._expect = streams, expect
-        self._feeds = [_Feed(source, Inbox(live=source.live)) for source in sources]
+        self._feeds = [_Feed(source, Inbox(live=source.live), Meter(fps)) for source in sources]
         self._stopping = False
         self._count = 0
         self.watch: Callable[[float], None] = lambda now: None  # told the time at every `poll`
@@ -154,20 +158,12 @@ class LiveSupply:
             for message in feed.source.messages(lambda: self._stopping):
                 if self._stopping:
                     return
-                if isinstance(message, Lost):
-                    figures.lost += message.frames
-                    continue
                 try:
-                    if isinstance(message, SourceError):
-                        raise message
-                    frame = message if isinstance(message, PoseFrame) else parse(message)
+                    self._hear(feed, message)
                 except SourceError as error:
                     figures.refused += 1
                     if figures.refused < 10 or not figures.refused % 1000:
                         log.warning("%s: %s (%d so far)", feed.source.name, error, figures.refused)
-                    continue
-                figures.taken += 1
-                self._put(feed, frame)
         except EngineError as error:
             figures.error = str(error)
         except Exception as error:
@@ -177,6 +173,26 @@ class LiveSupply:
                 log.error("%s ended: %s", feed.source.name, figures.error,
                           extra=event("source", feed.source.name, error=figures.error))  # fmt: skip
             self._wake()
+
+    def _hear(self, feed: _Feed, message: Message) -> None:
+        """Raises `SourceError` for what is no pose frame."""
+        if isinstance(message, SourceError):
+            raise message
+        if isinstance(message, Lost):
+            feed.figures.lost += message.frames
+            return
+        if isinstance(message, PoseFrame):
+            stream, rate = message.stream, message.rate
+        else:
+            message = decode(message)
+            stream, rate = message.get("stream", ""), message.get("rate")
+        if feed.source.live and not feed.meter.admits(str(stream), _said(rate), time.monotonic()):
+            feed.figures.lost += 1
+            time.sleep(_FLOOD_S)
+            return
+        frame = message if isinstance(message, PoseFrame) else parse(message)
+        feed.figures.taken += 1
+        self._put(feed, frame)
 
     def _put(self, feed: _Feed, frame: PoseFrame) -> None:
         item = frame, time.monotonic()
@@ -194,3 +210,8 @@ class LiveSupply:
         if fd is not None:
             with contextlib.suppress(OSError):  # closed meanwhile
                 os.eventfd_write(fd, 1)
+
+
+def _said(rate: object) -> float | None:
+    """A rate as a message has it, not checked yet."""
+    return rate if isinstance(rate, (int, float)) and rate > 0 else None

@@ -51,7 +51,7 @@ class Stream:
         self._labels = Labels(self.setup.model.classes, smoother)
         limits = StreamLimits(waiting=options.waiting)
         self.streams = Streams(self._grid, lambda: Tracker().track, limits)
-        self.supply = LiveSupply(self.sources, self.streams, self._labels.expect)
+        self.supply = LiveSupply(self.sources, self.streams, self._labels.expect, options.fps)
         self._supervisor = self.setup.supervisor(
             self.supply, self._aggregator, lambda: self.interrupted
         )

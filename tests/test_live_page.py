@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from engine.sources.live import open_source
-from engine.sources.poses import PoseFrame, parse
+from engine.sources.poses import PoseFrame, decode, parse
 from tests.conftest import ROOT
 
 PAGE = (ROOT / "docs" / "live.md").read_text()
@@ -73,7 +73,7 @@ def test_a_bridge_from_ros() -> None:
     thread.join(10)
     bridge.socket.close(0)
     zmq.Context.instance().term()
-    frame = parse(found[-1])
+    frame = parse(decode(found[-1]))
     assert (frame.stream, frame.t, frame.size) == ("anna", 12.5, (640, 480))
     np.testing.assert_allclose(frame.people[0].kpts[1, :2], [0.14 * 640, 0.28 * 480], rtol=1e-5)
 

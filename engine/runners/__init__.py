@@ -83,9 +83,10 @@ def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS) -> Runne
     return ClipsRunner(backend, len(model.classes), views)
 
 
-def default_batch(runner: Runner) -> int:
-    """Samples that run as one batch unless the user says otherwise: whole runs."""
-    return runner.step * ceil(_BATCH / runner.step)
+def default_batch(runner: Runner, views: int) -> int:
+    """Samples that run as one batch unless the user says otherwise: whole runs. One run where
+    samples are windows of one clip: each waits for all that went before it to the device."""
+    return runner.step * (1 if views == 1 else ceil(_BATCH / runner.step))
 
 
 def infer(runner: Runner, batch: Sequence[Clips]) -> Iterator[NDArray[np.float32]]:

@@ -58,8 +58,8 @@ class PoseFrame:
     end: bool = False
 
 
-def parse(message: bytes | Mapping[str, Any]) -> PoseFrame:
-    """Check a message. Raises `SourceError` that says what was wrong with it."""
+def decode(message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    """A message as an object, whatever it says. Raises `SourceError`."""
     if isinstance(message, (bytes, bytearray, memoryview)):
         if len(message) > MAX_BYTES:
             raise SourceError(f"a message of {len(message)} bytes; at most {MAX_BYTES}")
@@ -69,6 +69,11 @@ def parse(message: bytes | Mapping[str, Any]) -> PoseFrame:
             raise SourceError(f"not JSON: {error}") from None
     if not isinstance(message, Mapping):
         raise SourceError(f"a pose frame is an object, this is {type(message).__name__}")
+    return message
+
+
+def parse(message: Mapping[str, Any]) -> PoseFrame:
+    """Check a message. Raises `SourceError` that says what was wrong with it."""
     if message.get("v", VERSION) != VERSION:
         raise SourceError(f"version {printable(message['v'])[:20]}; this engine knows {VERSION}")
     layout = message.get("layout", COCO)

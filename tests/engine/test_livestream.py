@@ -157,8 +157,8 @@ def test_a_flood_is_bounded(tiny_model: Path) -> None:
         found = list(stream)
         dropped, lost = stream.streams.figures.dropped, stream.supply.figures["f"].lost
         assert len(found) + dropped == stream.streams.totals().windows
-        assert dropped + lost > 0
-        assert found[-1].last == 60 * 48 - 1
+        assert lost > 2000  # more than four times what it says, which is 30 a second
+        assert len(found) > 1
 
 
 def recorded_samples() -> Any:

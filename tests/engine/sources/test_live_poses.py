@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.errors import SourceError
 from engine.sources.layouts import LAYOUTS
-from engine.sources.poses import PoseFrame, parse
+from engine.sources.poses import PoseFrame, decode, parse
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def message(**fields: Any) -> dict[str, Any]:
 
 def test_a_frame() -> None:
     for given_ in (message(), orjson.dumps(message()), memoryview(orjson.dumps(message()))):
-        frame = parse(given_)  # type: ignore[arg-type]
+        frame = parse(decode(given_))  # type: ignore[arg-type]
         assert (frame.stream, frame.frame, frame.t, frame.size) == ("s", 3, 0.1, (640, 480))
         [person] = frame.people
         assert person.id == 4
@@ -84,7 +84,7 @@ def test_not_even_an_object() -> None:
     long = b" " * (2 << 20)
     for raw, said in ((b"{", "not JSON"), (b"[1]", "is an object"), (long, "of 2097152 bytes")):
         with pytest.raises(SourceError, match=said):
-            parse(raw)
+            decode(raw)
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -100,4 +100,4 @@ def test_anything_is_a_frame_or_refused(fields: dict[str, Any]) -> None:
 @given(st.binary(max_size=200))
 def test_any_bytes(raw: bytes) -> None:
     with pytest.raises(SourceError):
-        parse(raw)
+        parse(decode(raw))
