@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
@@ -28,8 +28,11 @@ def main() -> int:
     """Returns the exit code: 0 at the video's end, 1 after an error."""
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # libraries that print do not print among the lines
-    settings = VideoSettings(**orjson.loads(sys.stdin.buffer.readline()))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Unbuffered: a library may fork, and the lock of a buffer that a thread reads would be held
+    # there for ever.
+    told = os.fdopen(os.dup(0), "rb", buffering=0)
+    settings = VideoSettings(**orjson.loads(told.readline()))
+    threading.Thread(target=_end_with_parent, args=(told,), daemon=True).start()
     try:
         for line in _look(settings):
             output.write(_spelt(line))
@@ -82,8 +85,8 @@ def _spelt(line: dict[str, Any]) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+def _end_with_parent(told: IO[bytes]) -> None:
+    told.read()
     os._exit(0)
 
 

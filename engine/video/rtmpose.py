@@ -1,6 +1,6 @@
 """rtmlib's estimators: RTMO, which finds people and joints at once, or YOLOX and RTMPose.
 
-Their ONNX files are run by OpenVINO. Called by `engine.video.estimators`.
+Their ONNX files are run by ONNX Runtime. Called by `engine.video.estimators`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from engine.video.estimators import largest
 
 F32 = NDArray[np.float32]
 
-_RUNTIME = {"backend": "openvino", "device": "cpu"}
+_RUNTIME = {"backend": "onnxruntime", "device": "cpu"}
 
 
 class OneStage:

@@ -130,6 +130,8 @@ class _Process:
             selector.register(pipe, selectors.EVENT_READ)
             while not stop():
                 if not selector.select(_POLL_S):
+                    if self._process.poll() is not None:
+                        return  # whoever else has its end of the pipe
                     if time.monotonic() - heard > _SILENCE_S:
                         raise SourceError(
                             f"the pose estimator has said nothing for {_SILENCE_S:g} s"
