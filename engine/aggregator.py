@@ -58,7 +58,7 @@ class Figures:
     bytes_sent: int = 0  # of clips, between processes
     peak_bytes: int = 0  # in flight
     states: dict[str, float] = field(default_factory=dict)  # seconds in which who waited for whom
-    batches: int = 0
+    batches: dict[str, int] = field(default_factory=dict)  # by the number of samples in them
     restarts: int = 0
     dropped: int = 0  # messages that were not ours
 

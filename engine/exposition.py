@@ -64,11 +64,13 @@ class Exposition:
             "frames": "Frames taken", "frames_late": "Frames that came late or twice",
             "frames_refused": "Frames of streams beyond the limit", "windows": "Windows made",
             "windows_dropped": "Windows left out for newer ones", "restarts": "Processes replaced",
-            "batches": "Batches run",
         }  # fmt: skip
         self._counters = {
             name: prometheus.Counter(name, text, **about) for name, text in counters.items()
         }
+        self._batches = prometheus.Counter(
+            "batches", "Batches run, by the windows in them", ["windows"], **about
+        )
         self._sources = prometheus.Counter(
             "messages", "Messages of a source", ["source", "fate"], **about
         )
@@ -128,10 +130,11 @@ class Exposition:
             "frames": totals.frames, "frames_late": totals.late,
             "frames_refused": streams.refused, "windows": totals.windows,
             "windows_dropped": streams.dropped, "restarts": stream.figures.restarts,
-            "batches": stream.figures.batches,
         }  # fmt: skip
         for name, value in counted.items():
             self._raise(self._counters[name], (name,), value)
+        for size, count in stream.figures.batches.items():
+            self._raise(self._batches.labels(size), ("batches", size), count)
         for source, figures in stream.supply.figures.items():
             for fate in ("taken", "refused", "lost"):
                 child = self._sources.labels(source, fate)

@@ -74,7 +74,8 @@ class Ledger:
         """
         fields, kind, table = message.fields, message.kind, self.table
         if kind == "running":
-            self._aggregator.figures.batches += 1
+            batches, together = self._aggregator.figures.batches, str(len(fields["leases"]))
+            batches[together] = batches.get(together, 0) + 1
             for number in fields["leases"]:
                 if table.is_with(number, name):
                     table.advance(number, Stage.RUNNING, now)

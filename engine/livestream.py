@@ -110,7 +110,7 @@ class Stream:
     def _grid(self, first: PoseFrame) -> Grid:
         options = self.options
         rate = first.rate or options.fps
-        return Grid.of(options.window, options.stride, rate, options.per)
+        return Grid.of(options.window, options.stride, rate, options.per, options.sampling)
 
 
 def stream(source: str | Source | Iterable[Message], **options: Any) -> Iterator[Label]:

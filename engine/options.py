@@ -18,7 +18,7 @@ from engine.backends import AUTO, PRECISIONS, Precision
 from engine.constants import REFERENCES, VIEWS, Reference, Views
 from engine.errors import UsageError
 from engine.models import LAYOUTS
-from engine.windows import Per
+from engine.windows import Per, Sampling
 from engine.wire import WIRES, Wire
 
 GROUPS = ("input", "live", "model", "device", "processes", "output")
@@ -120,6 +120,11 @@ class Options:
     stride: float = _option(
         0.4, "live", "seconds from a window to the next, rounded to an even number of its frames",
         kind=float, metavar="S", least=0.001, most=3600,
+    )  # fmt: skip
+    sampling: Sampling = _option(
+        "grid", "live", "48 frames of a window that are evenly spaced and the same ones in all "
+        "windows, or as the reference samples a video: a random one of each 48th of it",
+        choices=("grid", "reference"),
     )  # fmt: skip
     fps: float = _option(
         30.0, "live", "frames/s of sources that do not say", kind=float, metavar="N", least=0.1,

@@ -1,6 +1,7 @@
 """Windows: a live stream cut into the sequences that the network is asked about.
 
-Comes in: the pose frames of one stream. Goes out: `Window`, poses of 48 moments on a fixed grid:
+Comes in: the pose frames of one stream. Goes out: `Window`, poses of 48 moments on a fixed grid
+(or, for the reference's sampling, of every frame, of which the clips' plan takes 48):
 moment m is the first frame of those numbered m k to (m + 1) k - 1, where k follows from the
 window's length and the stream's rate (a moment that no frame came of, because a camera or a pose
 estimator was too slow, repeats the one before it, for a while); a window ends every `stride`
@@ -21,40 +22,49 @@ from engine.poses import PoseSequence
 from engine.sources.poses import PoseFrame
 
 Per = Literal["person", "group"]
+Sampling = Literal["grid", "reference"]
 Who = int | str | None
 GROUP: Who = None
 
 _HELD = 12  # moments in a row that repeat the one before; of a longer gap nothing is known
+_LONGEST = 10_000  # frames of a window of which every one is kept
 _BACKWARDS = 1000  # frames that a stream may step back before it counts as begun anew
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every `step`-th frame is a moment; a window ends every `stride` moments.
+    """Every `step`-th frame is a moment; a window is `length` of them, and one ends every `stride`
+    moments.
 
-    `least`: moments of the 48 in which somebody has to be seen to be asked about.
+    `least`: moments of a window in which somebody has to be seen to be asked about.
     """
 
     step: int
     stride: int
     least: int = CLIP_LEN // 4
     per: Per = "person"
+    length: int = CLIP_LEN
 
     @classmethod
-    def of(cls, window: float, stride: float, rate: float, per: Per) -> Grid:
+    def of(
+        cls, window: float, stride: float, rate: float, per: Per, sampling: Sampling = "grid"
+    ) -> Grid:
         """For windows of `window` seconds every `stride` seconds, at `rate` frames/s. The stride
         is rounded to an even number of moments, since the network's last stage takes every
         second one: windows that far apart have all their inner results in common."""
-        step = max(1, round(window * rate / CLIP_LEN))
-        return cls(step, 2 * max(1, round(stride * rate / step / 2)), per=per)
+        step, length = max(1, round(window * rate / CLIP_LEN)), CLIP_LEN
+        if sampling == "reference":
+            step, length = 1, min(max(1, round(window * rate)), _LONGEST)
+        stride = 2 * max(1, round(stride * rate / step / 2))
+        return cls(step, int(stride), max(1, length // 4), per, length)
 
 
 @dataclass(frozen=True, eq=False)
 class Window:
     """What is asked about somebody, or a group, at a moment.
 
-    `poses`: [P, 48, 17, 2] (fewer moments where the stream ended before). `t`: of its last
-    frame. `first`, `last`: numbers of its frames.
+    `poses`: [P, 48, 17, 2], or of the grid's length (fewer moments where the stream ended
+    before). `t`: of its last frame. `first`, `last`: numbers of its frames.
     """
 
     stream: str
@@ -83,7 +93,7 @@ class _Moment:
 
 @dataclass
 class Windows:
-    """The last 48 moments of a stream."""
+    """The last moments of a stream, as many as a window has."""
 
     stream: str
     grid: Grid
@@ -120,7 +130,7 @@ class Windows:
             if last.number < due < number:
                 found += self._windows(due)
         self._moments.append(_Moment(number, frame))
-        while self._moments[0].number <= number - CLIP_LEN:
+        while self._moments[0].number <= number - self.grid.length:
             self._moments.popleft()
         return found + (self._windows(number) if due == number else [])
 
@@ -136,9 +146,9 @@ class Windows:
     def _windows(self, last: int, *, short: bool = False) -> list[Window]:
         """The windows that end with a moment: of everybody who was seen often enough."""
         assert self._first is not None
-        start = max(self._first, last - CLIP_LEN + 1)
+        start = max(self._first, last - self.grid.length + 1)
         length = last - start + 1
-        if length < CLIP_LEN and not short:
+        if length < self.grid.length and not short:
             return []
         self._ended = last
         moments = [moment for moment in self._moments if start <= moment.number <= last]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import pickle
+import re
 import signal
 import socket
 import subprocess
@@ -29,7 +30,7 @@ from engine.sources.dataset import open_dataset
 from engine.sources.files import frames_of, recorded
 from engine.sources.live import Source, Stop
 from engine.sources.poses import PoseFrame
-from tests.conftest import annotation
+from tests.conftest import ROOT, annotation
 
 LIVE: Any = {"source": ("test",), "stride": 0.2, "smooth": 1, "threshold": 0.0}
 
@@ -83,6 +84,17 @@ def test_windows_of_a_recording_have_the_data_sets_scores(
     for label, scores in zip(found, expected(found), strict=True):
         np.testing.assert_array_equal(label.scores, scores)
         assert label.label == scores.argmax()
+
+
+def test_windows_sampled_as_the_reference_does(
+    videos: Path, tiny_model: Path, expected: Any
+) -> None:
+    """Those of a second and more are whole videos to the data set's sampling."""
+    found = labels_of(tiny_model, f"replay:{videos}", sampling="reference", window=2.5)
+    spans = [label.last + 1 - label.first for label in found if label.stream == "video_130"]
+    assert spans == [75] * 10
+    for label, scores in zip(found, expected(found), strict=True):
+        np.testing.assert_array_equal(label.scores, scores)
 
 
 def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) -> None:
@@ -254,6 +266,12 @@ def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -
     assert float(figures["posec3d_latency_seconds_count"]) <= len(lines)
     assert float(figures["posec3d_frames_total"]) > 0
     assert float(figures["posec3d_processes"]) == 2
+    assert float(figures['posec3d_batches_total{windows="1"}']) > 0
+    board = (ROOT / "docs" / "grafana.json").read_text()
+    names = set(re.findall(r"posec3d_\w+", board))
+    assert len(names) > 10
+    known = {line.split("{")[0] for line in figures}
+    assert names <= known, "the dashboard asks for figures that are not served"
     assert (
         float(figures[f'posec3d_messages_total{{fate="refused",source="replay:{videos}@30"}}']) == 0
     )

@@ -39,6 +39,18 @@ def test_the_grid_of_seconds() -> None:
     assert Grid.of(0.5, 0.01, 30, "person") == Grid(1, 2)  # never less than two moments
 
 
+def test_the_references_sampling_keeps_every_frame() -> None:
+    grid = Grid.of(5, 1, 30, "person", "reference")
+    assert (grid.step, grid.length, grid.stride, grid.least) == (1, 150, 30, 37)
+    found = run(range(200), grid, 1)
+    assert [w.last for w in found] == [149, 179, 199]
+    assert [w.poses.total_frames for w in found] == [150, 150, 150]
+    assert moments(found[0]) == list(range(150))
+    short = Grid.of(1, 0.5, 10, "person", "reference")
+    assert [w.poses.total_frames for w in run(range(20), short, 1)] == [10, 10, 10]
+    assert Grid.of(3600, 1, 1000, "person", "reference").length == 10_000
+
+
 def test_windows_end_at_the_same_moments_whenever_one_joins() -> None:
     grid = Grid(1, 12)
     for start in (0, 5, 11):
