@@ -39,6 +39,7 @@ from engine.sources.poses import PoseFrame
 _RATE = 30.0
 _SAMPLES = 24  # that streams show
 _LONGEST_PAUSE_S = 6.0
+_SILENCE_S = 15.0  # at the end: streams that were cut off end by it
 _THIRDS = ("alone", "with a liar and a flood", "alone again")
 Key = tuple[str, int, int]  # sample, person, last frame of a window
 
@@ -71,7 +72,7 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, _engine(args, Path(folder)) as (process, port):
         crew = _Crew(args, samples, port)
         memory = crew.run(process.pid)
-        time.sleep(15)  # streams that were cut off end by their silence
+        time.sleep(_SILENCE_S)
         process.terminate()
         code = process.wait(60)
         lines = (Path(folder) / "labels.jsonl").read_bytes().splitlines()
@@ -126,6 +127,7 @@ class _Crew:
     def __init__(self, args: argparse.Namespace, samples: list[Sample], port: int) -> None:
         self._args, self._samples = args, samples
         self._context = zmq.Context()
+        self._outlets: list[zmq.Socket[bytes]] = []
         self._endpoint = f"tcp://127.0.0.1:{port}"
         self._begun = time.monotonic()
         self._over = self._begun + 60 * args.minutes
@@ -214,6 +216,7 @@ class _Crew:
         outlet: zmq.Socket[bytes] = self._context.socket(zmq.PUSH)
         outlet.setsockopt(zmq.SNDTIMEO, 1000)
         outlet.connect(self._endpoint)
+        self._outlets.append(outlet)
         return outlet
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from benchmarks import end_to_end, lengths, operations, peers, workloads
+from benchmarks import end_to_end, lengths, live_soak, operations, peers, workloads
 from benchmarks.memory import PeakMemory
 from engine.contexts import of_plan
 from engine.sampling import clip_plan
@@ -85,3 +86,19 @@ def test_end_to_end(
     printed = capsys.readouterr().out
     assert "torch is not installed" in printed
     assert "end_to_end_over_pure/some/f32" in printed
+
+
+def test_live_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few streams for a few seconds, the liar and the flood among them."""
+    monkeypatch.setattr(live_soak, "_SILENCE_S", 2.0)
+    monkeypatch.setattr(live_soak, "_SAMPLES", 3)
+    command = ["live_soak", "--minutes", "0.2", "--streams", "2", "--json",
+               str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.svg")]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ending:
+        live_soak.main()
+    found = orjson.loads((tmp_path / "a.json").read_bytes())
+    assert not ending.value.code, found
+    assert found["windows"] > 0
+    assert found["others"] > 0
+    assert (tmp_path / "a.svg").is_file()
