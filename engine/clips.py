@@ -29,11 +29,14 @@ class HeatmapClips:
     `frames`: the U distinct frames, then, if `twins`, their U flipped twins.
     `plan`: int32 [n, 48], positions among the U; n is 10, or 1.
     Clip c is ``frames[plan[c]]`` for c < n and ``frames[U + plan[c - n]]`` after.
+    `track`: where they are a window of a track, its number (that of its poses as they are
+    drawn: another crop is another track), and its first moment.
     """
 
     frames: Frames
     plan: NDArray[np.int32]
     twins: bool = True
+    track: tuple[int, int] | None = None
 
     @property
     def views(self) -> int:
