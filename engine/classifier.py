@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.aggregator import average
 from engine.clips import decode
+from engine.errors import SampleError
 from engine.options import Options
 from engine.poses import PoseSequence
 from engine.runners import Runner, infer
@@ -50,9 +51,20 @@ def classify(
     """
     annotation = {"keypoint": _persons(keypoints, 4), "img_shape": img_shape,
                   "keypoint_score": None if scores is None else _persons(scores, 3)}  # fmt: skip
-    poses = PoseSequence.from_annotation(annotation)
+    try:
+        poses = PoseSequence.from_annotation(annotation)
+    except SampleError as error:
+        raise SampleError(_as_arguments(str(error))) from None
+    if not np.nan_to_num(poses.keypoint.astype(np.float32)).any():
+        raise SampleError("nobody is in keypoints: all coordinates are zero or NaN")
     network = _network(tuple(sorted(options.items())))
     return network.answer(poses)
+
+
+def _as_arguments(said: str) -> str:
+    """What is wrong with an annotation, in the names of `classify`'s arguments."""
+    said = said.replace("scores go into keypoint_score", "scores are an argument of their own")
+    return said.replace("keypoint_score", "scores").replace("keypoint ", "keypoints ")
 
 
 def _persons(array: ArrayLike, axes: int) -> Any:

@@ -58,6 +58,8 @@ def listen(options: Options) -> int:
         lines = None
         if options.output is not None:
             lines = stack.enter_context(open_lines(Path(options.output)))
+            if not is_stream(Path(options.output)):
+                lines.truncate(0)  # what an earlier run wrote there
         tally = _Tally(stream)
         publisher = exposition = None
         if options.publish is not None:
@@ -192,7 +194,11 @@ class _Tally:
             "latency_ms": {"median": float(percentiles[0]), "p99": float(percentiles[1])},
             "streams": {"seen": streams.streams, "restarts": totals.restarts},
             "frames": {"taken": totals.frames, "late": totals.late, "refused": streams.refused},
-            "windows": {"made": totals.windows, "dropped": streams.dropped},
+            "windows": {
+                "made": totals.windows,
+                "dropped": streams.dropped,
+                "waiting": totals.windows - streams.dropped - self._labels,
+            },
             "sources": {name: vars(about) for name, about in stream.supply.figures.items()},
             "restarts": stream.figures.restarts,
         }
@@ -207,7 +213,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         "frame of a window to its label",
         f"streams   {summary['streams']['seen']}, {frames['taken']} frames, {frames['late']} late, "
         f"{summary['streams']['restarts']} restarts",
-        f"windows   {windows['made']}, {windows['dropped']} left out",
+        f"windows   {windows['made']}, {windows['dropped']} left out for newer ones, "
+        f"{windows['waiting']} at the end",
         *(
             f"source    {printable(name)}: {about['taken']} messages, {about['refused']} refused, "
             f"{about['lost']} lost{', ' + about['error'] if about['error'] else ''}"

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from engine.aggregator import Aggregator, Figures
-from engine.errors import UsageError
+from engine.errors import SourceError, UsageError
 from engine.labels import Label, Labels
 from engine.live import LiveSupply
 from engine.options import Options
@@ -117,7 +117,11 @@ def stream(source: str | Source | Iterable[Message], **options: Any) -> Iterator
     """Listen to a source and yield its labels as they come.
 
     `source`: a URI, a `Source`, or anything that yields messages. `options` are fields of
-    `Options`. Raises `EngineError` for what ends the run.
+    `Options`. Raises `EngineError` for what ends the run, `SourceError` where an error ended the
+    source.
     """
     with Stream(Options(source=("python",), **options), [source]) as opened:
         yield from opened
+        for name, figures in opened.supply.figures.items():
+            if figures.error is not None:
+                raise SourceError(f"{name} ended: {figures.error}")

@@ -25,6 +25,10 @@ GROUPS = ("input", "live", "model", "device", "processes", "output")
 _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
               "stall_timeout", "start_timeout", "grace", "listen", "keys")  # fmt: skip
 
+_DATA = ("dataset", "ann_file", "split", "limit")
+_LIVE = ("window", "stride", "sampling", "fps", "per", "smooth", "threshold", "publish",
+         "save_video", "metrics", "waiting")  # fmt: skip
+
 
 def _option(
     default: Any,
@@ -314,8 +318,10 @@ class Options:
             if about["choices"] and value not in about["choices"]:
                 known = ", ".join(about["choices"])
                 raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
-            if self.in_process and f.name in _STREAMING and value != f.default:
-                raise UsageError(f"{_flag(f.name)} has no effect with --in-process; leave one out")
+        for names, why in _without_effect(self.in_process, bool(self.source), self.windows):
+            for f in fields(self):
+                if f.name in names and getattr(self, f.name) != f.default:
+                    raise UsageError(f"{_flag(f.name)} has no effect {why}; leave one out")
         if self.resume is not None and self.output not in (None, self.resume):
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:
@@ -348,12 +354,28 @@ def parse(
         values = {f.name: _value(f, given, environment) for f in fields(Options)}
         if given["resume"] is not None and given["output"] is None:  # nor does this one need it
             values["output"] = None
-        if values["in_process"]:  # variables are for runs of all kinds; flags are for this one
-            unset = [f for f in fields(Options) if f.name in _STREAMING and given[f.name] is None]
+        # variables are for runs of all kinds; flags are for this one
+        kind = values["in_process"], bool(values["source"]), values["windows"]
+        for names, _ in _without_effect(*kind):
+            unset = [f for f in fields(Options) if f.name in names and given[f.name] is None]
             values.update({f.name: f.default for f in unset})
         return Options(**values)
     except UsageError as error:
         parser.error(str(error))
+
+
+def _without_effect(
+    in_process: bool, source: bool, windows: bool
+) -> list[tuple[Sequence[str], str]]:
+    """Options that a run of such a kind has no use for, and why."""
+    found: list[tuple[Sequence[str], str]] = []
+    if in_process:
+        found.append((_STREAMING, "with --in-process"))
+    if source:
+        found.append((_DATA, "with --source"))
+    elif not windows:
+        found.append((_LIVE, "without --source or --windows"))
+    return found
 
 
 def _flag(name: str) -> str:

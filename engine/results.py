@@ -7,6 +7,7 @@ name. Called by `engine.run`.
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -42,23 +43,35 @@ def check_outputs(options: Options) -> None:
         )
         if name and Path(name).exists()
     }
+    for source in options.source:
+        taken |= {path.resolve(): "--source" for path in _named(source)}
+    if options.save_video is not None and Path(options.save_video).suffix != ".mp4":
+        raise UsageError(f"--save-video {options.save_video}: a file .mp4 is what is written")
     lines = ("output", "resume")
-    for option in (*lines, "log_json", "scores", "logits", "summary", "report"):
+    files = (*lines, "log_json", "scores", "logits", "summary", "report", "save_video")
+    for option in files:
         name = getattr(options, option)
         if name is None:
             continue
-        path = Path(name)
+        path, flag = Path(name), "--" + option.replace("_", "-")
         if name == "-":
-            raise UsageError(f"--{option} - : a file is needed; standard output is /dev/stdout")
+            raise UsageError(f"{flag} - : a file is needed; standard output is /dev/stdout")
         if path.resolve() in taken:
-            raise UsageError(f"--{option} {name} is the file of {taken[path.resolve()]} as well")
-        taken[path.resolve()] = f"--{option}"
+            raise UsageError(f"{flag} {name} is the file of {taken[path.resolve()]} as well")
+        taken[path.resolve()] = flag
         if option in lines:
-            taken[identity_path(path).resolve()] = f"what --{option} is identified by"
+            taken[identity_path(path).resolve()] = f"what {flag} is identified by"
         if path.is_dir() or (is_stream(path) and option not in ("output", "log_json")):
             raise OutputError(f"{name} exists and is not a file")
         if not is_stream(path):
             guarded(path, partial(_probe, part_of(path)))
+
+
+def _named(source: str) -> list[Path]:
+    """The files that a source's URI names."""
+    _, _, rest = source.partition(":")
+    parts = [rest, rest.rpartition("@")[0], *re.split("[?&=]", rest)]
+    return [path for path in map(Path, parts) if path.is_file()]
 
 
 def _probe(path: Path) -> None:

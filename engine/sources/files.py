@@ -30,7 +30,7 @@ _NAP_S = 0.05
 
 def json_lines(rest: str) -> Source:
     """``jsonl:FILE``, ``jsonl:-``."""
-    if rest != "-" and not Path(rest).is_file():
+    if rest != "-" and (not Path(rest).exists() or Path(rest).is_dir()):
         raise UsageError(f"jsonl:{rest}: no such file")
     return Source(f"jsonl:{rest}", partial(_json_lines, rest), live=False)
 

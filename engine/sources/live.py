@@ -61,6 +61,13 @@ def open_source(source: str | Source | Iterable[Message]) -> Source:
     if isinstance(source, Source):
         return source
     if not isinstance(source, str):
+        if isinstance(source, (Mapping, bytes)) or not isinstance(source, Iterable):
+            raise UsageError(
+                f"a source is a URI, a Source or an iterator of messages, not a "
+                f"{type(source).__name__}; for one message give a list of it"
+            )
+        if isinstance(source, (list, tuple)) and any(isinstance(item, str) for item in source):
+            raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
     scheme, colon, rest = source.partition(":")
     found = {point.name: point for point in entry_points(group=GROUP)}

@@ -14,6 +14,7 @@ Opened by `engine.sources.live`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Iterator
@@ -45,10 +46,10 @@ def pull(rest: str) -> Source:
             f"--source {name} is reachable from other machines, so it needs ?keys=FOLDER; "
             "python -m engine.keys makes them"
         )
-    return Source(name, partial(_pulled, name, tcp_endpoint(host, port), keys), live=True)
+    return Source(name, partial(_pulled, tcp_endpoint(host, port), keys), live=True)
 
 
-def _pulled(name: str, endpoint: str, keys: ServerKeys | None, stop: Stop) -> Iterator[bytes]:
+def _pulled(endpoint: str, keys: ServerKeys | None, stop: Stop) -> Iterator[bytes]:
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         if keys is not None:
@@ -59,7 +60,7 @@ def _pulled(name: str, endpoint: str, keys: ServerKeys | None, stop: Stop) -> It
         try:
             socket.bind(endpoint)
         except zmq.ZMQError as error:
-            raise UsageError(f"--source {name}: {error.strerror}") from None
+            raise SourceError(f"{endpoint}: {error.strerror}") from None
         yield from _received(socket, stop)
 
 
@@ -102,6 +103,8 @@ def websocket(rest: str) -> Source:
     """``ws:``."""
     import websockets.sync.server  # noqa: F401 - missed now, not in a thread
 
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a line for every connection
+
     name = f"ws:{rest}"
     host, port, given = _address(name, rest, {"origin"})
     if not is_loopback(host):
@@ -132,9 +135,12 @@ def _pushed(host: str, port: int, origin: str | None, stop: Stop) -> Iterator[by
                 arrived.put(message.encode() if isinstance(message, str) else message)
 
     origins: list[Any] = [None] if origin is None else [None, origin]
-    server: Server = serve(
-        handle, host, port, origins=origins, process_request=check_host, max_size=MAX_BYTES
-    )
+    try:
+        server: Server = serve(
+            handle, host, port, origins=origins, process_request=check_host, max_size=MAX_BYTES
+        )
+    except OSError as error:
+        raise SourceError(f"{host}:{port}: {error.strerror}") from None
     with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

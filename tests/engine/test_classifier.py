@@ -37,11 +37,12 @@ def test_as_the_data_set_would_be(tiny_model: Path, tmp_path: Path, persons: int
 @pytest.mark.parametrize(
     ("keypoints", "scores", "said"),
     [
-        (np.zeros((20, 25, 2)), None, "keypoint has 25 joints; this model takes 17 in COCO order"),
-        (np.zeros((20, 17, 3)), None, "scores go into keypoint_score"),
+        (np.zeros((20, 25, 2)), None, "keypoints has 25 joints; this model takes 17 in COCO order"),
+        (np.zeros((20, 17, 3)), None, "scores are an argument of their own"),
         (np.zeros((17, 2)), None, r"shape \(17, 2\); expected \[persons, frames, 17, 2\]"),
-        (np.zeros((20, 17, 2)), np.zeros((19, 17)), "keypoint_score has shape"),
+        (np.zeros((20, 17, 2)), np.zeros((19, 17)), "scores has shape"),
         ([["a"]], None, "expected numbers"),
+        (np.zeros((20, 17, 2)), None, "nobody is in keypoints"),
     ],
 )
 def test_what_is_wrong_is_said(tiny_model: Path, keypoints: Any, scores: Any, said: str) -> None:

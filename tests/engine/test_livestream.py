@@ -23,6 +23,7 @@ import zmq
 
 import engine
 from engine.aggregator import Prediction
+from engine.errors import SourceError, UsageError
 from engine.labels import Label
 from engine.options import Options
 from engine.pipeline import Pipeline
@@ -139,6 +140,19 @@ def test_an_iterator_of_ones_own(videos: Path, tiny_model: Path) -> None:
     ]  # fmt: skip
 
 
+def test_mistakes_in_python_are_told(tiny_model: Path) -> None:
+    for source in (None, 5, {"stream": "a"}, ["jsonl:a", "jsonl:b"]):
+        with pytest.raises(UsageError, match="source"):
+            next(engine.stream(source, model=str(tiny_model)))  # type: ignore[arg-type]
+
+    def broken() -> Iterator[Any]:
+        yield PoseFrame("s", 0, 0.0, (640, 480), ())
+        raise RuntimeError("mine")
+
+    with pytest.raises(SourceError, match="iterator ended: RuntimeError: mine"):
+        list(engine.stream(broken(), model=str(tiny_model)))
+
+
 def test_a_source_that_fails_harms_no_other(videos: Path, tiny_model: Path) -> None:
     def broken(stop: Stop) -> Iterator[Any]:
         yield {"stream": "x"}
@@ -196,6 +210,7 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
                 "people": people, "end": frame.end, "rate": frame.rate,
             }))  # fmt: skip
     lines.insert(5, b"not a frame")
+    (tmp_path / "a.jsonl").write_bytes(b"of an earlier run")
     piped = subprocess.run(
         command(tiny_model, "--source", "jsonl:-", "--output", tmp_path / "a.jsonl",
                 "--summary", tmp_path / "a.json"),
@@ -209,6 +224,7 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
     assert cut.returncode == 0, cut.stderr
     found = [[json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
              for name in ("a.jsonl", "b.jsonl")]  # fmt: skip
+    assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == len(found[0])  # once
     for one, other in zip(*found, strict=True):
         one.pop("latency_ms")
         other.pop("latency_ms")
@@ -217,7 +233,7 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
     assert summary["sources"]["jsonl:-"] == {
         "taken": 395, "refused": 1, "lost": 0, "error": None
     }  # fmt: skip
-    assert summary["windows"] == {"made": len(found[0]), "dropped": 0}
+    assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
 
 
 def test_interrupted(videos: Path, tiny_model: Path) -> None:
@@ -293,6 +309,13 @@ def free_port() -> int:
         (["--source", "jsonl:-", "--scores", "s.npz"], "--scores is for a data set's samples"),
         (["--source", "jsonl:-", "--in-process"], "live sources need processes of their own"),
         (["--source", "jsonl:-", "--windows"], "a --source is cut anyway"),
+        (["--source", "jsonl:-", "--limit", "3"], "--limit has no effect with --source"),
+        (["--dataset", "demo", "--publish", "x"], "--publish has no effect without --source"),
+        (["--source", "jsonl:a", "--output", "a"], "--output a is the file of --source as well"),
+        (["--source", "replay:a@3", "--summary", "a"], "--summary a is the file of --source"),
+        (["--source", "video:b.mp4", "--save-video", "b.mp4"], "b.mp4 is the file of --source"),
+        (["--source", "jsonl:a", "--save-video", "a.avi"], "a file .mp4 is what is written"),
+        (["--source", "jsonl:/dev", "--output", "c"], "no such file"),
         (
             ["--source", "jsonl:-", "--publish", "tcp://0.0.0.0:1"],
             "--publish tcp://0.0.0.0:1 is re",
@@ -301,7 +324,10 @@ def free_port() -> int:
     ],
 )
 def test_refused(tiny_model: Path, chdir_tmp: Path, more: list[str], said: str) -> None:
-    result = subprocess.run(command(tiny_model, *more), capture_output=True, text=True, timeout=60,
+    Path("a").touch()
+    Path("b.mp4").touch()
+    base = [part for part in command(tiny_model) if part not in ("--stride", "0.2")]
+    result = subprocess.run([*base, *more], capture_output=True, text=True, timeout=60,
                             stdin=subprocess.DEVNULL, check=False)  # fmt: skip
     assert result.returncode == 2
     assert said in result.stderr
