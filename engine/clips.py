@@ -80,17 +80,19 @@ class ClipTensor:
 
 @dataclass(frozen=True, eq=False)
 class JointClips:
-    """The clips of a sample before anything is drawn: its joints, `plan` and `twins` as above."""
+    """The clips of a sample before anything is drawn: its joints; `plan`, `twins` and `track` as
+    above."""
 
     joints: Joints
     plan: NDArray[np.int32]
     reference: Reference
     twins: bool = True
+    track: tuple[int, int] | None = None
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""
         frames = render(self.joints, self.reference, twins=self.twins)
-        return HeatmapClips(frames, self.plan, self.twins)
+        return HeatmapClips(frames, self.plan, self.twins, self.track)
 
 
 Clips = HeatmapClips | ClipTensor
@@ -108,7 +110,8 @@ def sampled(poses: PoseSequence, reference: Reference, views: Views) -> JointCli
     """The clips of a checked pose sequence, not drawn yet."""
     rows, twins = plan_rows(views)
     plan = clip_plan(poses.total_frames, rows)
-    return JointClips(place(poses, plan, reference), plan.positions, reference, twins)
+    joints = place(poses, plan, reference)
+    return JointClips(joints, plan.positions, reference, twins, poses.track)
 
 
 def preprocess(

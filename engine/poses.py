@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 from engine.constants import JOINTS
 from engine.errors import SampleError
 
+Crop = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels, perhaps beyond the picture."""
+
 
 @dataclass(frozen=True, eq=False)
 class PoseSequence:
@@ -27,13 +30,17 @@ class PoseSequence:
     Absent persons and frames are all zeros; NaN counts as zero.
     `keypoint_score`: [P, T, 17], or None where the source has none (every joint
     is then drawn with weight one).
-    `img_shape`: (height, width) in pixels. `total_frames`: at most T.
+    `img_shape`: (height, width) in pixels. `total_frames`: at most T. `crop`: the part of the
+    picture to draw, in place of the poses' own. `track`: of a window, a number that stands for
+    whom it is of and the crop, and the number of its first moment.
     """
 
     keypoint: NDArray[Any]
     keypoint_score: NDArray[Any] | None
     img_shape: tuple[int, int]
     total_frames: int
+    crop: Crop | None = None
+    track: tuple[int, int] | None = None
 
     @property
     def nbytes(self) -> int:
