@@ -120,7 +120,8 @@ class LiveSupply:
                 if time.monotonic() - now > _LOOK_S:
                     self._wake()  # to go on
                     break
-        self._streams.sweep(now)
+        read = all(not feed.inbox for feed in self._feeds if not feed.source.live)
+        self._streams.sweep(now, recorded=read and not self._streams.recorded)
         self.watch(now)
         if all(feed.over for feed in self._feeds):
             self._streams.end(now)
@@ -160,7 +161,7 @@ class LiveSupply:
         if (found := feed.inbox.take()) is None:
             return False
         frame, arrived = found
-        self._streams.add(frame, arrived, live=feed.source.live)
+        self._streams.add(frame, arrived, live=feed.source.live, now=time.monotonic())
         return True
 
     # In the source's thread

@@ -132,8 +132,8 @@ class Options:
     )  # fmt: skip
     crop: Literal["steady", "exact"] = _option(
         "steady", "live", "what a window is drawn in: a crop that stays until somebody leaves it, "
-        "so that windows have most of their inner results in common and only what is new is computed; "
-        "or the reference's own for each window", choices=("steady", "exact"),
+        "so that windows have most of their inner results in common and only what is new is "
+        "computed; or the reference's own for each window", choices=("steady", "exact"),
     )  # fmt: skip
     track_memory: int | None = _option(
         None, "live", "bytes for inner results of windows, 60 MB a person in bf16, twice that in "

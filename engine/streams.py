@@ -50,8 +50,8 @@ class _Stream:
 
 class Streams:
     """`grid_of`: the grid of a stream, by its first frame. `track`: gives a stream's people ids
-    where they have none; made anew for each stream. `steady`: windows are drawn in crops that stay where they
-    are."""
+    where they have none; made anew for each stream. `steady`: windows are drawn in crops that stay
+    where they are."""
 
     def __init__(
         self,
@@ -70,9 +70,11 @@ class Streams:
         self.figures = StreamFigures()
         self.watch: Callable[[PoseFrame], None] = lambda frame: None  # told every frame, with ids
 
-    def add(self, frame: PoseFrame, now: float, *, live: bool = True) -> None:
-        """Take a frame that arrived at `now`. Of a stream that is not live nothing is left out:
-        its source is not read on before its windows are taken."""
+    def add(
+        self, frame: PoseFrame, arrived: float, *, live: bool = True, now: float | None = None
+    ) -> None:
+        """Take a frame that arrived then, and is looked at `now`. Of a stream that is not live
+        nothing is left out: its source is not read on before its windows are taken."""
         stream = self._streams.get(frame.stream)
         if stream is None or stream.over:
             if len(self._streams) >= self._limits.streams and stream is None:
@@ -80,21 +82,24 @@ class Streams:
                 return
             waiting = stream.waiting if stream is not None else deque()
             windows = Windows(frame.stream, self._grid_of(frame), self._number)
-            stream = _Stream(windows, now, live, waiting)
+            stream = _Stream(windows, arrived, live, waiting)
             self._streams[frame.stream] = stream
             self._trackers[frame.stream] = self._tracker_of()
             self.figures.streams += 1
-        stream.heard = now
+        stream.heard = arrived if now is None else now
         tracked = self._trackers[frame.stream](frame)
         self.watch(tracked)
-        self._queue(frame.stream, stream, stream.windows.add(tracked), now)
+        self._queue(frame.stream, stream, stream.windows.add(tracked), arrived)
         if frame.end:
-            self._end(frame.stream, stream, now)
+            self._end(frame.stream, stream, arrived)
 
-    def sweep(self, now: float) -> None:
-        """End streams that have been silent for too long."""
+    def sweep(self, now: float, *, recorded: bool = False) -> None:
+        """End streams that have been silent for too long. Those that are not live are silent while
+        they are not read, so theirs is told only where nothing of them waits to be."""
         for name, stream in list(self._streams.items()):
-            if not stream.over and now - stream.heard > self._limits.idle:
+            if stream.over or not (stream.live or recorded):
+                continue
+            if now - stream.heard > self._limits.idle:
                 self._end(name, stream, now)
 
     def end(self, now: float) -> None:
@@ -121,6 +126,11 @@ class Streams:
     def waiting(self) -> dict[str, int]:
         """Windows that wait, by stream."""
         return {name: len(stream.waiting) for name, stream in self._streams.items()}
+
+    @property
+    def recorded(self) -> bool:
+        """Whether windows wait of streams that are not live."""
+        return any(stream.waiting for stream in self._streams.values() if not stream.live)
 
     @property
     def dropped(self) -> dict[str, int]:

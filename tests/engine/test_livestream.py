@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import pytest
 import zmq
 
 import engine
+from engine import livestream
 from engine.aggregator import Prediction
 from engine.errors import SourceError, UsageError
 from engine.labels import Label
@@ -107,6 +109,18 @@ def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) ->
     for label, scores in zip(found, expected(found), strict=True):
         np.testing.assert_array_equal(label.scores, scores)
         assert 0 < label.latency_ms < 60_000
+
+
+def test_a_recording_is_never_cut_however_long_it_takes(
+    videos: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is read at once, and looked at bit by bit."""
+    limits = partial(livestream.StreamLimits, idle=0.02)
+    monkeypatch.setattr(livestream, "StreamLimits", limits)
+    found = labels_of(tiny_model, f"replay:{videos}", stride=0.1, max_batch=1)
+    assert len(found) == len(labels_of(tiny_model, f"replay:{videos}", stride=0.1)) > 40
+    lasts = [label.last for label in found if label.stream == "video_90"]
+    assert lasts == [*range(47, 90, 4), 89]
 
 
 def test_order_and_smoothing(videos: Path, tiny_model: Path) -> None:

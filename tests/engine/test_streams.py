@@ -101,6 +101,19 @@ def test_silent_streams_are_over() -> None:
     assert many.waiting == {"b": 0}
 
 
+def test_a_recording_that_waits_to_be_read_is_not_silent() -> None:
+    many = streams(idle=10)
+    for number in range(20):
+        many.add(of("a", number), 0, live=False, now=number)
+    many.sweep(100)
+    assert not taken(many)
+    assert many.waiting == {"a": 0}
+    many.sweep(29, recorded=True)
+    assert many.waiting == {"a": 0}
+    many.sweep(30, recorded=True)
+    assert [w.poses.total_frames for w in taken(many)] == [20]
+
+
 def test_a_flood_of_names() -> None:
     many = streams(streams=3)
     for number in range(100):
