@@ -59,7 +59,8 @@ class Capture:
         if not self._container.streams.video:
             raise SourceError(f"{self._name} has no video in it")
         self._stream = self._container.streams.video[0]
-        self._stream.thread_type = "AUTO"
+        # threads of a frame each would hold a camera's frames back
+        self._stream.thread_type = "SLICE" if settings.live else "AUTO"
         rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         self.rate = rate if 0 < rate <= _FASTEST else _USUAL_RATE
 
