@@ -38,6 +38,7 @@ _RATE = 30.0
 _STRIDES = (2, 4, 8, 12, 16, 24, 48)
 _TRACKS = 12
 _BOUND_MS = 500.0
+_WARM_UP_S = 4.0  # first windows, all at once, and none of them has anything in common
 _SAMPLES = 40
 WAYS: dict[str, dict[str, Any]] = {"once": {}, "anew": {"track_memory": 0}}
 
@@ -104,7 +105,7 @@ def _windows(samples: Sequence[Sample], stride: int, first_track: int) -> list[l
             part = slice(step * stride, step * stride + 48)
             window = PoseSequence(
                 poses[:, part, :, :2], poses[:, part, :, 2], (480, 640), 48,
-                crop_around(poses[..., :2]), (first_track + number, step * stride),
+                crop_around(poses[..., :2]), (first_track + number, 0, step * stride, stride),
             )  # fmt: skip
             row.append(decode(window, views=1))
         found.append(row)
@@ -156,15 +157,15 @@ def _streams(
 
 
 def _sustained(args: argparse.Namespace, motion: Sequence[Any], way: str) -> dict[str, Any]:
-    """Run so many streams for a while; the first second does not count."""
+    """Run so many streams for a while; latencies of their beginning do not count."""
     options = Options(source=("live",), model="demo", precision=args.precision,
                       stride=args.stride / _RATE, **WAYS[way])  # fmt: skip
     source = Source("cameras", lambda stop: _cameras(motion, args.seconds, stop), live=True)
-    begun = time.monotonic()
     latencies = []
     with Stream(options, [source]) as stream:
+        begun = time.monotonic()
         for label in stream:
-            if label.last > 2 * _RATE + 48:
+            if time.monotonic() - begun > _WARM_UP_S:
                 latencies.append(label.latency_ms)
         dropped, lost = stream.streams.figures.dropped, stream.supply.figures["cameras"].lost
     p95 = float(np.percentile(latencies, 95)) if latencies else float("inf")

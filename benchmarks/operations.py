@@ -43,10 +43,10 @@ def window(stride: int | None) -> float:
     """Of a window of a track, so many moments after the last one; None: computed anew."""
     _, blocks = _network()
     ring = Ring([stride for _, _, stride in blocks])
-    found = ring.increment(0)
+    found = ring.increment(0, stride)
     if stride is not None:
         ring.keep(found)
-        found = ring.increment(stride)
+        found = ring.increment(stride, stride)
     return _once(found.contexts)
 
 

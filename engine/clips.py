@@ -18,7 +18,7 @@ from engine.constants import CLIP_SHAPE, REFERENCES, VIEWS, Reference, Views, pl
 from engine.errors import UsageError
 from engine.frames import Frames
 from engine.heatmaps import Joints, place, render
-from engine.poses import PoseSequence
+from engine.poses import PoseSequence, Track
 from engine.sampling import clip_plan
 
 
@@ -29,14 +29,13 @@ class HeatmapClips:
     `frames`: the U distinct frames, then, if `twins`, their U flipped twins.
     `plan`: int32 [n, 48], positions among the U; n is 10, or 1.
     Clip c is ``frames[plan[c]]`` for c < n and ``frames[U + plan[c - n]]`` after.
-    `track`: where they are a window of a track, its number (that of its poses as they are
-    drawn: another crop is another track), and its first moment.
+    `track`: where they are a window of a track.
     """
 
     frames: Frames
     plan: NDArray[np.int32]
     twins: bool = True
-    track: tuple[int, int] | None = None
+    track: Track | None = None
 
     @property
     def views(self) -> int:
@@ -87,7 +86,7 @@ class JointClips:
     plan: NDArray[np.int32]
     reference: Reference
     twins: bool = True
-    track: tuple[int, int] | None = None
+    track: Track | None = None
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""

@@ -1,13 +1,13 @@
 """Crops: the part of the picture that a track's windows are drawn in, which stays where it is.
 
-Comes in: the poses of window after window. Goes out: a crop and a number, the same ones for as
-long as everybody stays within it. One object for a person (or group) of a stream; pure. Called by
+Comes in: the poses of window after window. Goes out: a crop, the same one for as long as
+everybody stays within it. One object for a person (or group) of a stream; pure. Called by
 `engine.windows`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,18 @@ _SMALLEST = 0.7  # of the crop's side, of the one that the poses would have by t
 
 
 class SteadyCrop:
-    """`number`: gives every crop another one, so that what has been computed in one is never
-    taken for another's."""
+    """`number`: of whom it is. Crops are numbered, too, so that what has been computed in one is
+    never taken for another's."""
 
-    def __init__(self, number: Callable[[], int]) -> None:
-        self._number = number
-        self._current: tuple[Crop, int] | None = None
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.count = -1  # the number of the last crop
+        self._current: Crop | None = None
         self._members: Hashable = None
 
-    def of(self, keypoint: NDArray[Any], members: Hashable) -> tuple[Crop, int] | None:
-        """The crop of a window of poses [P, T, 17, 2] of these members, and its number. None where
-        they span less than ten pixels, or nothing can be drawn around them."""
+    def of(self, keypoint: NDArray[Any], members: Hashable) -> Crop | None:
+        """The crop of a window of poses [P, T, 17, 2] of these members. None where they span less
+        than ten pixels, or nothing can be drawn around them."""
         try:
             own = crop_around(keypoint.astype(np.float32))
         except SampleError:
@@ -40,12 +41,13 @@ class SteadyCrop:
         if own is None:
             self._current = None
         elif self._current is None or members != self._members or not self._fits(keypoint, own):
-            self._current, self._members = (own, self._number()), members
+            self._current, self._members = own, members
+            self.count += 1
         return self._current
 
     def _fits(self, keypoint: NDArray[Any], own: Crop) -> bool:
         assert self._current is not None
-        left, top, right, bottom = self._current[0]
+        left, top, right, bottom = self._current
         present = keypoint[(keypoint != 0).any(axis=-1)]
         edge = _EDGE * (right - left)
         inside = (present >= [left + edge, top + edge]) & (present <= [right - edge, bottom - edge])

@@ -31,6 +31,7 @@ from engine.frames import Frames
 from engine.heatmaps import Joints
 from engine.keys import Doorkeeper
 from engine.models import ModelFile
+from engine.poses import Track
 from engine.runners import Runner, default_batch, open_runner
 from engine.wire import Message
 
@@ -266,14 +267,14 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
     raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
 
 
-def _track(message: Message) -> tuple[int, int] | None:
+def _track(message: Message) -> Track | None:
     """Which track clips are a window of. Raises `WireError`."""
     track = message.fields.get("track")
     if track is None:
         return None
-    if not (isinstance(track, list) and [type(number) for number in track] == [int, int]):
-        raise WireError(f"track {track!r:.60}: two whole numbers are needed")
-    return track[0], track[1]
+    if not (isinstance(track, list) and [type(number) for number in track] == [int] * 4):
+        raise WireError(f"track {track!r:.60}: four whole numbers are needed")
+    return track[0], track[1], track[2], track[3]
 
 
 def _plan(array: NDArray[Any], unique: int, rows: int) -> NDArray[np.int32]:

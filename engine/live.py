@@ -20,7 +20,7 @@ from engine.errors import EngineError, SourceError, printable
 from engine.events import event
 from engine.inbox import Inbox
 from engine.meter import Meter
-from engine.poses import Crop, PoseSequence
+from engine.poses import Crop, PoseSequence, Track
 from engine.sources.dataset import Sample
 from engine.sources.live import Lost, Message, Source
 from engine.sources.poses import PoseFrame, decode, parse
@@ -51,7 +51,7 @@ class _WindowSample(Sample):
     """A window; `crop` and `track` as those of its poses."""
 
     crop: Crop | None
-    track: tuple[int, int] | None
+    track: Track | None
 
     def poses(self, num_classes: int) -> PoseSequence:
         return replace(super().poses(num_classes), crop=self.crop, track=self.track)

@@ -20,6 +20,9 @@ from engine.errors import SampleError
 
 Crop = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, perhaps beyond the picture."""
+Track = tuple[int, int, int, int]
+"""Whom a window is of, the crop that it is drawn in, its first moment, and how many moments later
+the next one begins: numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,7 @@ class PoseSequence:
     `keypoint_score`: [P, T, 17], or None where the source has none (every joint
     is then drawn with weight one).
     `img_shape`: (height, width) in pixels. `total_frames`: at most T. `crop`: the part of the
-    picture to draw, in place of the poses' own. `track`: of a window, a number that stands for
-    whom it is of and the crop, and the number of its first moment.
+    picture to draw, in place of the poses' own. `track`: of a window.
     """
 
     keypoint: NDArray[Any]
@@ -40,7 +42,7 @@ class PoseSequence:
     img_shape: tuple[int, int]
     total_frames: int
     crop: Crop | None = None
-    track: tuple[int, int] | None = None
+    track: Track | None = None
 
     @property
     def nbytes(self) -> int:

@@ -7,13 +7,16 @@ Comes in: where a window of a track begins. Goes out: `Increment`, tables of ids
 Windows of 48 moments that begin at multiples of the network's temporal stride have their inner
 contexts in common: what a layer computes at a moment, far enough from the window's ends, depends
 on the moments around it alone. Near the ends it depends on the padding there, too, so that each
-window has contexts of its own at both. Pure.
+window has contexts of its own at both. Of the inner ones those are kept that windows to come will
+read if they follow each other in steps: all of the last level, few of the others. What turns out
+to be missing is computed again. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,9 +61,9 @@ class Ring:
         self._scales = [int(scale) for scale in scales]
         self._held = [np.full(length, _NOTHING) for length in lengths(strides)]
 
-    def increment(self, first: int) -> Increment:
+    def increment(self, first: int, step: int | None) -> Increment:
         """What is missing of the window that begins with moment `first`, a multiple of all
-        strides together."""
+        strides together; others follow in such steps. None: everything inside is kept."""
         held, numbers = [], []
         inner = range(CLIP_LEN)
         for level, have in enumerate(self._held):
@@ -73,7 +76,19 @@ class Ring:
             inside = np.zeros(len(have), bool)
             inside[inner.start : inner.stop] = True
             held.append((known & inside, inside))
+        if step is not None:  # of what is inside, what windows to come will read
+            for level, relative in enumerate(_read(self._strides, step)):
+                scale = self._scales[level]
+                ahead = (numbers[level][:, None] - relative) * scale - first
+                read = ((ahead > 0) & (ahead % step == 0)).any(axis=1)
+                known, inside = held[level]
+                held[level] = known, inside & read
         return self._tables(held, numbers)
+
+    def clear(self) -> None:
+        """Forget what is kept: it is drawn otherwise from now on."""
+        for have in self._held:
+            have[:] = _NOTHING
 
     def keep(self, increment: Increment) -> None:
         """The increment has been computed, and what is kept of it is in its slots."""
@@ -120,6 +135,22 @@ class Ring:
         clips = _int32(ids[-1][None])
         whole = Contexts(len(computed[0]), tuple(levels), clips, np.zeros(1, np.int32))
         return Increment(computed[0], whole, tuple(kept), tuple(stored))
+
+
+@lru_cache(maxsize=64)
+def _read(strides: tuple[int, ...], step: int) -> tuple[NDArray[np.int64], ...]:
+    """For each level the positions of a window, from its first, whose contexts it reads from the
+    ring, where the window a step before it has left everything there."""
+    ring = Ring(strides)
+    ring.keep(ring.increment(0, None))
+    found = ring.increment(step, None)
+    read = []
+    for level, length in enumerate(lengths(strides)):
+        last = level == len(strides)
+        ids = found.contexts.clips if last else found.contexts.levels[level].sources
+        slots = np.unique(slot_id(ids[ids < PADDING]))
+        read.append((slots - step // ring._scales[level]) % length)
+    return tuple(read)
 
 
 def lengths(strides: Sequence[int]) -> list[int]:

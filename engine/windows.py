@@ -99,7 +99,7 @@ class Windows:
 
     stream: str
     grid: Grid
-    number: Callable[[], int] | None = None  # of a crop; None: each window has its own
+    number: Callable[[], int] | None = None  # of a track; None: no crop stays
     figures: WindowFigures = field(default_factory=WindowFigures)
     _crops: dict[Who, SteadyCrop] = field(default_factory=dict)
     _moments: deque[_Moment] = field(default_factory=deque)
@@ -188,8 +188,10 @@ class Windows:
     ) -> PoseSequence:
         """In the crop that its windows stay in, as one of a track."""
         assert self.number is not None
-        steady = self._crops.setdefault(who, SteadyCrop(self.number))
-        if (found := steady.of(poses.keypoint, members)) is None:
+        if (steady := self._crops.get(who)) is None:
+            steady = self._crops[who] = SteadyCrop(self.number())
+        if (crop := steady.of(poses.keypoint, members)) is None:
             return poses
-        crop, number = found
-        return replace(poses, crop=crop, track=(number, start))
+        return replace(
+            poses, crop=crop, track=(steady.number, steady.count, start, self.grid.stride)
+        )

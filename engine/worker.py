@@ -175,7 +175,7 @@ def _poses(message: Message) -> PoseSequence:
         (fields["img_shape"][0], fields["img_shape"][1]),
         fields["total_frames"],
         _whole(fields.get("crop"), 4),
-        _whole(fields.get("track"), 2),
+        _whole(fields.get("track"), 4),
     )
 
 

@@ -123,18 +123,19 @@ class Kept:
             }
             for n, layout in zip(self._lengths, layouts, strict=True)
         ]
-        self._rings: OrderedDict[int, tuple[Ring, int]] = OrderedDict()  # and their places
+        self._rings: OrderedDict[int, tuple[Ring, int, int]] = OrderedDict()  # places, crops
 
-    def ring(self, track: int) -> tuple[Ring, int]:
-        """The ring of a track, and its place."""
-        found = self._rings.pop(track, None)
-        if found is None:
-            place = len(self._rings)
+    def ring(self, track: int, crop: int) -> tuple[Ring, int]:
+        """The ring of a track that is drawn in that crop, and its place."""
+        ring, place, known = self._rings.pop(track, (None, len(self._rings), crop))
+        if ring is None:
             if place == self.tracks:
-                _, (_, place) = self._rings.popitem(last=False)
-            found = Ring(self._strides), place
-        self._rings[track] = found
-        return found
+                _, (_, place, _) = self._rings.popitem(last=False)
+            ring = Ring(self._strides)
+        elif known != crop:
+            ring.clear()
+        self._rings[track] = ring, place, crop
+        return ring, place
 
     def placed(self, ids: NDArray[Any], level: int, place: int) -> NDArray[Any]:
         """Ids of a ring's slots as those of rows of `arrays`."""
@@ -144,7 +145,9 @@ class Kept:
         """Copy rows of a level's buffer to slots of a ring."""
         where = place * self._lengths[level] + slots
         for name, array in self.arrays[level].items():
-            array[where] = of[name][rows]
+            source = of[name]
+            for slot, row in zip(where.tolist(), rows.tolist(), strict=True):
+                array[slot] = source[row]
 
 
 def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:

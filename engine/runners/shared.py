@@ -23,6 +23,7 @@ from engine.constants import CLIP_LEN
 from engine.contexts import PADDING, Contexts, contexts
 from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
+from engine.poses import Track
 from engine.rings import Increment, Ring, slot_id
 from engine.runners.rows import (
     CAPACITY,
@@ -130,10 +131,10 @@ class SharedRunner:
         self._pending.update(dict.fromkeys(key for key, _ in batch))
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
-            table = contexts(clips.plan.tobytes(), self._strides)
             if clips.track is not None and self._is_window(clips):
-                yield from self._add_window(key, clips, clips.track, table, meanwhile)
+                yield from self._add_window(key, clips, meanwhile)
                 continue
+            table = contexts(clips.plan.tobytes(), self._strides)
             half = _Half(key, clips.frames[: clips.unique], table, last=not clips.twins)
             yield from self._add(half, meanwhile)
             if clips.twins:
@@ -144,19 +145,19 @@ class SharedRunner:
         """Whether a window of a track is one of those that have inner contexts in common."""
         whole = clips.views == 1 and np.array_equal(clips.plan[0], np.arange(CLIP_LEN))
         assert clips.track is not None
-        return whole and self._kept.tracks > 0 and clips.track[1] % prod(self._strides) == 0
+        return whole and self._kept.tracks > 0 and _steps(clips.track, prod(self._strides))
 
     def _add_window(
-        self, key: int, clips: HeatmapClips, of: tuple[int, int], whole: Contexts,
-        meanwhile: Callable[[], object],
-    ) -> Iterator[tuple[int, F32]]:  # fmt: skip
+        self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
+    ) -> Iterator[tuple[int, F32]]:
         """Of a track whose window before is in the wave, what that one adds is not kept yet."""
-        track, first = of
+        assert clips.track is not None
+        track, crop, first, step = clips.track
         present = [half.of_track.track for half in self._waiting if half.of_track is not None]
         if track in present or len(present) == self._kept.tracks:
             yield from self.collect(meanwhile)
-        ring, place = self._kept.ring(track)
-        increment = ring.increment(first)
+        ring, place = self._kept.ring(track, crop)
+        increment = ring.increment(first, step)
         frames = clips.frames.chosen(increment.frames)
         half = _Half(key, frames, increment.contexts, True, _OfTrack(track, ring, place, increment))
         yield from self._add(half, meanwhile)
@@ -269,6 +270,12 @@ class SharedRunner:
                 meanwhile()
         while under_way:
             network.finish(under_way.popleft())
+
+
+def _steps(track: Track, stride: int) -> bool:
+    """Whether a track's windows begin at multiples of the network's stride over time."""
+    _, _, first, step = track
+    return first % stride == 0 and step > 0 and step % stride == 0
 
 
 class _Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,8 @@ STRIDES = (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
 class Symbols:
     """A network whose numbers are their own derivation."""
 
-    def __init__(self) -> None:
+    def __init__(self, step: int | None) -> None:
+        self.step = step
         self.ring = Ring(STRIDES)
         self.kept: list[dict[int, Any]] = [{} for _ in lengths(STRIDES)]
         self.computed = 0
@@ -33,7 +35,7 @@ class Symbols:
         return [values[i] for i in contexts.clips[0]]
 
     def incremental(self, first: int) -> list[Any]:
-        found = self.ring.increment(first)
+        found = self.ring.increment(first, self.step)
         values: list[Any] = [first + int(n) for n in found.frames]
         self.computed = len(values)
         self._keep(0, values, found.kept[0])
@@ -58,32 +60,41 @@ class Symbols:
             self.kept[level][int(slot)] = values[row]
 
 
-@given(st.integers(0, 100), st.lists(st.integers(-30, 30), max_size=8))
-def test_any_steps_are_as_good_as_computing_anew(start: int, steps: list[int]) -> None:
-    symbols, first = Symbols(), 2 * start
+@given(
+    st.integers(0, 100),
+    st.lists(st.integers(-30, 30), max_size=8),
+    st.none() | st.integers(1, 30),
+)
+def test_any_steps_are_as_good_as_computing_anew(
+    start: int, steps: list[int], said: int | None
+) -> None:
+    """Also other ones than were said."""
+    symbols, first = Symbols(None if said is None else 2 * said), 2 * start
     for step in [0, *steps]:
         first += 2 * step
         assert symbols.incremental(first) == symbols.anew(first)
 
 
-def test_only_what_is_new_is_computed() -> None:
-    symbols = Symbols()
+@pytest.mark.parametrize("step", [8, None])
+def test_only_what_is_new_is_computed(step: int | None) -> None:
+    symbols = Symbols(step)
     symbols.incremental(0)
     assert symbols.computed == 48
     for first in range(8, 100, 8):
         symbols.incremental(first)
         assert symbols.computed == 8
-    found = symbols.ring.increment(104)
+    found = symbols.ring.increment(104, step)
     rows = [len(level) for level in found.contexts.levels]
     # eight new ones, or four behind the stride, and one more at each end with every layer
-    assert rows == [10, 12, 14, 16, 9, 11, 13, 15, 17, 19][:4] + rows[4:]
-    assert symbols.ring.increment(96).frames.size == 0  # it has been there
+    assert rows == [10, 12, 14, 16, 9, 11, 13, 15, 17, 19]
+    kept = [len(rows) for rows, _ in found.kept]
+    assert kept == ([4, 4, 4, 2, 3, 3, 3, 3, 3, 3, 4] if step else [8] * 5 + [4] * 6)
 
 
 def test_what_the_next_layer_wants_of_which() -> None:
     """Before the stride even positions come first: they are only ever in the middle."""
     ring = Ring(STRIDES)
-    level = ring.increment(0).contexts.levels[3]
+    level = ring.increment(0, None).contexts.levels[3]
     assert level.uses == (0, 24, 24)
     assert level.sources[:3].tolist()[1][1] == 2
-    assert ring.increment(0).contexts.levels[4].uses == (24, 0, 0)
+    assert ring.increment(0, None).contexts.levels[4].uses == (24, 0, 0)

@@ -27,7 +27,7 @@ def runner(path: Path, name: str = "openvino", room: int = ROOM) -> SharedRunner
     return SharedRunner(backend, Cuts.of(path), room)
 
 
-def windows(track: int, firsts: Any, seed: int = 0) -> list[HeatmapClips]:
+def windows(track: int, firsts: Any, seed: int = 0, crop: int = 0) -> list[HeatmapClips]:
     """Windows of one track; all are drawn in the same crop."""
     long = PoseSequence.from_annotation(annotation(200, seed=seed))
     joints = long.keypoint.astype(np.float32)
@@ -40,7 +40,7 @@ def windows(track: int, firsts: Any, seed: int = 0) -> list[HeatmapClips]:
         scores = np.ones(part.shape[:3], np.float32)
         scores[:, :, :2] = 0
         clips = decode(PoseSequence(part, scores, long.img_shape, 48), views=1)
-        found.append(replace(clips, track=(track, first)))
+        found.append(replace(clips, track=(track, crop, first, 8)))
     return found
 
 
@@ -99,3 +99,15 @@ def test_bounded(tiny_model: Path) -> None:
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
     assert small._kept.tracks == 2
     small.close()
+
+
+def test_another_crop_is_computed_anew(tiny_model: Path) -> None:
+    """What was drawn otherwise is not taken for the same."""
+    shared = runner(tiny_model)
+    first = windows(1, (0, 8), seed=1)
+    other = windows(1, (8, 16), seed=2, crop=1)
+    found = list(infer(shared, first)) + list(infer(shared, other))
+    plain = list(infer(shared, [replace(clips, track=None) for clips in (*first, *other)]))
+    for one, anew in zip(found, plain, strict=True):
+        np.testing.assert_allclose(one, anew, rtol=0, atol=1e-5 * np.abs(anew).max())
+    shared.close()
