@@ -38,7 +38,7 @@ _RATE = 30.0
 _STRIDES = (2, 4, 8, 12, 16, 24, 48)
 _TRACKS = 12
 _BOUND_MS = 500.0
-_WARM_UP_S = 4.0  # first windows, all at once, and none of them has anything in common
+_WARM_UP_S = 10.0  # first windows, all at once, and none of them has anything in common
 _SAMPLES = 40
 WAYS: dict[str, dict[str, Any]] = {"once": {}, "anew": {"track_memory": 0}}
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--precision", default="bf16")
     parser.add_argument("--stride", type=int, default=8, help="moments from a window to the next")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a measurement")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of a measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=24, help="streams that are tried")
     parser.add_argument("--json", type=Path, help="keep everything in a file")
@@ -157,17 +157,20 @@ def _streams(
 
 
 def _sustained(args: argparse.Namespace, motion: Sequence[Any], way: str) -> dict[str, Any]:
-    """Run so many streams for a while; latencies of their beginning do not count."""
+    """Run so many streams for a while; their beginning does not count."""
     options = Options(source=("live",), model="demo", precision=args.precision,
                       stride=args.stride / _RATE, **WAYS[way])  # fmt: skip
     source = Source("cameras", lambda stop: _cameras(motion, args.seconds, stop), live=True)
     latencies = []
     with Stream(options, [source]) as stream:
-        begun = time.monotonic()
+        begun, before = time.monotonic(), 0
         for label in stream:
             if time.monotonic() - begun > _WARM_UP_S:
                 latencies.append(label.latency_ms)
-        dropped, lost = stream.streams.figures.dropped, stream.supply.figures["cameras"].lost
+            else:
+                before = stream.streams.figures.dropped
+        dropped = stream.streams.figures.dropped - before
+        lost = stream.supply.figures["cameras"].lost
     p95 = float(np.percentile(latencies, 95)) if latencies else float("inf")
     return {
         "p50_ms": float(np.percentile(latencies, 50)) if latencies else float("inf"),
