@@ -161,6 +161,34 @@ def live_memory(sizes: Sequence[tuple[float, int]], seconds: float, path: Path) 
     figure.savefig(path, metadata={"Date": None})
 
 
+def live(results: Mapping[str, Any], path: Path) -> None:
+    """What `benchmarks.live` found: what windows save by stride, and latencies by streams."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    strides = [int(stride) for stride in results["strides"]]
+    about = results["strides"].values()
+    best = [found["anew_operations"] / found["operations"] for found in about]
+    left.plot(strides, best, "--", color=_PEER, label="at best (operations)")
+    measured = [found["anew_ms"] / found["once_ms"] for found in about]
+    left.plot(strides, measured, "o-", color=_COLOURS["bf16"], label="measured")
+    left.set_xlabel("moments from a window to the next")
+    left.set_ylim(bottom=0)
+    left.legend(frameon=False)
+    _plain(left, "a window, times faster than anew")
+    for (way, found), colour in zip(
+        results["streams"].items(), (_COLOURS["bf16"], _PEER), strict=True
+    ):
+        points = sorted((one["streams"], one["p95_ms"]) for one in found if one["labels"])
+        right.plot(*zip(*points, strict=True), "o", ms=4, color=colour, label=way)
+    right.axhline(500, color="#c0392b", lw=1)
+    right.set(xlabel="streams at 30 frames/s", yscale="log")
+    right.legend(frameon=False)
+    _plain(right, "latency, 95th percentile, ms")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _by_frames(axis: Axes, frames: list[int]) -> None:
     """Both axes logarithmic, the lower one with the numbers of frames that were measured."""
     axis.set(xscale="log", yscale="log", xlabel="frames in the video")

@@ -12,7 +12,8 @@ import numpy as np
 
 from converters.network import Architecture, Conv, bottlenecks, stem
 from engine.constants import CLIP_LEN, SIZE, VIEWS
-from engine.contexts import of_plan
+from engine.contexts import Contexts, of_plan
+from engine.rings import Ring
 from engine.sampling import clip_plan
 
 
@@ -33,16 +34,32 @@ def shared(total_frames: int) -> float:
     Where a layer strides over time, a context that is only ever in the middle needs only that
     tap of the convolution, one that is only ever beside it only the other two.
     """
-    per_frame, blocks = _network()
+    _, blocks = _network()
     strides = [stride for _, _, stride in blocks]
-    found = of_plan(clip_plan(total_frames).positions, strides)
+    return 2 * _once(of_plan(clip_plan(total_frames).positions, strides))
+
+
+def window(stride: int | None) -> float:
+    """Of a window of a track, so many moments after the last one; None: computed anew."""
+    _, blocks = _network()
+    ring = Ring([stride for _, _, stride in blocks])
+    found = ring.increment(0, stride)
+    if stride is not None:
+        ring.keep(found)
+        found = ring.increment(stride, stride)
+    return _once(found.contexts)
+
+
+def _once(found: Contexts) -> float:
+    """Of every context once."""
+    per_frame, blocks = _network()
     total = found.frames * per_frame
     counts = np.array([found.frames, 0, 0])
     for (before, after, _), level in zip(blocks, found.levels, strict=True):
         both, middle, beside = counts
         total += (both + middle / 3 + beside * 2 / 3) * before + len(level) * after
         counts = np.array(level.uses)
-    return 2 * float(total)
+    return float(total)
 
 
 def planned(frames: int) -> float:

@@ -18,7 +18,7 @@ from engine.constants import CLIP_SHAPE, REFERENCES, VIEWS, Reference, Views, pl
 from engine.errors import UsageError
 from engine.frames import Frames
 from engine.heatmaps import Joints, place, render
-from engine.poses import PoseSequence
+from engine.poses import PoseSequence, Track
 from engine.sampling import clip_plan
 
 
@@ -29,11 +29,13 @@ class HeatmapClips:
     `frames`: the U distinct frames, then, if `twins`, their U flipped twins.
     `plan`: int32 [n, 48], positions among the U; n is 10, or 1.
     Clip c is ``frames[plan[c]]`` for c < n and ``frames[U + plan[c - n]]`` after.
+    `track`: where they are a window of a track.
     """
 
     frames: Frames
     plan: NDArray[np.int32]
     twins: bool = True
+    track: Track | None = None
 
     @property
     def views(self) -> int:
@@ -77,17 +79,19 @@ class ClipTensor:
 
 @dataclass(frozen=True, eq=False)
 class JointClips:
-    """The clips of a sample before anything is drawn: its joints, `plan` and `twins` as above."""
+    """The clips of a sample before anything is drawn: its joints; `plan`, `twins` and `track` as
+    above."""
 
     joints: Joints
     plan: NDArray[np.int32]
     reference: Reference
     twins: bool = True
+    track: Track | None = None
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""
         frames = render(self.joints, self.reference, twins=self.twins)
-        return HeatmapClips(frames, self.plan, self.twins)
+        return HeatmapClips(frames, self.plan, self.twins, self.track)
 
 
 Clips = HeatmapClips | ClipTensor
@@ -105,7 +109,8 @@ def sampled(poses: PoseSequence, reference: Reference, views: Views) -> JointCli
     """The clips of a checked pose sequence, not drawn yet."""
     rows, twins = plan_rows(views)
     plan = clip_plan(poses.total_frames, rows)
-    return JointClips(place(poses, plan, reference), plan.positions, reference, twins)
+    joints = place(poses, plan, reference)
+    return JointClips(joints, plan.positions, reference, twins, poses.track)
 
 
 def preprocess(

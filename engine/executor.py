@@ -31,6 +31,7 @@ from engine.frames import Frames
 from engine.heatmaps import Joints
 from engine.keys import Doorkeeper
 from engine.models import ModelFile
+from engine.poses import Track
 from engine.runners import Runner, default_batch, open_runner
 from engine.wire import Message
 
@@ -54,6 +55,7 @@ class ExecutorSettings:
     secret: bytes  # see `engine.wire.seal`
     views: Views  # clips of every sample
     listening: Listening | None = None  # for clips of workers on other machines
+    room: int = 0  # bytes for what is kept of tracks
 
     def open_runner(self) -> Runner:
         """Load the model. Raises what `backends.load` and `runners.open_runner` do."""
@@ -64,7 +66,7 @@ class ExecutorSettings:
             precision=self.precision,
             threads=self.threads,
         )
-        return open_runner(backend, self.model, self.views)
+        return open_runner(backend, self.model, self.views, self.room)
 
 
 def main(control: str, name: str, endpoint: str, settings: ExecutorSettings) -> None:
@@ -90,7 +92,7 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
             gate = _inbox(control)
             port = settings.listening.bind(gate, None)
             inboxes.append(gate)
-        batch = settings.max_batch or default_batch(runner, settings.views)
+        batch = settings.max_batch or default_batch(runner, settings.views, settings.room)
         about = {"facts": asdict(runner.facts), "port": port, "max_batch": batch}
         control.send(Message("ready", about))
         try:
@@ -247,7 +249,8 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
         )
         if flaw := frames.flawed():
             raise WireError(flaw)
-        return HeatmapClips(frames, _plan(arrays[3], len(frames) // (1 + twins), rows), twins)
+        plan = _plan(arrays[3], len(frames) // (1 + twins), rows)
+        return HeatmapClips(frames, plan, twins, _track(message))
     if message.kind == wire.KEYPOINTS and len(arrays) == 3:
         reference = message.fields.get("reference")
         if reference not in REFERENCES:
@@ -257,10 +260,21 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
             wire.check_array(arrays[0], "centres", np.float64, (persons, unique, JOINTS, 2)),
             wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
         )
-        return JointClips(joints, _plan(arrays[2], unique, rows), reference, twins)
+        plan = _plan(arrays[2], unique, rows)
+        return JointClips(joints, plan, reference, twins, _track(message))
     if message.kind == wire.CLIPS and len(arrays) == 1:
         return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (views, *CLIP_SHAPE)))
     raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
+
+
+def _track(message: Message) -> Track | None:
+    """Which track clips are a window of. Raises `WireError`."""
+    track = message.fields.get("track")
+    if track is None:
+        return None
+    if not (isinstance(track, list) and [type(number) for number in track] == [int] * 4):
+        raise WireError(f"track {track!r:.60}: four whole numbers are needed")
+    return track[0], track[1], track[2], track[3]
 
 
 def _plan(array: NDArray[Any], unique: int, rows: int) -> NDArray[np.int32]:

@@ -41,6 +41,14 @@ class Frames:
         first, last, _ = chosen.indices(len(self))
         return Frames(self.starts[first : last + 1], self.cells, self.values)
 
+    def chosen(self, rows: NDArray[np.int64]) -> Frames:
+        """Frames by their numbers."""
+        counts = np.diff(self.starts)[rows]
+        ends = counts.cumsum()
+        entries = np.arange(counts.sum()) + np.repeat(self.starts[rows] - (ends - counts), counts)
+        starts = np.concatenate([[0], ends]).astype(np.int32)
+        return Frames(starts, self.cells[entries], self.values[entries])
+
     @classmethod
     def joined(cls, parts: Sequence[Frames]) -> Frames:
         """The frames of `parts`, one after the other."""

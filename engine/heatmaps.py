@@ -31,7 +31,7 @@ from engine.constants import (
 )
 from engine.errors import SampleError
 from engine.frames import CELLS, Frames
-from engine.poses import PoseSequence
+from engine.poses import Crop, PoseSequence
 from engine.sampling import ClipPlan
 
 F32 = NDArray[np.float32]
@@ -73,7 +73,7 @@ def place(poses: PoseSequence, plan: ClipPlan, reference: Reference = "0.24.1") 
         peaks = np.ones(keypoint.shape[:3], np.float32)
     else:
         peaks = poses.keypoint_score[:, plan.unique].astype(np.float32)
-    keypoint, img_shape = compact(keypoint, poses.img_shape)
+    keypoint, img_shape = compact(keypoint, poses.img_shape, poses.crop)
     keypoint, img_shape = resize(keypoint, img_shape)
     centres = center_crop(keypoint, img_shape)
     if reference == "1.x":  # casts the cropped coordinates back
@@ -92,12 +92,28 @@ def render(joints: Joints, reference: Reference = "0.24.1", *, twins: bool = Tru
     return Frames.joined([plain, draw(flip(joints.centres), joints.peaks[..., TWIN])])
 
 
-def compact(keypoint: F32, img_shape: tuple[int, int]) -> tuple[F32, tuple[int, int]]:
+def compact(
+    keypoint: F32, img_shape: tuple[int, int], crop: Crop | None = None
+) -> tuple[F32, tuple[int, int]]:
     """``PoseCompact``: move the origin to the corner of a padded square around all poses.
 
     `keypoint` float32 [P, U, 17, 2] pixels, `img_shape` (height, width). Returns
-    both for the square, unchanged where the poses span less than ten pixels.
+    both for the square, unchanged where the poses span less than ten pixels. `crop`: another
+    square than theirs.
     """
+    keypoint = np.where(np.isnan(keypoint), np.float32(0), keypoint)
+    if crop is None and (crop := crop_around(keypoint)) is None:
+        return keypoint, img_shape
+    left, top, right, bottom = crop
+    for axis, corner in enumerate((left, top)):
+        values = keypoint[..., axis]
+        np.subtract(values, np.float32(corner), out=values, where=values != 0)
+    return keypoint, (bottom - top, right - left)
+
+
+def crop_around(keypoint: F32) -> Crop | None:
+    """The padded square around all poses [P, U, 17, 2]; None where they span less than ten
+    pixels. Raises `SampleError` where no square fits around them."""
     keypoint = np.where(np.isnan(keypoint), np.float32(0), keypoint)
     low = np.empty(2, np.float32)
     high = np.empty(2, np.float32)
@@ -105,24 +121,21 @@ def compact(keypoint: F32, img_shape: tuple[int, int]) -> tuple[F32, tuple[int, 
         present = keypoint[..., axis]
         present = present[present != 0]
         if not present.size:
-            return keypoint, img_shape
+            return None
         low[axis], high[axis] = present.min(), present.max()
     with np.errstate(over="ignore"):
         span, total = high - low, high + low  # float32, as the reference
     if span[0] < BOX_THRESHOLD or span[1] < BOX_THRESHOLD:
-        return keypoint, img_shape
+        return None
     centre = total.astype(np.float64) / 2
     radius = float((span.astype(np.float64) / 2 * (1 + BOX_PADDING)).max())
     if not (np.isfinite(centre).all() and math.isfinite(radius)):
         raise SampleError(
             f"keypoint spans {low.tolist()} to {high.tolist()}: no box fits around that"
         )
-    corner = [int(c - radius) for c in centre]
-    far = [int(c + radius) for c in centre]
-    for axis in (0, 1):
-        values = keypoint[..., axis]
-        np.subtract(values, np.float32(corner[axis]), out=values, where=values != 0)
-    return keypoint, (far[1] - corner[1], far[0] - corner[0])
+    left, top = (int(c - radius) for c in centre)
+    right, bottom = (int(c + radius) for c in centre)
+    return left, top, right, bottom
 
 
 def resize(keypoint: F32, img_shape: tuple[int, int]) -> tuple[F32, tuple[int, int]]:

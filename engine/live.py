@@ -14,12 +14,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.errors import EngineError, SourceError, printable
 from engine.events import event
 from engine.inbox import Inbox
 from engine.meter import Meter
+from engine.poses import Crop, PoseSequence, Track
 from engine.sources.dataset import Sample
 from engine.sources.live import Lost, Message, Source
 from engine.sources.poses import PoseFrame, decode, parse
@@ -43,6 +44,17 @@ class SourceFigures:
     refused: int = 0
     lost: int = 0
     error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _WindowSample(Sample):
+    """A window; `crop` and `track` as those of its poses."""
+
+    crop: Crop | None
+    track: Track | None
+
+    def poses(self, num_classes: int) -> PoseSequence:
+        return replace(super().poses(num_classes), crop=self.crop, track=self.track)
 
 
 @dataclass
@@ -141,7 +153,8 @@ class LiveSupply:
         who = "" if window.who is None else f"/{window.who}"
         annotation = {"keypoint": poses.keypoint, "keypoint_score": poses.keypoint_score,
                       "img_shape": poses.img_shape, "total_frames": poses.total_frames}  # fmt: skip
-        return Sample(index, f"{window.stream}{who}@{window.last}", annotation)
+        name = f"{window.stream}{who}@{window.last}"
+        return _WindowSample(index, name, annotation, poses.crop, poses.track)
 
     def _take(self, feed: _Feed) -> bool:
         """Look at one frame of a source. False where there is none."""

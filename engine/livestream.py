@@ -50,7 +50,8 @@ class Stream:
         smoother = partial(Smoother, options.smooth, options.threshold)
         self._labels = Labels(self.setup.model.classes, smoother)
         limits = StreamLimits(waiting=options.waiting)
-        self.streams = Streams(self._grid, lambda: Tracker().track, limits)
+        steady = options.crop == "steady" and options.views == 1
+        self.streams = Streams(self._grid, lambda: Tracker().track, limits, steady=steady)
         self.supply = LiveSupply(self.sources, self.streams, self._labels.expect, options.fps)
         self._supervisor = self.setup.supervisor(
             self.supply, self._aggregator, lambda: self.interrupted

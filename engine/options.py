@@ -26,8 +26,8 @@ _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "leas
               "stall_timeout", "start_timeout", "grace", "listen", "keys")  # fmt: skip
 
 _DATA = ("dataset", "ann_file", "split", "limit")
-_LIVE = ("window", "stride", "sampling", "fps", "per", "smooth", "threshold", "publish",
-         "save_video", "metrics", "waiting")  # fmt: skip
+_LIVE = ("window", "stride", "sampling", "crop", "track_memory", "fps", "per", "smooth",
+         "threshold", "publish", "save_video", "metrics", "waiting")  # fmt: skip
 
 
 def _option(
@@ -129,6 +129,15 @@ class Options:
         "grid", "live", "48 frames of a window that are evenly spaced and the same ones in all "
         "windows, or as the reference samples a video: a random one of each 48th of it",
         choices=("grid", "reference"),
+    )  # fmt: skip
+    crop: Literal["steady", "exact"] = _option(
+        "steady", "live", "what a window is drawn in: a crop that stays until somebody leaves it, "
+        "so that windows have most of their inner results in common and only what is new is "
+        "computed; or the reference's own for each window", choices=("steady", "exact"),
+    )  # fmt: skip
+    track_memory: int | None = _option(
+        None, "live", "bytes for inner results of windows, 60 MB a person in bf16, twice that in "
+        "f32 (default: a quarter of the memory)", kind=parse_bytes, metavar="BYTES", least=0,
     )  # fmt: skip
     fps: float = _option(
         30.0, "live", "frames/s of sources that do not say", kind=float, metavar="N", least=0.1,

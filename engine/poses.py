@@ -18,6 +18,12 @@ from numpy.typing import NDArray
 from engine.constants import JOINTS
 from engine.errors import SampleError
 
+Crop = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels, perhaps beyond the picture."""
+Track = tuple[int, int, int, int]
+"""Whom a window is of, the crop that it is drawn in, its first moment, and how many moments later
+the next one begins: numbers."""
+
 
 @dataclass(frozen=True, eq=False)
 class PoseSequence:
@@ -27,13 +33,16 @@ class PoseSequence:
     Absent persons and frames are all zeros; NaN counts as zero.
     `keypoint_score`: [P, T, 17], or None where the source has none (every joint
     is then drawn with weight one).
-    `img_shape`: (height, width) in pixels. `total_frames`: at most T.
+    `img_shape`: (height, width) in pixels. `total_frames`: at most T. `crop`: the part of the
+    picture to draw, in place of the poses' own. `track`: of a window.
     """
 
     keypoint: NDArray[Any]
     keypoint_score: NDArray[Any] | None
     img_shape: tuple[int, int]
     total_frames: int
+    crop: Crop | None = None
+    track: Track | None = None
 
     @property
     def nbytes(self) -> int:

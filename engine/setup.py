@@ -70,6 +70,7 @@ class Setup:
             views=options.views,
             secret=secrets.token_bytes(32),
             listening=Listening.of(options.listen, options.keys) if options.listen else None,
+            room=_room(options) // len(devices),
         )
         workers = 0 if options.in_process else options.workers or default_workers()
         executors = tuple(replace(settings, device=device) for device in devices)
@@ -94,6 +95,13 @@ class Setup:
             listening=self.executors[0].listening,
         )
         return Supervisor(supply, len(self.model.classes), aggregator, settings, interrupted)
+
+
+def _room(options: Options) -> int:
+    """Bytes for what is kept of tracks, where windows can have anything in common."""
+    if options.views > 1 or options.crop != "steady" or options.sampling != "grid":
+        return 0
+    return machine.memory_limit() // 4 if options.track_memory is None else options.track_memory
 
 
 def _default_model(dataset: str) -> str:

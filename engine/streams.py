@@ -7,9 +7,11 @@ makes room for its newest. Pure, and the clock is an argument. Driven by `engine
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from engine.sources.poses import PoseFrame
 from engine.windows import Grid, Window, WindowFigures, Windows
@@ -48,14 +50,18 @@ class _Stream:
 
 class Streams:
     """`grid_of`: the grid of a stream, by its first frame. `track`: gives a stream's people ids
-    where they have none; made anew for each stream."""
+    where they have none; made anew for each stream. `steady`: windows are drawn in crops that stay
+    where they are."""
 
     def __init__(
         self,
         grid_of: Callable[[PoseFrame], Grid],
         tracker_of: Callable[[], Callable[[PoseFrame], PoseFrame]],
         limits: StreamLimits,
+        *,
+        steady: bool = False,
     ) -> None:
+        self._number = partial(next, itertools.count()) if steady else None
         self._grid_of, self._tracker_of, self._limits = grid_of, tracker_of, limits
         self._streams: dict[str, _Stream] = {}
         self._trackers: dict[str, Callable[[PoseFrame], PoseFrame]] = {}
@@ -75,7 +81,7 @@ class Streams:
                 self.figures.refused += 1
                 return
             waiting = stream.waiting if stream is not None else deque()
-            windows = Windows(frame.stream, self._grid_of(frame))
+            windows = Windows(frame.stream, self._grid_of(frame), self._number)
             stream = _Stream(windows, arrived, live, waiting)
             self._streams[frame.stream] = stream
             self._trackers[frame.stream] = self._tracker_of()

@@ -12,12 +12,14 @@ own.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
 from engine.constants import CLIP_LEN, JOINTS
+from engine.crops import SteadyCrop
 from engine.poses import PoseSequence
 from engine.sources.poses import PoseFrame
 
@@ -97,7 +99,9 @@ class Windows:
 
     stream: str
     grid: Grid
+    number: Callable[[], int] | None = None  # of a track; None: no crop stays
     figures: WindowFigures = field(default_factory=WindowFigures)
+    _crops: dict[Who, SteadyCrop] = field(default_factory=dict)
     _moments: deque[_Moment] = field(default_factory=deque)
     _first: int | None = None  # moment of the stream
     _ended: int | None = None  # the moment with which the last window ended
@@ -140,6 +144,7 @@ class Windows:
         if self._moments and self._ended != self._moments[-1].number:
             found = self._windows(self._moments[-1].number, short=True)
         self._moments.clear()
+        self._crops.clear()
         self._newest = self._first = self._ended = None
         return found
 
@@ -168,7 +173,25 @@ class Windows:
             stacked = np.stack([kpts[member] for member in members])
             width, height = frames[-1].size
             poses = PoseSequence(stacked[..., :2], stacked[..., 2], (height, width), length)
+            if self.number is not None and length == CLIP_LEN == self.grid.length:
+                poses = self._cropped(poses, who, frozenset(members), start)
             found.append(Window(self.stream, who, frames[-1].t, frames[0].frame,
                                 frames[-1].frame, poses))  # fmt: skip
         self.figures.windows += len(found)
+        self._crops = {
+            who: crop for who, crop in self._crops.items() if who in kpts or who is GROUP
+        }
         return found
+
+    def _cropped(
+        self, poses: PoseSequence, who: Who, members: frozenset[Who], start: int
+    ) -> PoseSequence:
+        """In the crop that its windows stay in, as one of a track."""
+        assert self.number is not None
+        if (steady := self._crops.get(who)) is None:
+            steady = self._crops[who] = SteadyCrop(self.number())
+        if (crop := steady.of(poses.keypoint, members)) is None:
+            return poses
+        return replace(
+            poses, crop=crop, track=(steady.number, steady.count, start, self.grid.stride)
+        )

@@ -49,6 +49,8 @@ def lease_message(lease: int, seal: str, executor: str, poses: PoseSequence) -> 
         "executor": executor,
         "img_shape": poses.img_shape,
         "total_frames": poses.total_frames,
+        "crop": poses.crop,
+        "track": poses.track,
     }
     arrays = [poses.keypoint]
     if poses.keypoint_score is not None:
@@ -59,6 +61,8 @@ def lease_message(lease: int, seal: str, executor: str, poses: PoseSequence) -> 
 def clips_message(poses: PoseSequence, fields: dict[str, Any], settings: WorkerSettings) -> Message:
     """What an executor needs of a sample, as the wire has it. Raises `SampleError`."""
     kind, reference = settings.wire, settings.reference
+    if poses.track is not None:
+        fields = {**fields, "track": poses.track}
     placed = sampled(poses, reference, settings.views)
     # a crowd's joints may be more than what is drawn of them
     if kind == wire.KEYPOINTS and placed.joints.centres.nbytes <= wire.MAX_CLIPS:
@@ -170,4 +174,15 @@ def _poses(message: Message) -> PoseSequence:
         scores[0] if scores else None,
         (fields["img_shape"][0], fields["img_shape"][1]),
         fields["total_frames"],
+        _whole(fields.get("crop"), 4),
+        _whole(fields.get("track"), 4),
     )
+
+
+def _whole(value: Any, count: int) -> Any:
+    """So many whole numbers, or None."""
+    if value is None:
+        return None
+    if not (isinstance(value, list) and len(value) == count and all(type(n) is int for n in value)):
+        raise WireError(f"{value!r:.60}: {count} whole numbers are needed")
+    return tuple(value)

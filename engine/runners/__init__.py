@@ -73,20 +73,22 @@ class Runner(Protocol):
         """Give the device back. No call follows."""
 
 
-def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS) -> Runner:
-    """The runner of a model's layout, for samples of so many clips. Raises `ModelError` or
-    `UsageError`."""
+def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: int = 0) -> Runner:
+    """The runner of a model's layout, for samples of so many clips. `room`: bytes for what is
+    kept of tracks, by the runner that can. Raises `ModelError` or `UsageError`."""
     if model.layout == SHARED and model.compiled:
         return PlannedRunner(backend, len(model.classes), views)
     if model.layout == SHARED:
-        return SharedRunner(backend, Cuts.of(model.path))
+        return SharedRunner(backend, Cuts.of(model.path), room)
     return ClipsRunner(backend, len(model.classes), views)
 
 
-def default_batch(runner: Runner, views: int) -> int:
+def default_batch(runner: Runner, views: int, room: int) -> int:
     """Samples that run as one batch unless the user says otherwise: whole runs. One run where
-    samples are windows of one clip: each waits for all that went before it to the device."""
-    return runner.step * (1 if views == 1 else ceil(_BATCH / runner.step))
+    samples are windows of one clip that are computed anew: each waits for all that went before it
+    to the device. What is new in windows of tracks fills runs together."""
+    alone = views == 1 and not room
+    return runner.step * (1 if alone else ceil(_BATCH / runner.step))
 
 
 def infer(runner: Runner, batch: Sequence[Clips]) -> Iterator[NDArray[np.float32]]:

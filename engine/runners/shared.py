@@ -1,9 +1,10 @@
 """Layout ``shared``: every distinct frame and every distinct context of a video once.
 
-Called by the executor. A *half* is the ten clips of a sample, plain or flipped; a *wave* is as
-many halves as fit into the buffers. A wave goes through the parts of the network
-(`engine.parts`) level by level, in runs of a fixed number of rows, each row a frame or a
-context (`engine.contexts`) of any of its halves.
+Called by the executor. A *half* is the ten clips of a sample, plain or flipped, or the one of a
+window; a *wave* is as many halves as fit into the buffers. A wave goes through the parts of the
+network (`engine.parts`) level by level, in runs of a fixed number of rows, each row a frame or a
+context (`engine.contexts`) of any of its halves. Of a window of a track only what is new is
+computed (`engine.rings`).
 """
 
 from __future__ import annotations
@@ -12,25 +13,34 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts, PartNetwork
 from engine.clips import Clips, HeatmapClips
-from engine.constants import CLIP_LEN, NUM_CLIPS
+from engine.constants import CLIP_LEN
 from engine.contexts import PADDING, Contexts, contexts
 from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
+from engine.poses import Track
+from engine.rings import Increment, Ring, slot_id
+from engine.runners.rows import (
+    CAPACITY,
+    Drawn,
+    Kept,
+    Layout,
+    Placed,
+    Taken,
+    buffers,
+    laid_out,
+    nbytes,
+)
 
 F32 = NDArray[np.float32]
-Rows = NDArray[np.int64]
 
-_CAPACITY = NUM_CLIPS * CLIP_LEN  # rows that one half has at most at any level
 _WANTED = (HANDED, (THIS, SHORTCUT), (PREVIOUS, NEXT))  # by use, in the order of `Level.uses`
 _RUNS_BETWEEN = 32  # calls of `meanwhile`, which cost as much as the smallest runs
-_TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row each is taken from
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +52,28 @@ class _Half:
     frames: Frames
     contexts: Contexts
     last: bool
+    of_track: _OfTrack | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _OfTrack:
+    """A window of a track: `ring` and its `place` among what is kept, and what the window adds."""
+
+    track: int
+    ring: Ring
+    place: int
+    increment: Increment
 
 
 class SharedRunner:
     """Runs samples through the parts of a network. `clips_padded` stays 0: filler is rows
-    here, not clips. Halves that do not fill a wave wait for more, or for `collect`.
+    here, not clips. Halves that do not fill a wave wait for more, or for `collect`. `room`: bytes
+    for what is kept of tracks.
     """
 
     step = 1
 
-    def __init__(self, backend: Backend, cuts: Cuts) -> None:
+    def __init__(self, backend: Backend, cuts: Cuts, room: int = 0) -> None:
         self._backend = backend
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
         levels = [[_Network(backend, cuts.trunk(backend.rows))]]
@@ -62,8 +84,12 @@ class SharedRunner:
             levels.append([_Network(backend, part) for part in parts])
         _give_inputs([network for level in levels for network in level])
         self._levels = levels
-        self._buffers = _buffers([level[0].part for level in levels], backend.values)
-        self._waiting: deque[_Half] = deque()
+        parts = [level[0].part for level in levels]
+        self._buffers = buffers(parts, backend.values)
+        self._kept = Kept(parts, cuts.strides, backend.values, room)
+        self._pending: dict[int, None] = {}  # keys, in their order
+        self._waiting: list[_Half] = []  # the next wave
+        self._total = np.zeros(len(levels), int)  # rows of it, by level
         self._found: list[F32] = []  # the first half's logits of a sample under way
         self.clips_run = self.clips_padded = 0
         self._warm_up()
@@ -80,7 +106,7 @@ class SharedRunner:
     @property
     def pending(self) -> list[int]:
         """Keys of the samples that are not complete."""
-        return list(dict.fromkeys(half.key for half in self._waiting))
+        return list(self._pending)
 
     def check(self, clips: Clips) -> None:
         pass  # it takes every sample
@@ -102,27 +128,60 @@ class SharedRunner:
         float32 [20, classes]) in the order fed. `meanwhile` is called often, while the
         device is busy.
         """
+        self._pending.update(dict.fromkeys(key for key, _ in batch))
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
+            if clips.track is not None and self._is_window(clips):
+                yield from self._add_window(key, clips, meanwhile)
+                continue
             table = contexts(clips.plan.tobytes(), self._strides)
-            self._waiting.append(
-                _Half(key, clips.frames[: clips.unique], table, last=not clips.twins)
-            )
+            half = _Half(key, clips.frames[: clips.unique], table, last=not clips.twins)
+            yield from self._add(half, meanwhile)
             if clips.twins:
-                self._waiting.append(_Half(key, clips.frames[clips.unique :], table, last=True))
-        while self._waiting and len(_fitting(self._waiting)) < len(self._waiting):
+                twin = _Half(key, clips.frames[clips.unique :], table, last=True)
+                yield from self._add(twin, meanwhile)
+
+    def _is_window(self, clips: HeatmapClips) -> bool:
+        """Whether a window of a track is one of those that have inner contexts in common."""
+        whole = clips.views == 1 and np.array_equal(clips.plan[0], np.arange(CLIP_LEN))
+        assert clips.track is not None
+        return whole and self._kept.tracks > 0 and _steps(clips.track, prod(self._strides))
+
+    def _add_window(
+        self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
+    ) -> Iterator[tuple[int, F32]]:
+        """Of a track whose window before is in the wave, what that one adds is not kept yet."""
+        assert clips.track is not None
+        track, crop, first, step = clips.track
+        present = [half.of_track.track for half in self._waiting if half.of_track is not None]
+        if track in present or len(present) == self._kept.tracks:
             yield from self.collect(meanwhile)
+        ring, place = self._kept.ring(track, crop)
+        increment = ring.increment(first, step)
+        frames = clips.frames.chosen(increment.frames)
+        half = _Half(key, frames, increment.contexts, True, _OfTrack(track, ring, place, increment))
+        yield from self._add(half, meanwhile)
+
+    def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[tuple[int, F32]]:
+        """To the next wave, which is run before where that is full."""
+        rows = np.array([half.contexts.frames, *(len(level) for level in half.contexts.levels)])
+        if self._waiting and (self._total + rows).max() > CAPACITY:
+            yield from self.collect(meanwhile)
+        self._waiting.append(half)
+        self._total += rows
 
     def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
         """Run a wave, full or not; yield as `feed` does."""
-        wave = _fitting(self._waiting)
-        for half, logits in zip(wave, self._wave(wave, meanwhile), strict=True):
-            self._waiting.popleft()
+        wave, self._waiting = self._waiting, []
+        self._total[:] = 0
+        under_way = self._wave(wave, meanwhile)
+        for half, logits in zip(wave, under_way, strict=True):
             self._found.append(logits)
             if half.last:
                 found = np.concatenate(self._found)
                 self._found.clear()
                 self.clips_run += len(found)
+                del self._pending[half.key]
                 yield half.key, found
 
     def _warm_up(self) -> None:
@@ -137,28 +196,55 @@ class SharedRunner:
 
     def _wave(self, wave: Sequence[_Half], meanwhile: Callable[[], object]) -> list[F32]:
         """Logits [10, classes] of each half."""
-        drawn = _Drawn(Frames.joined([half.frames for half in wave]))
-        placed = _Placed([(half.contexts.frames,) for half in wave], self._rows)
+        drawn = Drawn(Frames.joined([half.frames for half in wave]))
+        placed = Placed([(half.contexts.frames,) for half in wave], self._rows)
         for number, (networks, buffer) in enumerate(zip(self._levels, self._buffers, strict=True)):
             for array in buffer.values():
                 array[-1] = 0  # what padding reads; another level may have written there
             if number == 0:
                 self._sweep(networks[0], placed.regions[0], buffer, drawn.read, meanwhile)
+                self._keep(wave, placed, number, buffer)
                 continue
             levels = [half.contexts.levels[number - 1] for half in wave]
-            sources = placed.located([level.sources for level in levels])
-            placed = _Placed([level.uses for level in levels], self._rows)
-            below = self._buffers[number - 1]
+            sources = placed.located([
+                self._of_ring(half, level.sources, number - 1)
+                for half, level in zip(wave, levels, strict=True)
+            ])  # fmt: skip
+            placed = Placed([level.uses for level in levels], self._rows)
+            below, kept = self._buffers[number - 1], self._kept.arrays[number - 1]
             for use, (network, region) in enumerate(zip(networks, placed.regions, strict=False)):
                 table = placed.gathered(sources, use)
-                self._sweep(network, region, buffer, _Taken(below, table).read, meanwhile)
-        features = self._buffers[-1][FEATURES]
+                self._sweep(network, region, buffer, Taken(below, table, kept).read, meanwhile)
+            self._keep(wave, placed, number, buffer)
+        ids = [self._of_ring(half, half.contexts.clips, len(self._strides)) for half in wave]
         logits = []
-        for half, rows in zip(wave, placed.rows, strict=True):
-            mean = features[rows[half.contexts.clips]].mean(axis=1)
-            scores = mean @ self._head.weight.T + self._head.bias
+        for half, rows in zip(wave, placed.located(ids), strict=True):
+            scores = self._features(rows).mean(axis=1) @ self._head.weight.T + self._head.bias
             logits.append(np.asarray(scores[half.contexts.inverse], np.float32))
+            if half.of_track is not None:
+                half.of_track.ring.keep(half.of_track.increment)
         return logits
+
+    def _of_ring(self, half: _Half, ids: NDArray[np.int32], level: int) -> NDArray[np.int64]:
+        """Ids, those of slots of the half's ring as rows of what is kept."""
+        place = 0 if half.of_track is None else half.of_track.place
+        return self._kept.placed(ids.astype(np.int64), level, place)
+
+    def _keep(
+        self, wave: Sequence[_Half], placed: Placed, level: int, buffer: dict[str, Array]
+    ) -> None:
+        """Keep of a level what the next windows of tracks have in common with these."""
+        for half, rows in zip(wave, placed.rows, strict=True):
+            if half.of_track is not None:
+                ids, slots = half.of_track.increment.kept[level]
+                self._kept.store(level, half.of_track.place, slots, rows[ids], buffer)
+
+    def _features(self, rows: NDArray[np.int64]) -> F32:
+        """The features of clips' positions, float32 [clips, positions, features]."""
+        found: F32 = self._buffers[-1][FEATURES][np.maximum(rows, PADDING)]
+        for clip, position in np.argwhere(rows < PADDING):
+            found[clip, position] = self._kept.arrays[-1][FEATURES][slot_id(rows[clip, position])]
+        return found
 
     def _sweep(
         self,
@@ -186,6 +272,12 @@ class SharedRunner:
             network.finish(under_way.popleft())
 
 
+def _steps(track: Track, stride: int) -> bool:
+    """Whether a track's windows begin at multiples of the network's stride over time."""
+    _, _, first, step = track
+    return first % stride == 0 and step > 0 and step % stride == 0
+
+
 class _Network:
     """A compiled part; `inputs`: arrays for each lane (`_give_inputs`)."""
 
@@ -193,7 +285,7 @@ class _Network:
         self.part = part
         self._network: PartNetwork = backend.part(part)
         self.lanes, self.finish = self._network.lanes, self._network.finish
-        self.layout: _Layout = {
+        self.layout: Layout = {
             name: (shape, np.dtype(np.float32) if name == FRAMES else backend.values)
             for name, shape in part.inputs.items()
         }
@@ -203,119 +295,9 @@ class _Network:
         self._network.start(lane, self.inputs[lane], outputs)
 
 
-class _Placed:
-    """Where in a buffer the ids of each half are, given how many there are by use.
-
-    `regions`: the rows of each use; each begins with a run of its own. `rows`: for each half
-    the row of each of its ids.
-    """
-
-    def __init__(self, counts: Sequence[tuple[int, ...]], run: int) -> None:
-        self.regions: list[range] = []
-        parts: list[list[Rows]] = [[] for _ in counts]
-        self._counts = np.cumsum([(0, *count) for count in counts], axis=1)
-        first = 0
-        for use in range(len(counts[0])):
-            row = first
-            for half, count in enumerate(counts):
-                parts[half].append(np.arange(row, row + count[use]))
-                row += count[use]
-            self.regions.append(range(first, row))
-            first = -(-row // run) * run
-        self.rows = [np.concatenate(part) for part in parts]
-
-    def located(self, sources: Sequence[NDArray[np.int32]]) -> list[Rows]:
-        """Rows instead of ids, -1 (the last row, of zeros) for padding."""
-        return [
-            np.where(ids == PADDING, -1, rows[ids])
-            for ids, rows in zip(sources, self.rows, strict=True)
-        ]
-
-    def gathered(self, tables: Sequence[Rows], use: int) -> Rows:
-        """The entries of one use out of a table of each half, in the order of its region."""
-        borders = self._counts[:, use : use + 2]
-        return np.concatenate([table[a:b] for table, (a, b) in zip(tables, borders, strict=True)])
-
-
-class _Drawn:
-    """Writes frames out, over those that were there before: only their cells are cleared."""
-
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
-        self._left: dict[int, NDArray[np.int64]] = {}  # by buffer: places that are not zero
-
-    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
-        canvas = out[FRAMES].reshape(-1)
-        left = self._left.get(id(out))
-        canvas[slice(None) if left is None else left] = 0
-        places, values = self._frames[first:last].entries()
-        canvas[places] = values
-        self._left[id(out)] = places
-
-
-class _Taken:
-    """Rows of a level's buffer, taken for the contexts of the next one."""
-
-    def __init__(self, below: dict[str, Array], table: Rows) -> None:
-        self._below = below
-        # One contiguous list for each tap; numpy then copies whole rows.
-        self._rows = np.ascontiguousarray(table.T)
-
-    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
-        for name, tap in _TAPS:
-            rows = self._rows[tap, first:last]
-            np.take(self._below[name], rows, axis=0, out=out[name][: last - first], mode="wrap")
-
-
-def _fitting(waiting: deque[_Half]) -> list[_Half]:
-    """As many of the first as fit into the buffers together; one always does."""
-    total = np.zeros(1 + len(waiting[0].contexts.levels), int)
-    wave: list[_Half] = []
-    for half in waiting:
-        total += [half.contexts.frames, *(len(level) for level in half.contexts.levels)]
-        if total.max() > _CAPACITY:
-            break
-        wave.append(half)
-    return wave
-
-
-_Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
-
-
 def _give_inputs(networks: Sequence[_Network]) -> None:
     """Memory for the inputs of every lane; networks run one after the other and share it."""
-    needed = max(_nbytes(network.layout) for network in networks)
+    needed = max(nbytes(network.layout) for network in networks)
     memory = [np.zeros(needed, np.uint8) for _ in range(max(n.lanes for n in networks))]
     for network in networks:
-        network.inputs = [_laid_out(network.layout, lane) for lane in memory[: network.lanes]]
-
-
-def _buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:
-    """What each level hands on: arrays of rows, the last one for padding.
-
-    The next level reads it and no other does, so every second level has the same memory.
-    """
-    layouts: list[_Layout] = []
-    for part in parts:
-        layouts.append({
-            name: ((_CAPACITY + len(_WANTED) * shape[0] + 1, *shape[1:]),
-                   np.dtype(np.float32) if name == FEATURES else values)
-            for name, shape in part.outputs.items()
-        })  # fmt: skip
-    needed = [_nbytes(layout) for layout in layouts]
-    memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
-    return [_laid_out(layout, memory[n % 2]) for n, layout in enumerate(layouts)]
-
-
-def _nbytes(layout: _Layout) -> int:
-    return sum(prod(shape) * dtype.itemsize for shape, dtype in layout.values())
-
-
-def _laid_out(layout: _Layout, memory: Array) -> dict[str, Array]:
-    """Arrays in a piece of memory, one behind the other."""
-    arrays, start = {}, 0
-    for name, (shape, dtype) in layout.items():
-        end = start + prod(shape) * dtype.itemsize
-        arrays[name] = memory[start:end].view(dtype).reshape(shape)
-        start = end
-    return arrays
+        network.inputs = [laid_out(network.layout, lane) for lane in memory[: network.lanes]]

@@ -35,7 +35,7 @@ from engine.sources.live import Source, Stop
 from engine.sources.poses import PoseFrame
 from tests.conftest import ROOT, annotation
 
-LIVE: Any = {"source": ("test",), "stride": 0.2, "smooth": 1, "threshold": 0.0}
+LIVE: Any = {"source": ("test",), "stride": 0.2, "smooth": 1, "threshold": 0.0, "crop": "exact"}
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +109,23 @@ def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) ->
     for label, scores in zip(found, expected(found), strict=True):
         np.testing.assert_array_equal(label.scores, scores)
         assert 0 < label.latency_ms < 60_000
+
+
+def test_only_what_is_new_is_computed(videos: Path, tiny_model: Path) -> None:
+    """In crops that stay: as good as anew, in the same crops. The first windows of tracks are in
+    the reference's own."""
+    ways: list[Any] = [{"crop": "steady"}, {"crop": "steady", "track_memory": 0}, {}]
+    found = [labels_of(tiny_model, f"replay:{videos}", per=per, **way)
+             for per in ("person", "group") for way in ways]  # fmt: skip
+    for kept, anew, exact in (found[:3], found[3:]):
+        assert len(kept) == len(anew) == len(exact) == 29
+        for one, other in zip(kept, anew, strict=True):
+            assert (one.stream, one.who, one.last) == (other.stream, other.who, other.last)
+            np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-5)
+        begins = [n for n, label in enumerate(exact) if label.last == 47]
+        assert len(begins) == 4
+        for number in begins:
+            np.testing.assert_array_equal(anew[number].scores, exact[number].scores)
 
 
 def test_a_recording_is_never_cut_however_long_it_takes(

@@ -1,0 +1,189 @@
+"""Rows: where the frames and contexts of a wave are, and what outlives it.
+
+Buffers hold a row for each frame or context (`engine.runners.shared`); this is how samples
+share them, and how the rows of one level are taken for the next.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends import Array
+from engine.constants import CLIP_LEN, NUM_CLIPS
+from engine.contexts import PADDING
+from engine.frames import Frames
+from engine.parts import FEATURES, FRAMES, NEXT, PREVIOUS, SHORTCUT, THIS, Part
+from engine.rings import Ring, lengths, slot_id
+
+Rows = NDArray[np.int64]
+Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
+
+CAPACITY: Final = NUM_CLIPS * CLIP_LEN  # rows that one half has at most at any level
+USES: Final = 3  # of rows: each begins with a run of its own
+_TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row each is taken from
+
+
+class Placed:
+    """Where in a buffer the ids of each half are, given how many there are by use.
+
+    `regions`: the rows of each use; each begins with a run of its own. `rows`: for each half
+    the row of each of its ids.
+    """
+
+    def __init__(self, counts: Sequence[tuple[int, ...]], run: int) -> None:
+        self.regions: list[range] = []
+        parts: list[list[Rows]] = [[] for _ in counts]
+        self._counts = np.cumsum([(0, *count) for count in counts], axis=1)
+        first = 0
+        for use in range(len(counts[0])):
+            row = first
+            for half, count in enumerate(counts):
+                parts[half].append(np.arange(row, row + count[use]))
+                row += count[use]
+            self.regions.append(range(first, row))
+            first = -(-row // run) * run
+        self.rows = [np.concatenate(part) for part in parts]
+
+    def located(self, sources: Sequence[NDArray[Any]]) -> list[Rows]:
+        """Rows instead of ids; `PADDING` is -1, the last row, of zeros, and stays, as do the ids
+        below it of what is kept."""
+        return [
+            np.where(ids > PADDING, rows[np.maximum(ids, 0)], ids) if len(rows) else ids
+            for ids, rows in zip(sources, self.rows, strict=True)
+        ]
+
+    def gathered(self, tables: Sequence[Rows], use: int) -> Rows:
+        """The entries of one use out of a table of each half, in the order of its region."""
+        borders = self._counts[:, use : use + 2]
+        return np.concatenate([table[a:b] for table, (a, b) in zip(tables, borders, strict=True)])
+
+
+class Drawn:
+    """Writes frames out, over those that were there before: only their cells are cleared."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._left: dict[int, NDArray[np.int64]] = {}  # by buffer: places that are not zero
+
+    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
+        canvas = out[FRAMES].reshape(-1)
+        left = self._left.get(id(out))
+        canvas[slice(None) if left is None else left] = 0
+        places, values = self._frames[first:last].entries()
+        canvas[places] = values
+        self._left[id(out)] = places
+
+
+class Taken:
+    """Rows of a level's buffer, taken for the contexts of the next one; below `PADDING`, as
+    `engine.rings.slot_id` has it, rows of what is `kept` of that level."""
+
+    def __init__(self, below: dict[str, Array], table: Rows, kept: dict[str, Array]) -> None:
+        self._below, self._kept = below, kept
+        # One contiguous list for each tap; numpy then copies whole rows.
+        self._rows = np.ascontiguousarray(table.T)
+
+    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
+        for name, tap in _TAPS:
+            rows = self._rows[tap, first:last]
+            into = out[name][: last - first]
+            np.take(self._below[name], rows, axis=0, out=into, mode="wrap")
+            for place in np.flatnonzero(rows < PADDING):
+                into[place] = self._kept[name][slot_id(rows[place])]
+
+
+class Kept:
+    """Rows that outlive their wave: for each track a ring at each level (`engine.rings`).
+
+    `room`: bytes. The track that was used longest ago makes room for a new one.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], strides: Sequence[int], values: np.dtype[Any], room: int
+    ) -> None:
+        self._strides = strides
+        self._lengths = lengths(strides)
+        layouts = [_layout(part, values) for part in parts]
+        of_a_track = sum(
+            nbytes({name: ((n, *shape[1:]), dtype) for name, (shape, dtype) in layout.items()})
+            for n, layout in zip(self._lengths, layouts, strict=True)
+        )
+        self.tracks = room // of_a_track
+        # untouched memory is not there yet
+        self.arrays = [
+            {
+                name: np.empty((self.tracks * n, *shape[1:]), dtype)
+                for name, (shape, dtype) in layout.items()
+            }
+            for n, layout in zip(self._lengths, layouts, strict=True)
+        ]
+        self._rings: OrderedDict[int, tuple[Ring, int, int]] = OrderedDict()  # places, crops
+
+    def ring(self, track: int, crop: int) -> tuple[Ring, int]:
+        """The ring of a track that is drawn in that crop, and its place."""
+        ring, place, known = self._rings.pop(track, (None, len(self._rings), crop))
+        if ring is None:
+            if place == self.tracks:
+                _, (_, place, _) = self._rings.popitem(last=False)
+            ring = Ring(self._strides)
+        elif known != crop:
+            ring.clear()
+        self._rings[track] = ring, place, crop
+        return ring, place
+
+    def placed(self, ids: NDArray[Any], level: int, place: int) -> NDArray[Any]:
+        """Ids of a ring's slots as those of rows of `arrays`."""
+        return np.where(ids < PADDING, ids - place * self._lengths[level], ids)
+
+    def store(self, level: int, place: int, slots: Rows, rows: Rows, of: dict[str, Array]) -> None:
+        """Copy rows of a level's buffer to slots of a ring."""
+        where = place * self._lengths[level] + slots
+        for name, array in self.arrays[level].items():
+            source = of[name]
+            for slot, row in zip(where.tolist(), rows.tolist(), strict=True):
+                array[slot] = source[row]
+
+
+def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:
+    """What each level hands on: arrays of rows, the last one for padding.
+
+    The next level reads it and no other does, so every second level has the same memory.
+    """
+    layouts: list[Layout] = []
+    for part in parts:
+        run = next(iter(part.outputs.values()))[0]
+        layouts.append({
+            name: ((CAPACITY + USES * run + 1, *shape[1:]), dtype)
+            for name, (shape, dtype) in _layout(part, values).items()
+        })  # fmt: skip
+    needed = [nbytes(layout) for layout in layouts]
+    memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
+    return [laid_out(layout, memory[n % 2]) for n, layout in enumerate(layouts)]
+
+
+def nbytes(layout: Layout) -> int:
+    return sum(prod(shape) * dtype.itemsize for shape, dtype in layout.values())
+
+
+def laid_out(layout: Layout, memory: Array) -> dict[str, Array]:
+    """Arrays in a piece of memory, one behind the other."""
+    arrays, start = {}, 0
+    for name, (shape, dtype) in layout.items():
+        end = start + prod(shape) * dtype.itemsize
+        arrays[name] = memory[start:end].view(dtype).reshape(shape)
+        start = end
+    return arrays
+
+
+def _layout(part: Part, values: np.dtype[Any]) -> Layout:
+    """What a part hands on."""
+    return {
+        name: (shape, np.dtype(np.float32) if name == FEATURES else values)
+        for name, shape in part.outputs.items()
+    }
