@@ -10,7 +10,6 @@ where a stream's labels are not those of a run over the same skeletons alone.
 from __future__ import annotations
 
 import argparse
-import os
 import random
 import socket
 import statistics
@@ -29,7 +28,7 @@ import orjson
 import zmq
 
 from benchmarks.measurement import publish
-from benchmarks.memory import process_tree
+from benchmarks.memory import resident
 from engine import Options, Stream, machine
 from engine.progress import SampleProgress
 from engine.sources.dataset import Sample, open_dataset
@@ -147,8 +146,7 @@ class _Crew:
         memory = []
         with SampleProgress("seconds", round(60 * self._args.minutes)) as progress:
             while (now := time.monotonic()) < self._over:
-                sizes = sum(_rss(pid) for pid in process_tree(engine))
-                memory.append((now - self._begun, sizes))
+                memory.append((now - self._begun, resident(engine)))
                 progress.update(round(now - self._begun), _THIRDS[self.third])
                 time.sleep(1)
         for thread in threads:
@@ -263,13 +261,6 @@ def _compared(
         ],
         "others": len(labels) - len(found),
     }
-
-
-def _rss(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _report(results: dict[str, Any]) -> str:

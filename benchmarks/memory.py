@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,18 @@ def _process_tree_pss(root: int) -> int:
         except OSError:
             continue
         total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def resident(root: int) -> int:
+    """Bytes of memory of a process and its descendants (RSS: shared pages count in each)."""
+    total = 0
+    for pid in process_tree(root):
+        try:
+            pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        except OSError:
+            continue
+        total += pages * os.sysconf("SC_PAGE_SIZE")
     return total
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measurement import publish
-from benchmarks.memory import process_tree
+from benchmarks.memory import resident
 from engine import Options, Pipeline, machine
 from engine.aggregator import Prediction, Record
 from engine.progress import SampleProgress
@@ -133,7 +133,7 @@ class _Killer:
         due = self._rng.expovariate(1 / self._every)
         while not self._over.wait(1.0):
             now = time.monotonic()
-            self.memory.append((now - start, sum(_rss(pid) for pid in process_tree(os.getpid()))))
+            self.memory.append((now - start, resident(os.getpid())))
             if now - start < due:
                 continue
             due = now - start + self._rng.expovariate(1 / self._every)
@@ -151,13 +151,6 @@ class _Killer:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-
-
-def _rss(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
 
 
 def _report(results: dict[str, Any]) -> str:
