@@ -31,7 +31,6 @@ from engine.frames import Frames
 from engine.heatmaps import Joints
 from engine.keys import Doorkeeper
 from engine.models import ModelFile
-from engine.poses import Track
 from engine.runners import Runner, default_batch, open_runner
 from engine.wire import Message
 
@@ -241,6 +240,7 @@ class _Service:
 def _clips(message: Message, views: int) -> Clips | JointClips:
     """Clips out of a message, so many. Raises `WireError`."""
     arrays, (rows, twins) = message.arrays, plan_rows(views)
+    track = wire.whole_numbers(message.fields.get("track"), "track", 4)
     if message.kind == wire.FRAMES and len(arrays) == 4:
         frames = Frames(
             wire.check_array(arrays[0], "starts", np.int32, (None,)),
@@ -250,7 +250,7 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
         if flaw := frames.flawed():
             raise WireError(flaw)
         plan = _plan(arrays[3], len(frames) // (1 + twins), rows)
-        return HeatmapClips(frames, plan, twins, _track(message))
+        return HeatmapClips(frames, plan, twins, track)
     if message.kind == wire.KEYPOINTS and len(arrays) == 3:
         reference = message.fields.get("reference")
         if reference not in REFERENCES:
@@ -261,20 +261,10 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
             wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
         )
         plan = _plan(arrays[2], unique, rows)
-        return JointClips(joints, plan, reference, twins, _track(message))
+        return JointClips(joints, plan, reference, twins, track)
     if message.kind == wire.CLIPS and len(arrays) == 1:
         return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (views, *CLIP_SHAPE)))
     raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
-
-
-def _track(message: Message) -> Track | None:
-    """Which track clips are a window of. Raises `WireError`."""
-    track = message.fields.get("track")
-    if track is None:
-        return None
-    if not (isinstance(track, list) and [type(number) for number in track] == [int] * 4):
-        raise WireError(f"track {track!r:.60}: four whole numbers are needed")
-    return track[0], track[1], track[2], track[3]
 
 
 def _plan(array: NDArray[Any], unique: int, rows: int) -> NDArray[np.int32]:

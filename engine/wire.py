@@ -144,6 +144,17 @@ def seal(secret: bytes, lease: int) -> str:
     return hmac.digest(secret, str(lease).encode(), "sha256").hex()
 
 
+def whole_numbers(value: Any, name: str, count: int) -> Any:
+    """So many whole numbers as a tuple, or None for None. Raises `WireError`."""
+    if value is None:
+        return None
+    if not (isinstance(value, list) and [type(n) for n in value] == [int] * count):
+        raise WireError(f"{name} is {value!r:.60}; expected {count} whole numbers")
+    if max(map(abs, value)) >= 2**53:
+        raise WireError(f"{name} is {value!r:.60}; beyond what arrays of numbers hold")
+    return tuple(value)
+
+
 def check_array(
     array: NDArray[Any], name: str, dtype: Any, shape: tuple[int | None, ...]
 ) -> NDArray[Any]:

@@ -174,15 +174,6 @@ def _poses(message: Message) -> PoseSequence:
         scores[0] if scores else None,
         (fields["img_shape"][0], fields["img_shape"][1]),
         fields["total_frames"],
-        _whole(fields.get("crop"), 4),
-        _whole(fields.get("track"), 4),
+        wire.whole_numbers(fields.get("crop"), "crop", 4),
+        wire.whole_numbers(fields.get("track"), "track", 4),
     )
-
-
-def _whole(value: Any, count: int) -> Any:
-    """So many whole numbers, or None."""
-    if value is None:
-        return None
-    if not (isinstance(value, list) and len(value) == count and all(type(n) is int for n in value)):
-        raise WireError(f"{value!r:.60}: {count} whole numbers are needed")
-    return tuple(value)

@@ -23,7 +23,6 @@ from engine.constants import CLIP_LEN
 from engine.contexts import PADDING, Contexts, contexts
 from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
-from engine.poses import Track
 from engine.rings import Increment, Ring, slot_id
 from engine.runners.rows import (
     CAPACITY,
@@ -131,7 +130,7 @@ class SharedRunner:
         self._pending.update(dict.fromkeys(key for key, _ in batch))
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
-            if clips.track is not None and self._is_window(clips):
+            if self._is_window(clips):
                 yield from self._add_window(key, clips, meanwhile)
                 continue
             table = contexts(clips.plan.tobytes(), self._strides)
@@ -142,10 +141,14 @@ class SharedRunner:
                 yield from self._add(twin, meanwhile)
 
     def _is_window(self, clips: HeatmapClips) -> bool:
-        """Whether a window of a track is one of those that have inner contexts in common."""
-        whole = clips.views == 1 and np.array_equal(clips.plan[0], np.arange(CLIP_LEN))
-        assert clips.track is not None
-        return whole and self._kept.tracks > 0 and _steps(clips.track, prod(self._strides))
+        """Whether it is one of a track's windows, which have inner contexts in common: of
+        consecutive moments, beginning at a multiple of the network's stride over time."""
+        if clips.track is None or not self._kept.tracks or clips.views > 1:
+            return False
+        _, _, first, step = clips.track
+        stride = prod(self._strides)
+        in_steps = step > 0 and first % stride == 0 == step % stride
+        return in_steps and np.array_equal(clips.plan[0], np.arange(CLIP_LEN))
 
     def _add_window(
         self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
@@ -270,12 +273,6 @@ class SharedRunner:
                 meanwhile()
         while under_way:
             network.finish(under_way.popleft())
-
-
-def _steps(track: Track, stride: int) -> bool:
-    """Whether a track's windows begin at multiples of the network's stride over time."""
-    _, _, first, step = track
-    return first % stride == 0 and step > 0 and step % stride == 0
 
 
 class _Network:

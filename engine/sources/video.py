@@ -21,10 +21,10 @@ from engine.assets import Asset, locate
 from engine.errors import UsageError, printable
 from engine.sources.live import Source
 from engine.sources.poses import MAX_NAME, MAX_PEOPLE
-from engine.video.settings import VideoSettings
+from engine.video.settings import VideoSettings, without_password
 from engine.video.watcher import watch
 
-_PACKAGES = {"mediapipe": "mediapipe", "rtmlib": "rtmlib"}
+_ESTIMATORS = ("mediapipe", "rtmlib")  # each a package of that name
 _POSE_LANDMARKER: Final = Asset(
     "MediaPipe's pose model (?model=FILE names another one)",
     "pose_landmarker_lite.task",
@@ -56,16 +56,18 @@ def webcam(rest: str) -> Source:
 
 def rtsp(rest: str) -> Source:
     """``rtsp://HOST/PATH``; what is not ours after the question mark is the camera's."""
-    address, given = _split(f"rtsp:{rest}", rest, None)
-    shown = address.rpartition("@")[2] if "@" in address else address.removeprefix("//")
-    return _source(f"rtsp://{shown}", given, address=f"rtsp:{address}", stream=shown, live=True)
+    address, given = _split(without_password(f"rtsp:{rest}"), rest, None)
+    name = without_password(f"rtsp:{address}")
+    stream = name.removeprefix("rtsp://")
+    return _source(name, given, address=f"rtsp:{address}", stream=stream, live=True)
 
 
 def _source(name: str, given: dict[str, str], *, stream: str, **about: Any) -> Source:
     estimator = given.get("estimator", "mediapipe")
-    if estimator not in _PACKAGES:
-        raise UsageError(f"--source {name}: estimator={estimator}; known: {', '.join(_PACKAGES)}")
-    for package in ("av", _PACKAGES[estimator]):
+    if estimator not in _ESTIMATORS:
+        known = ", ".join(_ESTIMATORS)
+        raise UsageError(f"--source {name}: estimator={estimator}; known: {known}")
+    for package in ("av", estimator):
         if importlib.util.find_spec(package) is None:
             raise UsageError(f"--source {name} needs {package}: pip install '.[live,video]'")
     people = given.get("people", "4")

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from engine.errors import SourceError, printable
-from engine.video.settings import VideoSettings
+from engine.video.settings import VideoSettings, without_password
 
 _TIMEOUT_S = 10.0  # of a camera that says nothing
 _KEPT = 2  # pictures of a camera that wait; more would only be older
@@ -165,13 +165,6 @@ class _Mailbox:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             return self._waiting.popleft() if self._waiting else None
-
-
-def without_password(address: str) -> str:
-    """A URL as it may be shown: without who may see it."""
-    scheme, separator, rest = address.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _pixels(frame: av.VideoFrame) -> NDArray[np.uint8]:

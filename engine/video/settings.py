@@ -29,3 +29,10 @@ class VideoSettings:
     detector: str | None = None
     people: int = 4
     epoch: float = 0.0
+
+
+def without_password(address: str) -> str:
+    """A URL as it may be shown: without who may see it."""
+    scheme, separator, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

@@ -151,3 +151,12 @@ def test_no_sample_weighs_more_than_said(kind: Any, persons: int, make_annotatio
         found += joints.centres.nbytes + joints.peaks.nbytes
     said = wire.clips_nbytes(kind, clips.unique, persons)
     assert said / 2 < found <= said
+
+
+def test_whole_numbers() -> None:
+    assert wire.whole_numbers(None, "track", 2) is None
+    assert wire.whole_numbers([3, -4], "track", 2) == (3, -4)
+    others: list[Any] = [[3], [3, 4, 5], [3, True], [3, 4.0], "34", [3, 2**53]]
+    for other in others:
+        with pytest.raises(WireError, match="track is"):
+            wire.whole_numbers(other, "track", 2)

@@ -13,8 +13,8 @@ from engine.errors import SourceError
 
 av = pytest.importorskip("av")
 
-from engine.video.capture import Capture, Picture, without_password  # noqa: E402
-from engine.video.settings import VideoSettings  # noqa: E402
+from engine.video.capture import Capture, Picture  # noqa: E402
+from engine.video.settings import VideoSettings, without_password  # noqa: E402
 from tests.engine.video.films import HEIGHT, WIDTH, corner, film  # noqa: E402
 
 
