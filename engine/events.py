@@ -29,12 +29,16 @@ def event(kind: str, process: str = PARENT, **fields: Any) -> dict[str, Any]:
 
 def event_line(record: logging.LogRecord) -> bytes:
     """A log record as its line: time (UTC), level, event, process, its fields, message."""
+    # An event that holds something unforeseen, or text that is not UTF-8, is still an event.
+    text = json.dumps({**event_fields(record), "message": record.getMessage()}, default=str)
+    return text.encode() + b"\n"
+
+
+def event_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What a log record tells of, less its message."""
     about = getattr(record, "event", None) or event("log")["event"]
     time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-    line = {"time": time, "level": record.levelname.lower(), **about}
-    # An event that holds something unforeseen, or text that is not UTF-8, is still an event.
-    text = json.dumps({**line, "message": record.getMessage()}, default=str)
-    return text.encode() + b"\n"
+    return {"time": time, "level": record.levelname.lower(), **about}
 
 
 class _Lines(logging.Handler):

@@ -125,7 +125,7 @@ class Exposition:
         self._gauges["streams"].set(len(waiting))
         self._gauges["windows_waiting"].set(sum(waiting.values()))
         self._gauges["leases"].set(stream.leases)
-        self._gauges["processes"].set(stream.processes)
+        self._gauges["processes"].set(stream.ready)
         counted = {
             "frames": totals.frames, "frames_late": totals.late,
             "frames_refused": streams.refused, "windows": totals.windows,

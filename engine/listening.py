@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 import zmq
 
+from engine.dashboard import open_screen
 from engine.errors import UsageError, printable
 from engine.exchange import Listening
 from engine.exposition import Exposition
@@ -29,6 +30,7 @@ from engine.signals import interruptible
 from engine.sources.dataset import open_dataset
 from engine.sources.files import recorded
 from engine.sources.live import Source
+from engine.sources.sockets import admitting
 
 if TYPE_CHECKING:
     from engine.video.drawing import Drawing
@@ -51,9 +53,13 @@ def listen(options: Options) -> int:
         sources = [recorded(data.name, data.samples)]
     with ExitStack() as stack:
         interruption = stack.enter_context(interruptible())
+        screen = stack.enter_context(open_screen(options))
+        if screen is not None:
+            sources = [admitting(source, screen.origins) for source in sources]
         stream = stack.enter_context(Stream(options, sources))
         interruption.pipeline = stream
         _announce(stream)
+        followed = None if screen is None else screen.follow(stream)
         drawing = None if options.save_video is None else _drawing(stream)
         lines = None
         if options.output is not None:
@@ -66,7 +72,7 @@ def listen(options: Options) -> int:
             publisher = stack.enter_context(Publisher(options.publish, options.keys))
         if options.metrics is not None:
             exposition = stack.enter_context(Exposition(options.metrics, stream))
-            stream.supply.watch = exposition.update
+            stream.watchers.append(exposition.update)
         shown: dict[tuple[str, Any], str | None] = {}
         for label in stream:
             tally.add(label)
@@ -79,6 +85,8 @@ def listen(options: Options) -> int:
                 exposition.add(label)
             if drawing is not None:
                 drawing.add_label(label)
+            if followed is not None:
+                followed.add(label)
             key = label.stream, label.who
             if label.error is None and shown.get(key, "") != label.name:
                 shown[key] = label.name
@@ -103,7 +111,7 @@ def _drawing(stream: Stream) -> Drawing:
     from engine.video.drawing import Drawing
 
     drawing = Drawing(files[0])
-    stream.streams.watch = drawing.add_frame
+    stream.streams.watchers.append(drawing.add_frame)
     return drawing
 
 

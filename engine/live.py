@@ -38,11 +38,12 @@ _JOIN_S = 2.0
 @dataclass
 class SourceFigures:
     """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
-    here or in the source); and the error that ended it."""
+    here or in the source); whether it is over, and the error that ended it."""
 
     taken: int = 0
     refused: int = 0
     lost: int = 0
+    over: bool = False
     error: str | None = None
 
 
@@ -88,7 +89,6 @@ class LiveSupply:
         self._feeds = [_Feed(source, Inbox(live=source.live), Meter(fps)) for source in sources]
         self._stopping = False
         self._count = 0
-        self.watch: Callable[[float], None] = lambda now: None  # told the time at every `poll`
         self.fd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self) -> None:
@@ -122,7 +122,6 @@ class LiveSupply:
                     break
         read = all(not feed.inbox for feed in self._feeds if not feed.source.live)
         self._streams.sweep(now, recorded=read and not self._streams.recorded)
-        self.watch(now)
         if all(feed.over for feed in self._feeds):
             self._streams.end(now)
 
@@ -183,6 +182,7 @@ class LiveSupply:
         except Exception as error:
             figures.error = f"{type(error).__name__}: {printable(error)}"
         finally:
+            figures.over = True
             if figures.error is not None:
                 log.error("%s ended: %s", feed.source.name, figures.error,
                           extra=event("source", feed.source.name, error=figures.error))  # fmt: skip

@@ -10,7 +10,7 @@ Comes in: `Options` and sources. Goes out: `Label`. Called by `engine.run`, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -100,9 +100,18 @@ class Stream:
         return self._supervisor.leases
 
     @property
-    def processes(self) -> int:
+    def ready(self) -> int:
         """Children that are ready."""
         return self._supervisor.ready
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The children, as a snapshot has them."""
+        return self._supervisor.processes()
+
+    @property
+    def watchers(self) -> list[Callable[[float], None]]:
+        """What is told the time several times a second, in this thread, while it iterates."""
+        return self._supervisor.watchers
 
     def interrupt(self) -> None:
         """End the iteration when what is on its way is done, or ``--grace`` is over."""

@@ -1,4 +1,4 @@
-"""Options: one frozen dataclass; command line over environment over default.
+"""Options: one frozen dataclass. `engine.arguments` reads a command line.
 
 An option has one name in all three places: field ``max_batch``, flag ``--max-batch``,
 variable ``ENGINE_MAX_BATCH``.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -22,9 +22,9 @@ from engine.windows import Per, Sampling
 from engine.wire import WIRES, Wire
 
 GROUPS = ("input", "live", "model", "device", "processes", "output")
+DASHBOARD = "127.0.0.1:8017"  # where it is without an address
 _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
               "stall_timeout", "start_timeout", "grace", "listen", "keys")  # fmt: skip
-
 _DATA = ("dataset", "ann_file", "split", "limit")
 _LIVE = ("window", "stride", "sampling", "crop", "track_memory", "fps", "per", "smooth",
          "threshold", "publish", "save_video", "metrics", "waiting")  # fmt: skip
@@ -37,12 +37,13 @@ def _option(
     *,
     kind: Callable[[str], Any] = str,
     metavar: str | None = None,
+    bare: str | None = None,
     choices: Sequence[str] | None = None,
     least: float = 1,
     most: float = 10**15,
 ) -> Any:
     assert group in GROUPS
-    about = {"group": group, "help": help, "kind": kind, "metavar": metavar,
+    about = {"group": group, "help": help, "kind": kind, "metavar": metavar, "bare": bare,
              "choices": choices, "least": least, "most": most}  # fmt: skip
     return field(default=default, metadata=about)
 
@@ -61,13 +62,13 @@ def parse_bytes(text: str) -> int:
         ) from None
 
 
-def _texts(text: str) -> tuple[str, ...]:
+def texts(text: str) -> tuple[str, ...]:
     """Several texts, one a line in a variable."""
     return tuple(part for part in text.split("\n") if part)
 
 
-_TYPES: dict[Any, tuple[Any, str]] = {
-    _texts: (tuple, "texts"),
+TYPES: dict[Any, tuple[Any, str]] = {
+    texts: (tuple, "texts"),
     int: (Integral, "a whole number"),
     parse_bytes: (Integral, "a whole number"),
     float: (Real, "a number"),
@@ -110,8 +111,9 @@ class Options:
     source: tuple[str, ...] = _option(
         (), "live",
         "listen to a source instead of a data set: video:FILE, webcam:0, rtsp://…, zmq+pull://…, "
-        "ws://…, jsonl:FILE, openpose:DIR, replay:FILE@RATE; several times for several",
-        kind=_texts, metavar="URI",
+        "ws://…, jsonl:FILE, openpose:DIR, replay:FILE@RATE, demo (generated motion); several "
+        "times for several",
+        kind=texts, metavar="URI",
     )  # fmt: skip
     windows: bool = _option(
         False, "live", "cut the videos of the data set into windows, as a live source's: labels "
@@ -175,7 +177,7 @@ class Options:
         "an .onnx file, a checkpoint (.pth, converted once into the cache), an .om file or several "
         "(a_bs8.om,a_bs1.om: as large as the device has memory for), demo (the "
         "weights that ship), or the name of a published checkpoint (default: demo for its own "
-        f"dataset, else {assets.DEFAULT_CHECKPOINT})", metavar="NAME|PATH",
+        f"data, else {assets.DEFAULT_CHECKPOINT})", metavar="NAME|PATH",
     )  # fmt: skip
     gears: str | None = _option(
         None, "model",
@@ -303,6 +305,12 @@ class Options:
         "append what happens to FILE, one JSON line an event, each with the process it happened in",
         metavar="FILE",
     )  # fmt: skip
+    dashboard: str | None = _option(
+        None, "output",
+        "serve a page that shows the run as it goes (without an address at "
+        f"{DASHBOARD}); others than this machine's users need the token that is printed",
+        metavar="HOST:PORT", bare=DASHBOARD,
+    )  # fmt: skip
     top_k: int = _option(5, "output", "classes listed for each sample", kind=int, metavar="K")
 
     @property
@@ -317,20 +325,20 @@ class Options:
             if isinstance(value, os.PathLike):
                 value = os.fspath(value)
                 object.__setattr__(self, f.name, value)
-            wanted, noun = _TYPES[about["kind"]]
+            wanted, noun = TYPES[about["kind"]]
             if not (isinstance(value, wanted) or (value is None and f.default is None)):
-                raise UsageError(f"{_flag(f.name)} {value!r}: {noun} is needed")
+                raise UsageError(f"{flag(f.name)} {value!r}: {noun} is needed")
             if isinstance(value, (int, float)) and not value >= about["least"]:
-                raise UsageError(f"{_flag(f.name)} {value}: must be at least {about['least']}")
+                raise UsageError(f"{flag(f.name)} {value}: must be at least {about['least']}")
             if isinstance(value, (int, float)) and not value <= about["most"]:
-                raise UsageError(f"{_flag(f.name)} {value}: must be at most {about['most']:,}")
+                raise UsageError(f"{flag(f.name)} {value}: must be at most {about['most']:,}")
             if about["choices"] and value not in about["choices"]:
                 known = ", ".join(about["choices"])
-                raise UsageError(f"{_flag(f.name)} {value!r}: choose from {known}")
-        for names, why in _without_effect(self.in_process, bool(self.source), self.windows):
+                raise UsageError(f"{flag(f.name)} {value!r}: choose from {known}")
+        for names, why in without_effect(self.in_process, bool(self.source), self.windows):
             for f in fields(self):
                 if f.name in names and getattr(self, f.name) != f.default:
-                    raise UsageError(f"{_flag(f.name)} has no effect {why}; leave one out")
+                    raise UsageError(f"{flag(f.name)} has no effect {why}; leave one out")
         if self.resume is not None and self.output not in (None, self.resume):
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:
@@ -344,36 +352,7 @@ class Options:
             )
 
 
-def parse(
-    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
-) -> Options:
-    """Options of a command line. Exits with code 2 and a message on a usage error."""
-    environment = os.environ if environment is None else environment
-    parser = argparse.ArgumentParser(
-        prog="python -m engine.run",
-        description="Recognise actions in 2-D skeletons with PoseC3D.",
-        epilog="Every flag can be given as a variable, too: --max-batch as ENGINE_MAX_BATCH.",
-        allow_abbrev=False,
-    )
-    groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for f in fields(Options):
-        _add(groups[f.metadata["group"]], f)
-    given = vars(parser.parse_args(arguments))
-    try:
-        values = {f.name: _value(f, given, environment) for f in fields(Options)}
-        if given["resume"] is not None and given["output"] is None:  # nor does this one need it
-            values["output"] = None
-        # variables are for runs of all kinds; flags are for this one
-        kind = values["in_process"], bool(values["source"]), values["windows"]
-        for names, _ in _without_effect(*kind):
-            unset = [f for f in fields(Options) if f.name in names and given[f.name] is None]
-            values.update({f.name: f.default for f in unset})
-        return Options(**values)
-    except UsageError as error:
-        parser.error(str(error))
-
-
-def _without_effect(
+def without_effect(
     in_process: bool, source: bool, windows: bool
 ) -> list[tuple[Sequence[str], str]]:
     """Options that a run of such a kind has no use for, and why."""
@@ -387,45 +366,6 @@ def _without_effect(
     return found
 
 
-def _flag(name: str) -> str:
+def flag(name: str) -> str:
+    """An option's name on the command line."""
     return "--" + name.replace("_", "-")
-
-
-def _add(group: Any, f: Field[Any]) -> None:
-    about = f.metadata
-    text = about["help"]
-    if about["kind"] is bool:
-        action = argparse.BooleanOptionalAction if f.default is None else "store_true"
-        group.add_argument(_flag(f.name), action=action, default=None, help=text)
-        return
-    if about["kind"] is _texts:
-        group.add_argument(_flag(f.name), action="append", metavar=about["metavar"], help=text)
-        return
-    if f.default is not None:
-        text += f" (default: {f.default})"
-    group.add_argument(
-        _flag(f.name),
-        type=about["kind"],
-        metavar=about["metavar"],
-        choices=about["choices"],
-        help=text,
-    )
-
-
-def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
-    if given[f.name] is not None:
-        value = given[f.name]
-        return tuple(value) if f.metadata["kind"] is _texts else value
-    variable = "ENGINE_" + f.name.upper()
-    text = environment.get(variable)
-    if not text:
-        return f.default
-    kind = f.metadata["kind"]
-    if kind is bool:
-        if text not in ("0", "1"):
-            raise UsageError(f"{variable}={text}: expected 0 or 1")
-        return text == "1"
-    try:
-        return kind(text)
-    except (ValueError, argparse.ArgumentTypeError):
-        raise UsageError(f"{variable}={text}: {_TYPES[kind][1]} is needed") from None

@@ -21,6 +21,7 @@ from engine.aggregator import Failure, Prediction, Record
 from engine.files import write_atomically
 from engine.metrics import top_classes
 from engine.pipeline import Pipeline
+from engine.poses import PoseSequence
 
 _QUANTILES = (5, 25, 50, 75, 95)
 _STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
@@ -55,6 +56,7 @@ class Page:
         failures: Sequence[Failure],
     ) -> None:
         """Write the page. Raises `OutputError`."""
+        samples, names = pipeline.dataset.samples, pipeline.model.classes
         data = {
             "summary": summary,
             "classes": _by_class(predictions, pipeline.model.classes),
@@ -66,7 +68,10 @@ class Page:
                 if self._ms[stage]
             },
             "states": _shares(pipeline.figures.states or {"all in one process": 1.0}),
-            "samples": [_in_motion(p, pipeline) for p in _chosen(predictions)],
+            "samples": [
+                in_motion(p, samples[p.index].poses(len(names)), names)
+                for p in _chosen(predictions)
+            ],
             "failures": [
                 {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
                 for f in failures[:_MAX_FAILURES]
@@ -128,10 +133,9 @@ def _chosen(predictions: Sequence[Prediction]) -> list[Prediction]:
     return others[:: max(1, len(others) // _RIGHT)][:_RIGHT] + wrong[:_WRONG]
 
 
-def _in_motion(prediction: Prediction, pipeline: Pipeline) -> dict[str, Any]:
-    """A sample's skeletons, thinned out and rounded, with its first five answers."""
-    names = pipeline.model.classes
-    poses = pipeline.dataset.samples[prediction.index].poses(len(names))
+def in_motion(prediction: Prediction, poses: PoseSequence, names: Sequence[str]) -> dict[str, Any]:
+    """A sample's skeletons, thinned out and rounded, with its first five answers of `names`: JSON
+    types. ``frames``: [x, y, hundred times the score] by frame, person and joint."""
     total = poses.total_frames
     frames = np.unique(np.linspace(0, total - 1, min(total, _MAX_FRAMES)).astype(int))
     keypoint = np.nan_to_num(poses.keypoint[:, frames].astype(np.float32))

@@ -11,7 +11,7 @@ Called by `engine.run`, and by users::
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -141,6 +141,15 @@ class Pipeline:
         host, _ = tcp_address(self.options.listen)
         return tcp_endpoint(host, self._runner.port)
 
+    @property
+    def watchers(self) -> list[Callable[[float], None]]:
+        """What is told the time several times a second, in this thread, while it iterates."""
+        return self._runner.watchers
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The children, as a snapshot has them; none in process."""
+        return self._runner.processes()
+
     def waits(self) -> str:
         """Which stage waits for which at the moment, in words."""
         return self._runner.waits()
@@ -163,6 +172,7 @@ class _InProcess:
         self._network = settings.open_runner()
         # As many samples together as one run holds.
         self.max_batch = self._network.step
+        self.watchers: list[Callable[[float], None]] = []
 
     def start(self) -> backends.Facts:
         return self._network.facts
@@ -172,6 +182,8 @@ class _InProcess:
         for sample in self._pipeline.samples:
             if self._pipeline.interrupted:
                 return
+            for watch in self.watchers:
+                watch(time.monotonic())
             start = time.perf_counter()
             clips = self._decode(sample)
             if isinstance(clips, Failure):
@@ -183,6 +195,9 @@ class _InProcess:
                 waiting.clear()
         if waiting:
             yield from self._infer(waiting)
+
+    def processes(self) -> list[dict[str, Any]]:
+        return []
 
     def waits(self) -> str:
         return "in process"

@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -23,11 +23,11 @@ from engine.errors import EngineError, Interrupted, SampleError, UsageError, pri
 from engine.signals import deferred, interruptible
 
 if TYPE_CHECKING:
+    from engine.aggregator import Record
     from engine.journal import Journal
     from engine.options import Options
     from engine.page import Page
     from engine.pipeline import Pipeline
-    from engine.results import ResultWriter
 
 log = logging.getLogger("engine")
 
@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     with deferred():  # an exception in the middle of loading a library may be lost there
+        from engine.arguments import parse
         from engine.events import event, events_to
         from engine.journal import Journal
-        from engine.options import parse
         from engine.results import check_outputs
 
     given = sys.argv[1:] if arguments is None else arguments
@@ -102,20 +102,26 @@ def _recognise(options: Options, journal: Journal | None) -> int:
     """The run itself, between its options and its exit code."""
     with deferred():
         from engine import report
+        from engine.dashboard import open_screen
         from engine.files import write_json
         from engine.page import Page
         from engine.pipeline import Pipeline
         from engine.results import ResultWriter
 
     opened = time.monotonic()
-    with interruptible() as interruption, Pipeline(options) as pipeline:
+    with (
+        interruptible() as interruption,
+        open_screen(options) as screen,
+        Pipeline(options) as pipeline,
+    ):
         interruption.pipeline = pipeline
         _announce(pipeline)
+        told = [] if screen is None else [screen.show(pipeline).add]
         page, started = Page(), time.monotonic()
         writer = ResultWriter(pipeline, journal)
         errors: list[EngineError] = []
         try:
-            _score(pipeline, writer, page, started)
+            _score(pipeline, [writer.write, *told], page, started)
         except EngineError as error:  # what has been computed is written all the same
             errors.append(error)
         figures = {"seconds": page.seconds, "startup_s": started - opened}
@@ -148,8 +154,10 @@ def _recognise(options: Options, journal: Journal | None) -> int:
     return SampleError.exit_code if writer.failures else 0
 
 
-def _score(pipeline: Pipeline, writer: ResultWriter, page: Page, started: float) -> None:
-    """Write the records as they come."""
+def _score(
+    pipeline: Pipeline, takers: Sequence[Callable[[Record], None]], page: Page, started: float
+) -> None:
+    """Hand the records on as they come."""
     from engine.events import event
     from engine.progress import LINE_EVERY_S, SampleProgress
     from engine.report import busy_shares, spell_shares
@@ -157,7 +165,8 @@ def _score(pipeline: Pipeline, writer: ResultWriter, page: Page, started: float)
     before, said = len(pipeline.resumed), started
     with SampleProgress("samples", len(pipeline.dataset.samples), before) as progress:
         for done, record in enumerate(pipeline, before + 1):
-            writer.write(record)
+            for take in takers:
+                take(record)
             seconds = time.monotonic() - started
             shares = spell_shares(busy_shares(pipeline, seconds))
             progress.update(done, f"{pipeline.waits()}; {shares}")

@@ -45,9 +45,9 @@ class Setup:
     @classmethod
     def of(cls, options: Options) -> Setup:
         """Open the model and choose. Starts nothing. Raises `UsageError` or `ModelError`."""
-        model = open_model(
-            options.model or _default_model(options.dataset), options.gears
-        ).with_layout(options.layout, whole_clips=options.wire == CLIPS)
+        model = open_model(options.model or _default_model(options), options.gears).with_layout(
+            options.layout, whole_clips=options.wire == CLIPS
+        )
         name, reason = backends.choose(
             options.backend, options.device, compiled=bool(model.compiled)
         )
@@ -104,8 +104,9 @@ def _room(options: Options) -> int:
     return machine.memory_limit() // 4 if options.track_memory is None else options.track_memory
 
 
-def _default_model(dataset: str) -> str:
-    return demo.NAME if dataset == demo.NAME else assets.DEFAULT_CHECKPOINT
+def _default_model(options: Options) -> str:
+    sources = {source.partition(":")[0] for source in options.source} or {options.dataset}
+    return demo.NAME if sources == {demo.NAME} else assets.DEFAULT_CHECKPOINT
 
 
 def default_workers() -> int:

@@ -35,20 +35,25 @@ def snapshot(
         "suspects": table.suspects,
         "bytes_in_flight": table.bytes_in_flight,
         "budget": table.budget,
-        "processes": [
-            {
-                "process": child.name,
-                "pid": child.pid,
-                "ready": child.ready,
-                "killed": child.killed or None,
-                "silent": round(table.silence(child.name, now), 3),
-                "age": round(now - child.started, 3),
-                **_of_system(child.pid),
-            }
-            for child in children
-        ],
+        "processes": processes(table, children, now),
         "guests": {name: round(table.silence(name, now), 3) for name in guests},
     }
+
+
+def processes(table: LeaseTable, children: Iterable[Child], now: float) -> list[dict[str, Any]]:
+    """The children's part of a snapshot."""
+    return [
+        {
+            "process": child.name,
+            "pid": child.pid,
+            "ready": child.ready,
+            "killed": child.killed or None,
+            "silent": round(table.silence(child.name, now), 3),
+            "age": round(now - child.started, 3),
+            **of_system(child.pid),
+        }
+        for child in children
+    ]
 
 
 def lines(found: dict[str, Any]) -> list[str]:
@@ -75,10 +80,15 @@ def lines(found: dict[str, Any]) -> list[str]:
     return out
 
 
-def _of_system(pid: int) -> dict[str, Any]:
-    """What the system says of a process: its state (as in ``ps``) and its memory in bytes."""
+def of_system(pid: int) -> dict[str, Any]:
+    """What the system says of a process: its state (as in ``ps``), its memory in bytes and the
+    seconds that it has had a core."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return {"state": "gone", "rss": 0}
-    return {"state": fields[0], "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE")}
+        return {"state": "gone", "rss": 0, "cpu": 0.0}
+    return {
+        "state": fields[0],
+        "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+        "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+    }

@@ -68,7 +68,7 @@ class Streams:
         self._turns: deque[str] = deque()  # streams with windows that wait
         self._waiting = 0  # windows of live streams
         self.figures = StreamFigures()
-        self.watch: Callable[[PoseFrame], None] = lambda frame: None  # told every frame, with ids
+        self.watchers: list[Callable[[PoseFrame], None]] = []  # told every frame, with ids
 
     def add(
         self, frame: PoseFrame, arrived: float, *, live: bool = True, now: float | None = None
@@ -88,7 +88,8 @@ class Streams:
             self.figures.streams += 1
         stream.heard = arrived if now is None else now
         tracked = self._trackers[frame.stream](frame)
-        self.watch(tracked)
+        for watch in self.watchers:
+            watch(tracked)
         self._queue(frame.stream, stream, stream.windows.add(tracked), arrived)
         if frame.end:
             self._end(frame.stream, stream, arrived)
@@ -121,6 +122,11 @@ class Streams:
         elif stream.over:
             self._forget(name)
         return found
+
+    @property
+    def heard(self) -> dict[str, float]:
+        """When streams that are not over had their last frame."""
+        return {name: stream.heard for name, stream in self._streams.items() if not stream.over}
 
     @property
     def waiting(self) -> dict[str, int]:

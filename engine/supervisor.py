@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import zmq
 
-from engine import executor, processes, signals
+from engine import executor, processes, signals, snapshot
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
 from engine.constants import VIEWS
@@ -34,8 +34,6 @@ from engine.leases import Stage
 from engine.ledger import OF_LEASES, OF_WORKERS, Ledger
 from engine.pool import Pool, PoolSettings
 from engine.processes import Child
-from engine.snapshot import lines as snapshot_lines
-from engine.snapshot import snapshot
 from engine.wire import Message
 
 T = TypeVar("T")
@@ -83,6 +81,7 @@ class Supervisor:
         self._guests = Guests(settings.pool.worker)
         self._last_look = self._last_move = time.monotonic()
         self._state = ""  # none before the first sample
+        self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
         self._facts: dict[str, Facts] = {}  # by slot
         self.max_batch = 0  # samples, as executors say
         self._closed = False
@@ -148,6 +147,10 @@ class Supervisor:
     def ready(self) -> int:
         """Children that are READY."""
         return sum(child.ready for child in self._pool)
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The children: as in `engine.snapshot`."""
+        return snapshot.processes(self._table, self._pool, time.monotonic())
 
     def waits(self) -> str:
         """Which stage waited for which until the last message came, in words."""
@@ -233,8 +236,8 @@ class Supervisor:
 
     def _dump(self, what: str, kind: str, process: str = PARENT) -> None:
         """Say what has happened and where everything is."""
-        found = snapshot(self._table, self._pool, self._guests.names, time.monotonic())
-        spelt = "\n  ".join([f"{what}. The state of the run:", *snapshot_lines(found)])
+        found = snapshot.snapshot(self._table, self._pool, self._guests.names, time.monotonic())
+        spelt = "\n  ".join([f"{what}. The state of the run:", *snapshot.lines(found)])
         log.warning("%s", spelt, extra=event(kind, process, **found))
 
     # Leases
@@ -265,7 +268,9 @@ class Supervisor:
         self._look_at_the_clock()
         poller.poll(_TURN_MS)
         self._supply.poll()
-        self._look_at_the_clock()
+        now = self._look_at_the_clock()
+        for watch in self.watchers:
+            watch(now)
         yield from self._receive()
         for child in [child for child in self._pool if not child.alive]:
             yield from self._receive()  # what it said last counts

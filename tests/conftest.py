@@ -208,8 +208,8 @@ def make_annotation() -> Callable[..., dict[str, Any]]:
     return annotation
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+@contextlib.contextmanager
+def chromium_with(*flags: str) -> Iterator[Any]:
     """Headless Chromium with its driver (Debian: chromium, chromium-driver); skips without."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
@@ -218,7 +218,9 @@ def browser() -> Iterator[Any]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in ("headless", "no-sandbox", "disable-gpu", "host-resolver-rules=MAP * ~NOTFOUND"):
+    # it finds no host but this one
+    resolver = "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
+    for flag in ("headless", "no-sandbox", "disable-gpu", resolver, *flags):
         options.add_argument(f"--{flag}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     found = webdriver.Chrome(options, webdriver.ChromeService(driver))
@@ -226,6 +228,12 @@ def browser() -> Iterator[Any]:
         yield found
     finally:
         found.quit()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with chromium_with() as found:
+        yield found
 
 
 @pytest.fixture

@@ -69,10 +69,10 @@ def open_source(source: str | Source | Iterable[Message]) -> Source:
         if isinstance(source, (list, tuple)) and any(isinstance(item, str) for item in source):
             raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
-    scheme, colon, rest = source.partition(":")
+    scheme, _, rest = source.partition(":")
     found = {point.name: point for point in entry_points(group=GROUP)}
     # zmq+pull://host:port and the like keep their slashes
-    if not colon or scheme not in found:
+    if scheme not in found:
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."
         raise UsageError(f"--source {source}: no source is called {scheme!r}; known: {known}")
     try:

@@ -6,7 +6,7 @@
   ``?key=NAME.key_secret&server=engine.key`` over CURVE.
 * ``ws://HOST:PORT``: a browser or a device connects. Loopback only. A page of another site could
   connect as well, through a browser on this machine, so that Host and Origin are looked at:
-  ``?origin=https://page`` lets a page in, programs send no Origin.
+  ``?origin=https://page`` lets a page in (several times several), programs send no Origin.
 
 Opened by `engine.sources.live`.
 """
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import zmq
 
@@ -99,23 +99,30 @@ def _received(socket: zmq.Socket[bytes], stop: Stop) -> Iterator[bytes]:
             yield parts[-1]
 
 
+def admitting(source: str | Source, pages: list[str]) -> str | Source:
+    """A source that lets these pages in, too, if it is a WebSocket's."""
+    if not isinstance(source, str) or not source.startswith("ws:"):
+        return source
+    return source + ("&" if "?" in source else "?") + urlencode({"origin": pages}, doseq=True)
+
+
 def websocket(rest: str) -> Source:
     """``ws:``."""
     import websockets.sync.server  # noqa: F401 - missed now, not in a thread
 
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # a line for every connection
 
-    name = f"ws:{rest}"
+    name = f"ws:{rest.partition('?')[0]}"
     host, port, given = _address(name, rest, {"origin"})
     if not is_loopback(host):
         raise UsageError(
             f"--source {name}: WebSockets are taken on loopback only; a proxy that asks who is "
             "there may forward to it"
         )
-    return Source(name, partial(_pushed, host, port, given.get("origin")), live=True)
+    return Source(name, partial(_pushed, host, port, given.get("origin", "").split()), live=True)
 
 
-def _pushed(host: str, port: int, origin: str | None, stop: Stop) -> Iterator[bytes | SourceError]:
+def _pushed(host: str, port: int, pages: list[str], stop: Stop) -> Iterator[bytes | SourceError]:
     from websockets.exceptions import ConnectionClosed
     from websockets.sync.server import Server, ServerConnection, serve
 
@@ -134,7 +141,7 @@ def _pushed(host: str, port: int, origin: str | None, stop: Stop) -> Iterator[by
             for message in connection:
                 arrived.put(message.encode() if isinstance(message, str) else message)
 
-    origins: list[Any] = [None] if origin is None else [None, origin]
+    origins: list[Any] = [None, *pages]
     try:
         server: Server = serve(
             handle, host, port, origins=origins, process_request=check_host, max_size=MAX_BYTES
@@ -158,7 +165,7 @@ def _address(name: str, rest: str, known: set[str]) -> tuple[str, int, dict[str,
     try:
         parts = urlsplit(f"x:{rest}")
         host, port = parts.hostname, parts.port
-        given = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+        given = {key: " ".join(values) for key, values in parse_qs(parts.query).items()}
     except ValueError:
         host = port = None
         given = {}

@@ -262,7 +262,7 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         assert one == other
     summary = json.loads((tmp_path / "a.json").read_text())
     assert summary["sources"]["jsonl:-"] == {
-        "taken": 395, "refused": 1, "lost": 0, "error": None
+        "taken": 395, "refused": 1, "lost": 0, "over": True, "error": None
     }  # fmt: skip
     assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
 
@@ -333,7 +333,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: jsonl"),
+        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: demo, jsonl"),
         (["--source", "jsonl:/none"], "no such file"),
         (["--source", "replay:/none.pkl"], "replay:/none.pkl"),
         (["--source", "openpose:/none"], "a folder and its frames' size are needed"),

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.arguments import parse
 from engine.errors import UsageError
-from engine.options import Options, parse
+from engine.options import Options
 
 
 def test_defaults() -> None:
