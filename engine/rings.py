@@ -85,10 +85,15 @@ class Ring:
                 held[level] = known, inside & read
         return self._tables(held, numbers)
 
-    def clear(self) -> None:
-        """Forget what is kept: it is drawn otherwise from now on."""
-        for have in self._held:
-            have[:] = _NOTHING
+    def expire(self, first: int) -> list[NDArray[np.int64]]:
+        """No window begins before that moment any more. Returns the slots, by level, that hold
+        nothing now and did."""
+        found = []
+        for have, scale in zip(self._held, self._scales, strict=True):
+            slots = np.flatnonzero((have < first // scale) & (have != _NOTHING))
+            have[slots] = _NOTHING
+            found.append(slots)
+        return found
 
     def keep(self, increment: Increment) -> None:
         """The increment has been computed, and what is kept of it is in its slots."""

@@ -22,6 +22,7 @@ from engine.runners.planned import PlannedRunner
 from engine.runners.shared import SharedRunner
 
 _BATCH = 4  # samples
+_WINDOWS = 16  # of tracks, of which a few frames are new: they fill runs together
 
 Logits = tuple[int, NDArray[np.float32]]
 
@@ -86,9 +87,9 @@ def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: in
 def default_batch(runner: Runner, views: int, room: int) -> int:
     """Samples that run as one batch unless the user says otherwise: whole runs. One run where
     samples are windows of one clip that are computed anew: each waits for all that went before it
-    to the device. What is new in windows of tracks fills runs together."""
-    alone = views == 1 and not room
-    return runner.step * (1 if alone else ceil(_BATCH / runner.step))
+    to the device."""
+    windows = _WINDOWS if room else 1
+    return runner.step * ceil((windows if views == 1 else _BATCH) / runner.step)
 
 
 def infer(runner: Runner, batch: Sequence[Clips]) -> Iterator[NDArray[np.float32]]:

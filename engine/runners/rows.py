@@ -6,7 +6,6 @@ share them, and how the rows of one level are taken for the next.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from math import prod
 from typing import Any, Final
@@ -19,7 +18,7 @@ from engine.constants import CLIP_LEN, NUM_CLIPS
 from engine.contexts import PADDING
 from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, NEXT, PREVIOUS, SHORTCUT, THIS, Part
-from engine.rings import Ring, lengths, slot_id
+from engine.rings import slot_id
 
 Rows = NDArray[np.int64]
 Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
@@ -98,58 +97,6 @@ class Taken:
                 into[place] = self._kept[name][slot_id(rows[place])]
 
 
-class Kept:
-    """Rows that outlive their wave: for each track a ring at each level (`engine.rings`).
-
-    `room`: bytes. The track that was used longest ago makes room for a new one.
-    """
-
-    def __init__(
-        self, parts: Sequence[Part], strides: Sequence[int], values: np.dtype[Any], room: int
-    ) -> None:
-        self._strides = strides
-        self._lengths = lengths(strides)
-        layouts = [_layout(part, values) for part in parts]
-        of_a_track = sum(
-            nbytes({name: ((n, *shape[1:]), dtype) for name, (shape, dtype) in layout.items()})
-            for n, layout in zip(self._lengths, layouts, strict=True)
-        )
-        self.tracks = room // of_a_track
-        # untouched memory is not there yet
-        self.arrays = [
-            {
-                name: np.empty((self.tracks * n, *shape[1:]), dtype)
-                for name, (shape, dtype) in layout.items()
-            }
-            for n, layout in zip(self._lengths, layouts, strict=True)
-        ]
-        self._rings: OrderedDict[int, tuple[Ring, int, int]] = OrderedDict()  # places, crops
-
-    def ring(self, track: int, crop: int) -> tuple[Ring, int]:
-        """The ring of a track that is drawn in that crop, and its place."""
-        ring, place, known = self._rings.pop(track, (None, len(self._rings), crop))
-        if ring is None:
-            if place == self.tracks:
-                _, (_, place, _) = self._rings.popitem(last=False)
-            ring = Ring(self._strides)
-        elif known != crop:
-            ring.clear()
-        self._rings[track] = ring, place, crop
-        return ring, place
-
-    def placed(self, ids: NDArray[Any], level: int, place: int) -> NDArray[Any]:
-        """Ids of a ring's slots as those of rows of `arrays`."""
-        return np.where(ids < PADDING, ids - place * self._lengths[level], ids)
-
-    def store(self, level: int, place: int, slots: Rows, rows: Rows, of: dict[str, Array]) -> None:
-        """Copy rows of a level's buffer to slots of a ring."""
-        where = place * self._lengths[level] + slots
-        for name, array in self.arrays[level].items():
-            source = of[name]
-            for slot, row in zip(where.tolist(), rows.tolist(), strict=True):
-                array[slot] = source[row]
-
-
 def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:
     """What each level hands on: arrays of rows, the last one for padding.
 
@@ -160,28 +107,28 @@ def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Arra
         run = next(iter(part.outputs.values()))[0]
         layouts.append({
             name: ((CAPACITY + USES * run + 1, *shape[1:]), dtype)
-            for name, (shape, dtype) in _layout(part, values).items()
+            for name, (shape, dtype) in layout(part, values).items()
         })  # fmt: skip
-    needed = [nbytes(layout) for layout in layouts]
+    needed = [nbytes(one) for one in layouts]
     memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
-    return [laid_out(layout, memory[n % 2]) for n, layout in enumerate(layouts)]
+    return [laid_out(one, memory[n % 2]) for n, one in enumerate(layouts)]
 
 
-def nbytes(layout: Layout) -> int:
-    return sum(prod(shape) * dtype.itemsize for shape, dtype in layout.values())
+def nbytes(arrays: Layout) -> int:
+    return sum(prod(shape) * dtype.itemsize for shape, dtype in arrays.values())
 
 
-def laid_out(layout: Layout, memory: Array) -> dict[str, Array]:
+def laid_out(wanted: Layout, memory: Array) -> dict[str, Array]:
     """Arrays in a piece of memory, one behind the other."""
     arrays, start = {}, 0
-    for name, (shape, dtype) in layout.items():
+    for name, (shape, dtype) in wanted.items():
         end = start + prod(shape) * dtype.itemsize
         arrays[name] = memory[start:end].view(dtype).reshape(shape)
         start = end
     return arrays
 
 
-def _layout(part: Part, values: np.dtype[Any]) -> Layout:
+def layout(part: Part, values: np.dtype[Any]) -> Layout:
     """What a part hands on."""
     return {
         name: (shape, np.dtype(np.float32) if name == FEATURES else values)

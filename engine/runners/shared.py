@@ -9,6 +9,7 @@ computed (`engine.rings`).
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ from engine.constants import CLIP_LEN
 from engine.contexts import PADDING, Contexts, contexts
 from engine.frames import Frames
 from engine.parts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
-from engine.rings import Increment, Ring, slot_id
+from engine.rings import Increment, slot_id
+from engine.runners.kept import Kept, Track
 from engine.runners.rows import (
     CAPACITY,
     Drawn,
-    Kept,
     Layout,
     Placed,
     Taken,
@@ -56,11 +57,9 @@ class _Half:
 
 @dataclass(frozen=True, eq=False)
 class _OfTrack:
-    """A window of a track: `ring` and its `place` among what is kept, and what the window adds."""
+    """A window of a track, and what it adds."""
 
-    track: int
-    ring: Ring
-    place: int
+    track: Track
     increment: Increment
 
 
@@ -155,14 +154,17 @@ class SharedRunner:
     ) -> Iterator[tuple[int, F32]]:
         """Of a track whose window before is in the wave, what that one adds is not kept yet."""
         assert clips.track is not None
-        track, crop, first, step = clips.track
-        present = [half.of_track.track for half in self._waiting if half.of_track is not None]
-        if track in present or len(present) == self._kept.tracks:
+        number, crop, first, step = clips.track
+        busy = {half.of_track.track.number for half in self._waiting if half.of_track is not None}
+        if number in busy:
             yield from self.collect(meanwhile)
-        ring, place = self._kept.ring(track, crop)
-        increment = ring.increment(first, step)
+        track = self._kept.track(number, crop, first, time.monotonic())
+        increment = track.ring.increment(first, step)
+        if not self._kept.allot(track, increment, {*busy, number}):
+            yield from self.collect(meanwhile)
+            self._kept.allot(track, increment, {number})
         frames = clips.frames.chosen(increment.frames)
-        half = _Half(key, frames, increment.contexts, True, _OfTrack(track, ring, place, increment))
+        half = _Half(key, frames, increment.contexts, True, _OfTrack(track, increment))
         yield from self._add(half, meanwhile)
 
     def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[tuple[int, F32]]:
@@ -225,13 +227,13 @@ class SharedRunner:
             scores = self._features(rows).mean(axis=1) @ self._head.weight.T + self._head.bias
             logits.append(np.asarray(scores[half.contexts.inverse], np.float32))
             if half.of_track is not None:
-                half.of_track.ring.keep(half.of_track.increment)
+                half.of_track.track.ring.keep(half.of_track.increment)
         return logits
 
     def _of_ring(self, half: _Half, ids: NDArray[np.int32], level: int) -> NDArray[np.int64]:
         """Ids, those of slots of the half's ring as rows of what is kept."""
-        place = 0 if half.of_track is None else half.of_track.place
-        return self._kept.placed(ids.astype(np.int64), level, place)
+        wide = ids.astype(np.int64)
+        return wide if (of := half.of_track) is None else self._kept.placed(wide, level, of.track)
 
     def _keep(
         self, wave: Sequence[_Half], placed: Placed, level: int, buffer: dict[str, Array]
@@ -240,7 +242,7 @@ class SharedRunner:
         for half, rows in zip(wave, placed.rows, strict=True):
             if half.of_track is not None:
                 ids, slots = half.of_track.increment.kept[level]
-                self._kept.store(level, half.of_track.place, slots, rows[ids], buffer)
+                self._kept.store(level, half.of_track.track, slots, rows[ids], buffer)
 
     def _features(self, rows: NDArray[np.int64]) -> F32:
         """The features of clips' positions, float32 [clips, positions, features]."""
