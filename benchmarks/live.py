@@ -79,7 +79,8 @@ def _strides(args: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, d
         for number, stride in enumerate(_STRIDES):
             times: dict[str, list[float]] = {way: [] for way in WAYS}
             for turn in range(args.rounds + 1):
-                windows = _windows(samples, stride, first_track=1000 * (1 + number) + 20 * turn)
+                # in memory that the turns before have used, as in a run that lasts
+                windows = _windows(samples, stride, crop=(args.rounds + 1) * number + turn)
                 for way in WAYS:
                     seconds = _seconds(runner, windows, way)
                     if turn:  # the first one warms up
@@ -94,8 +95,8 @@ def _strides(args: argparse.Namespace, samples: Sequence[Sample]) -> dict[str, d
     return found
 
 
-def _windows(samples: Sequence[Sample], stride: int, first_track: int) -> list[list[HeatmapClips]]:
-    """Windows of as many tracks, first the first of each, then the second ones."""
+def _windows(samples: Sequence[Sample], stride: int, crop: int) -> list[list[HeatmapClips]]:
+    """Windows of tracks in a crop of that number: first the first of each, then the second ones."""
     steps = 5
     found: list[list[HeatmapClips]] = []
     whole = [_long(samples, number, 48 + steps * stride) for number in range(_TRACKS)]
@@ -105,7 +106,7 @@ def _windows(samples: Sequence[Sample], stride: int, first_track: int) -> list[l
             part = slice(step * stride, step * stride + 48)
             window = PoseSequence(
                 poses[:, part, :, :2], poses[:, part, :, 2], (480, 640), 48,
-                crop_around(poses[..., :2]), (first_track + number, 0, step * stride, stride),
+                crop_around(poses[..., :2]), (number, crop, step * stride, stride),
             )  # fmt: skip
             row.append(decode(window, views=1))
         found.append(row)

@@ -138,8 +138,9 @@ class Options:
         "computed; or the reference's own for each window", choices=("steady", "exact"),
     )  # fmt: skip
     track_memory: int | None = _option(
-        None, "live", "bytes for inner results of windows, 60 MB a person in bf16, twice that in "
-        "f32 (default: a quarter of the memory)", kind=parse_bytes, metavar="BYTES", least=0,
+        None, "live", "bytes for inner results of windows: 22 MB a person at the default stride in "
+        "bf16, twice that in f32 (default: a quarter of the memory)", kind=parse_bytes,
+        metavar="BYTES", least=0,
     )  # fmt: skip
     fps: float = _option(
         30.0, "live", "frames/s of sources that do not say", kind=float, metavar="N", least=0.1,
@@ -218,7 +219,7 @@ class Options:
     max_batch: int | None = _option(
         None, "device",
         "samples (20 clips each) that run as one batch at most (default: 4, or the next multiple "
-        "of the model's fixed batch)", kind=int, metavar="N", most=1024,
+        "of the model's fixed batch; 16 windows)", kind=int, metavar="N", most=1024,
     )  # fmt: skip
     max_wait_ms: float = _option(
         0.0, "device",

@@ -18,6 +18,7 @@ import numpy as np
 import orjson
 
 from engine.aggregator import Failure, Prediction, Record
+from engine.errors import printable
 from engine.files import write_atomically
 from engine.metrics import top_classes
 from engine.pipeline import Pipeline
@@ -148,7 +149,7 @@ def in_motion(prediction: Prediction, poses: PoseSequence, names: Sequence[str])
     shown = np.rint(drawn[persons]).astype(int).transpose(1, 0, 2, 3)
     best = top_classes(prediction.scores[None], 5)[0].tolist()
     return {
-        "id": prediction.id,
+        "id": printable(prediction.id),
         "truth": None if prediction.label is None else names[prediction.label],
         "top": [{"name": names[c], "score": float(prediction.scores[c])} for c in best],
         "seconds": total / _RATE,

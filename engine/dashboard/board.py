@@ -46,8 +46,6 @@ class Board:
     ) -> None:
         """Once a second: counters that only grow, and what the system says of processes (`pid`,
         `cpu` seconds so far)."""
-        if self._totals and self._totals[-1][1].keys() != totals.keys():
-            self._totals.clear()
         self._totals.append((now, totals))
         before, self._cpu = self._cpu, {}
         self._processes = []

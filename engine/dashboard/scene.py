@@ -26,7 +26,7 @@ _LISTED = 8  # people of a stream with their scores
 _PAST = 48  # windows
 _SILENT_S = 1.5
 _GONE_S = 3.0  # somebody who is in no frame and has no label
-_OVER_S = 60.0  # a stream that is over
+_OVER_S, _OVER = 60.0, 12  # streams that are over: for so long, and so many
 
 
 @dataclass
@@ -68,8 +68,7 @@ class Scene:
             self._changes.append(f"{printable(frame.stream)} begins")
         if shown is None:
             shown = self._streams[frame.stream] = _Shown(frame, now, told=now)
-            while len(self._streams) > _STREAMS:
-                self._streams.popitem(last=False)
+            self._bound()
         shown.frame, shown.heard, shown.ended = frame, now, None
         shown.frames += 1
         for person in frame.people[:_DRAWN]:
@@ -103,8 +102,8 @@ class Scene:
     def state(
         self, alive: Mapping[str, float], dropped: Mapping[str, int], now: float
     ) -> list[dict[str, Any]]:
-        """Streams in the order they came. `alive`: those that are not over; `dropped`: windows
-        that made room, by stream."""
+        """Streams in the order they came, those that are over last. `alive`: those that are not;
+        `dropped`: windows that made room, by stream."""
         for name, shown in list(self._streams.items()):
             if name in alive:
                 shown.ended = None
@@ -113,10 +112,18 @@ class Scene:
                 self._changes.append(f"{printable(name)} is over")
             elif now - shown.ended > _OVER_S:
                 del self._streams[name]
+        self._bound()
         return [
             self._described(name, shown, dropped.get(name, 0), now)
-            for name, shown in self._streams.items()
+            for name, shown in sorted(self._streams.items(), key=lambda s: s[1].ended is not None)
         ]
+
+    def _bound(self) -> None:
+        over = [name for name, shown in self._streams.items() if shown.ended is not None]
+        for name in over[: max(len(over) - _OVER, 0)]:
+            del self._streams[name]
+        while len(self._streams) > _STREAMS:
+            self._streams.popitem(last=False)
 
     def changes(self) -> list[str]:
         """Which streams have begun or ended since this was asked last."""

@@ -30,15 +30,6 @@ def test_rates_are_of_the_last_seconds() -> None:
     assert state["seconds"] == 10.0
 
 
-def test_other_counters_begin_anew() -> None:
-    board = Board(0.0)
-    board.observe({}, [], 0.0)
-    board.observe({"samples": 5}, [], 1.0)
-    assert board.rates() == {}
-    board.observe({"samples": 7}, [], 2.0)
-    assert board.rates() == {"samples": 2.0}
-
-
 def test_cores_of_processes() -> None:
     board = Board(0.0)
     board.observe({}, [process(1, 10.0), process(2, 5.0)], 0.0)

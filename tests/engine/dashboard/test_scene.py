@@ -91,6 +91,16 @@ def test_what_is_said_of_a_stream_that_is_not_there() -> None:
     assert scene.state({"door": 0.0}, {}, 0.0)[0]["people"] == []
 
 
+def test_those_that_are_over_come_last() -> None:
+    scene = Scene(NAMES)
+    for number, name in enumerate(["a", "b", "c"]):
+        scene.add_frame(frame(name, 0, 1), float(number))
+    shown = scene.state({"b": 1.0, "c": 2.0}, {}, 2.0)
+    assert [(one["name"], one["state"]) for one in shown] == [
+        ("b", "live"), ("c", "live"), ("a", "over"),
+    ]  # fmt: skip
+
+
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), max_size=200))
 def test_bounded_whatever_comes(told: list[tuple[int, int]]) -> None:
     scene = Scene(NAMES)
@@ -99,7 +109,7 @@ def test_bounded_whatever_comes(told: list[tuple[int, int]]) -> None:
         scene.add_frame(frame(name, number, *range(who)), number / 10)
         scene.add_label(label(name, who, best=who % 9), number / 10)
     shown = scene.state({}, {}, len(told) / 10)
-    assert len(shown) <= 256
+    assert len(shown) <= 12, "all are over"
     assert all(len(one["people"]) <= 8 for one in shown)
     assert all(len(one[3]) <= 20 for one in scene.skeletons(0.0).values())
     assert len(scene.changes()) <= 256
