@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
-_SPAN_S = 30.0  # whose latencies are shown
-_LATENCIES, _AT_LEAST = 4000, 20
+_SPAN_S = 30.0  # whose latencies are shown, of at least and at most so many records
+_AT_LEAST, _LATENCIES = 20, 4000
 _POINTS = 121  # of the series, one a second
 _EVENTS = 200
 
@@ -94,12 +94,11 @@ class Board:
 
     def _quantiles(self, now: float) -> dict[str, list[float]]:
         """Medians and 95th percentiles of what came lately."""
-        recent = [ms for then, ms in self._latencies if now - then <= _SPAN_S]
-        if len(recent) < _AT_LEAST:
-            recent = [ms for _, ms in list(self._latencies)[-_AT_LEAST:]]
+        while len(self._latencies) > _AT_LEAST and now - self._latencies[0][0] > _SPAN_S:
+            self._latencies.popleft()
         found = {}
         for stage in (*STAGES, "end to end"):
-            values = [ms[stage] for ms in recent if stage in ms]
+            values = [ms[stage] for _, ms in self._latencies if stage in ms]
             if values:
                 found[stage] = [round(float(q), 2) for q in np.percentile(values, (50, 95))]
         return found

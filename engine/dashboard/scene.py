@@ -50,7 +50,11 @@ class _Shown:
     told: float = 0.0  # when `frames` was `counted`
     counted: int = 0
     rate: float = 0.0
-    actors: OrderedDict[int | str | None, _Actor] = field(default_factory=OrderedDict)
+    actors: dict[int | str | None, _Actor] = field(default_factory=dict)  # in their order
+
+    def without(self, actor: _Actor) -> bool:
+        """Whether somebody is not in the last frame."""
+        return actor.who is not None and all(p.id != actor.who for p in self.frame.people)
 
 
 class Scene:
@@ -81,11 +85,10 @@ class Scene:
         if shown is None or label.scores is None:
             return
         actor = shown.actors.setdefault(label.who, _Actor(label.who, now))
-        shown.actors.move_to_end(label.who)
         actor.seen, actor.label = now, label
         actor.past.append(label.scores.astype(np.float16))
-        while len(shown.actors) > _LISTED:
-            shown.actors.popitem(last=False)
+        if len(shown.actors) > _LISTED:
+            del shown.actors[min(shown.actors.values(), key=lambda a: a.seen).who]
 
     def skeletons(self, now: float) -> dict[str, Any]:
         """By stream: width, height and number of its last frame, and its people: id, label and
@@ -147,18 +150,19 @@ class Scene:
             "frames": shown.frames,
             "dropped": dropped,
             "people": [
-                described for actor in reversed(shown.actors.values())
-                if (described := self._acting(actor)) is not None
+                described for actor in sorted(shown.actors.values(), key=shown.without)
+                if (described := self._acting(actor, here=not shown.without(actor))) is not None
             ],
         }  # fmt: skip
 
-    def _acting(self, actor: _Actor) -> dict[str, Any] | None:
+    def _acting(self, actor: _Actor, *, here: bool) -> dict[str, Any] | None:
         label = actor.label
         if label is None or label.scores is None:
             return None
         best = top_classes(label.scores[None], 5)[0].tolist()
         return {
             "who": _spelt(actor.who),
+            "here": here,
             "name": label.name,
             "score": round(label.score, 3),
             "ms": round(label.latency_ms),

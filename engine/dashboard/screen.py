@@ -100,7 +100,7 @@ class Screen:
         self._about |= {
             "kind": run.kind,
             "where": where,
-            "model": f"{printable(model.path)}: {len(model.classes)} classes, {model.layout}",
+            "model": f"{printable(model.path.name)}: {len(model.classes)} classes, {model.layout}",
             "backend": f"{facts.runtime} on {facts.device}, {facts.precision}",
         }
         self._say(time.monotonic())

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from engine.classes import HMDB51
 from engine.demo import NAME, dataset
 from engine.errors import UsageError
 from engine.sources.live import Source, Stop
@@ -20,7 +21,7 @@ from engine.sources.poses import Person, PoseFrame
 _STREAMS = 3
 _RATE = 30.0
 _SIZE = (640, 480)
-_LONG = 60  # frames, at least: what is shorter is over before its first label
+_LONG = 100  # frames, at least: somebody's first label comes after 48
 _PAUSE = 15  # frames with nobody
 _NAP_S = 0.05
 
@@ -61,7 +62,7 @@ def _scenes(first: int, step: int) -> Iterator[tuple[Person, ...]]:
         if sample["total_frames"] < _LONG:
             continue
         kpts = _fitted(sample)
-        action = str(sample["frame_dir"]).rpartition("_")[2]
+        action = HMDB51[sample["label"]]
         names = [f"{action} {number}", *(f"{action} {number}, person {i + 1}"
                                          for i in range(1, len(kpts)))]  # fmt: skip
         for frame in range(kpts.shape[1]):

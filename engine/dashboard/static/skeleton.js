@@ -39,8 +39,8 @@ export function skeleton(pen, joints, [zoom, left, top]) {
   }
 }
 
-// Who it is and what is done, over the head, within the canvas.
-export function caption(pen, joints, [zoom, left, top], who, said, width) {
+// Who it is and what is done, over the head, within the canvas and beside what is `taken` already.
+export function caption(pen, joints, [zoom, left, top], who, said, width, taken) {
   const {ink, soft, card} = palette();
   let high = Infinity, middle = 0, count = 0;
   for (let j = 0; j < joints.length / 3; j++) if (joints[3 * j + 2] > SEEN) { high = Math.min(high, joints[3 * j + 1]); middle += joints[3 * j]; count++; }
@@ -49,7 +49,10 @@ export function caption(pen, joints, [zoom, left, top], who, said, width) {
   const first = said || "", second = (said ? "  " : "") + who, a = pen.measureText(first).width;
   pen.font = "12px system-ui, sans-serif";
   const wide = a + pen.measureText(second).width + 12;
-  const x = Math.max(2, Math.min(width - wide - 2, middle / count * zoom + left - wide / 2)), y = Math.max(20, high * zoom + top - 8);
+  const x = Math.max(2, Math.min(width - wide - 2, middle / count * zoom + left - wide / 2));
+  let y = Math.max(20, high * zoom + top - 8);
+  for (const other of taken) if (x < other.x + other.wide && other.x < x + wide && Math.abs(y - other.y) < 22) y = other.y + 22;
+  taken.push({x, y, wide});
   pen.globalAlpha = 0.86; pen.fillStyle = card;
   pen.beginPath(); pen.roundRect(x, y - 17, wide, 20, 5); pen.fill();
   pen.globalAlpha = 1;

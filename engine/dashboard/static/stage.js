@@ -100,7 +100,8 @@ class StreamCard extends Card {
     const earlier = new Map(this.before === null ? [] : this.before[3].map(([who, , joints]) => [who, joints]));
     const drawn = people.map(([who, said, joints]) => [who, said, between(earlier.get(who), joints, share)]);
     for (const [, , joints] of drawn) skeleton(pen, joints, place);
-    for (const [who, said, joints] of drawn) caption(pen, joints, place, who, said, width);
+    const taken = [];
+    for (const [who, said, joints] of drawn) caption(pen, joints, place, who, said, width, taken);
   }
 }
 
@@ -146,7 +147,9 @@ function person() {
   const root = element("div", {class: "person"}, element("p", {}, what, who), bars);
   root.update = (value, more) => {
     say(what, value.name === null ? "no action" : `${value.name} ${value.score.toFixed(2)}`);
-    say(who, value.who + (value.ms === undefined ? "" : `, after ${value.ms} ms`) + (more ? `, and ${more} more` : ""));
+    const when = value.here === false ? ", not here any more" : value.ms === undefined ? "" : `, after ${value.ms} ms`;
+    say(who, value.who + when + (more ? `, and ${more} more` : ""));
+    root.classList.toggle("gone", value.here === false);
     each(bars, value.top, bar, (node, [name, score, past]) => node.update(name, score, past, value.truth === name));
   };
   return root;

@@ -38,12 +38,14 @@ def test_skeletons_and_labels() -> None:
     assert (width, height, number) == (640, 480, 7)
     assert [one[:2] for one in people] == [["3", "class 4 0.50"], ["x", None]]
     assert people[0][2] == [8, 8, 750] * 17
+    scene.add_label(label("door", 8, best=1), 1.1)
     [shown] = scene.state({"door": 1.0}, {"door": 2}, 1.2)
+    here, gone = shown["people"]
+    assert (here["who"], here["here"], gone["who"], gone["here"]) == ("3", True, "8", False)
     assert (shown["state"], shown["dropped"], shown["frames"]) == ("live", 2, 1)
-    [person] = shown["people"]
-    assert (person["who"], person["name"], person["ms"]) == ("3", "class 4", 12)
-    assert person["top"][0] == ["class 4", 0.5, [50]]
-    assert len(person["top"]) == 5
+    assert (here["name"], here["ms"]) == ("class 4", 12)
+    assert here["top"][0] == ["class 4", 0.5, [50]]
+    assert len(here["top"]) == 5
 
 
 def test_the_past_of_the_best_five() -> None:

@@ -18,6 +18,7 @@ from engine import keys
 from engine.errors import UsageError
 from engine.keys import ClientKeys, Doorkeeper, ServerKeys
 from engine.sources.live import open_source
+from engine.sources.sockets import admitting
 
 websockets = pytest.importorskip("websockets")
 
@@ -139,7 +140,9 @@ def test_websocket() -> None:
     from websockets.exceptions import ConnectionClosed, InvalidStatus
 
     port = free_port()
-    with listening(f"ws://127.0.0.1:{port}?origin=https://page.example") as found:
+    uri = admitting(f"ws://127.0.0.1:{port}?origin=https://page.example", ["http://localhost:8017"])
+    assert isinstance(uri, str)
+    with listening(uri) as found:
         with connected(port) as client:
             client.send("text")
             client.send(b"bytes")
@@ -147,6 +150,9 @@ def test_websocket() -> None:
         with connected(port, origin="https://page.example") as page:
             page.send("page")
             wait_for(found, 3)
+        with connected(port, origin="http://localhost:8017") as dashboard:
+            dashboard.send("dashboard")
+            wait_for(found, 4)
         for more in (
             {"origin": "https://evil.example"},
             {"additional_headers": {"Host": f"evil.example:{port}"}},
@@ -157,7 +163,7 @@ def test_websocket() -> None:
             client.send("x" * (2 << 20))
             with pytest.raises(ConnectionClosed):
                 client.recv()
-    assert found == [b"text", b"bytes", b"page"]
+    assert found == [b"text", b"bytes", b"page", b"dashboard"]
     gc.collect()  # clients that were refused are held by their errors
 
 
