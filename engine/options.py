@@ -139,8 +139,8 @@ class Options:
     )  # fmt: skip
     track_memory: int | None = _option(
         None, "live", "bytes for inner results of windows: 22 MB a person at the default stride in "
-        "bf16, twice that in f32 (default: a quarter of the memory)", kind=parse_bytes,
-        metavar="BYTES", least=0,
+        "bf16, twice that in f32; 0 keeps nothing (default: a quarter of the memory)",
+        kind=parse_bytes, metavar="BYTES", least=0,
     )  # fmt: skip
     fps: float = _option(
         30.0, "live", "frames/s of sources that do not say", kind=float, metavar="N", least=0.1,

@@ -15,7 +15,7 @@ from engine.page import in_motion
 from engine.sources.dataset import Sample
 
 _SHOWN = 6
-_EVERY_S = 1.5  # so that one can look
+_EVERY_S = 1.0  # a new one in the long run, so that one can look
 
 
 class Gallery:
@@ -24,7 +24,7 @@ class Gallery:
     def __init__(self, samples: list[Sample], classes: Sequence[str]) -> None:
         self._samples, self._classes = samples, classes
         self._chosen: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
-        self._looked = float("-inf")
+        self._due = float("-inf")  # when so many had their second
         self.changes = 0
         self.scored = self.failed = self.labelled = self.right = 0
 
@@ -37,8 +37,9 @@ class Gallery:
         if record.label is not None:
             self.labelled += 1
             self.right += int(record.scores.argmax()) == record.label
-        if now - self._looked >= _EVERY_S:
-            self._looked = now
+        self._due = max(self._due, now - _SHOWN * _EVERY_S)  # records come a batch at a time
+        if now - self._due >= _EVERY_S:
+            self._due += _EVERY_S
             poses = self._samples[record.index].poses(len(self._classes))
             self._chosen.append(in_motion(record, poses, self._classes))
             self.changes += 1

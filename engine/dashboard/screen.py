@@ -66,6 +66,8 @@ class Screen:
         log.removeHandler(self._listener)
         log.setLevel(self._level)
         self._about["over"] = "the run is over" if error is None else printable(error)
+        if self._run is not None:
+            self._run.over = True
         self._say(time.monotonic())
         self._server.close()
 
@@ -99,6 +101,7 @@ class Screen:
         self._run = run
         self._about |= {
             "kind": run.kind,
+            "smooth": source.options.smooth,
             "where": where,
             "model": f"{printable(model.path.name)}: {len(model.classes)} classes, {model.layout}",
             "backend": f"{facts.runtime} on {facts.device}, {facts.precision}",
@@ -114,12 +117,12 @@ class Screen:
             own = {"process": "supervisor", "pid": os.getpid(), "ready": True, "killed": None}
             processes = [{**own, **of_system(os.getpid())}, *self._run.processes()]
             self._board.observe(self._run.totals(), processes, now)
-        if not self._server.readers:
-            return
-        for name, value in self._run.news(now):
-            self._publish(name, value)
-        if now - self._said >= _STATE_S:
-            self._say(now)
+        looked_at = self._server.readers > 0
+        if now - self._said >= (_STATE_S if looked_at else _OBSERVE_S):
+            self._say(now)  # so that whoever comes finds nothing old
+        if looked_at:
+            for name, value in self._run.news(now):
+                self._publish(name, value)
 
     def _say(self, now: float) -> None:
         self._said = now
@@ -143,6 +146,7 @@ class _Live:
         self._scene = Scene(stream.setup.model.classes)
         self._labels = self._failed = 0
         self._moved, self._drawn = False, float("-inf")
+        self.over = False
         stream.streams.watchers.append(self._add_frame)
 
     def add(self, label: Label) -> None:
@@ -150,7 +154,12 @@ class _Live:
         now = time.monotonic()
         self._labels += 1
         self._failed += label.error is not None
-        self._board.add_latency({**label.ms, "end to end": label.latency_ms}, now)
+        if label.error is None:
+            # A batch's work counts as its first window's, its others have waited meanwhile.
+            device = label.ms["queue"] + label.ms["infer"]
+            stages = {name: label.ms[name] for name in ("assign", "decode", "transport", "total")}
+            ms = {**stages, "device": device, "end to end": label.latency_ms}
+            self._board.add_latency(ms, now)
         self._scene.add_label(label, now)
 
     def _add_frame(self, frame: PoseFrame) -> None:
@@ -178,7 +187,8 @@ class _Live:
     def state(self, now: float) -> dict[str, Any]:
         streams, figures = self._stream.streams, self._stream.figures
         supply = self._stream.supply.figures
-        shown = self._scene.state(streams.heard, streams.dropped, now)
+        alive = {} if self.over else streams.heard
+        shown = self._scene.state(alive, streams.dropped, now)
         for change in self._scene.changes():
             log.debug("%s", change, extra=event("stream"))
         return {
@@ -200,6 +210,7 @@ class _Recorded:
         self._pipeline, self._board = pipeline, board
         self._gallery = Gallery(pipeline.dataset.samples, pipeline.model.classes)
         self._changes = 0  # of which has been told
+        self.over = False
         for record in pipeline.resumed:
             self._gallery.add(record, time.monotonic())
 

@@ -51,16 +51,13 @@ class Kept:
             nbytes({name: ((n, *shape[1:]), dtype) for name, (shape, dtype) in one.items()})
             for n, one in zip(self._lengths, layouts, strict=True)
         )
-        self.tracks = room // of_a_track  # for which there is room whatever they keep
+        counts = [room * n // of_a_track for n in self._lengths]
         self.arrays: list[dict[str, Array]] = [
-            {
-                name: np.empty((self.tracks * n, *shape[1:]), dtype)
-                for name, (shape, dtype) in one.items()
-            }
-            for n, one in zip(self._lengths, layouts, strict=True)
+            {name: np.empty((count, *shape[1:]), dtype) for name, (shape, dtype) in one.items()}
+            for count, one in zip(counts, layouts, strict=True)
         ]
         # The one that became free last is taken next; what never was is not in memory yet.
-        self._free = [list(reversed(range(self.tracks * n))) for n in self._lengths]
+        self._free = [list(reversed(range(count))) for count in counts]
         self._tracks: OrderedDict[int, Track] = OrderedDict()  # used longest ago first
 
     def track(self, number: int, crop: int, first: int, now: float) -> Track:
@@ -68,7 +65,7 @@ class Kept:
         `first` at the earliest."""
         track = self._tracks.get(number)
         if track is not None and track.crop != crop:
-            self._forget(track)
+            self.forget(track)
             track = None
         if track is None:
             nowhere = [np.full(n, _NOWHERE) for n in self._lengths]
@@ -83,7 +80,7 @@ class Kept:
         """Find places for what an increment adds. False where only `busy` ones could make room."""
         for old in [t for t in self._tracks.values() if track.used - t.used > _OVER_S]:
             if old.number not in busy:
-                self._forget(old)
+                self.forget(old)
         wanted = [
             slots[rows[slots] == _NOWHERE]
             for rows, (_, slots) in zip(track.rows, increment.kept, strict=True)
@@ -92,7 +89,7 @@ class Kept:
             other = next((t for t in self._tracks.values() if t.number not in busy), None)
             if other is None:
                 return False
-            self._forget(other)
+            self.forget(other)
         for rows, slots, free in zip(track.rows, wanted, self._free, strict=True):
             rows[slots] = [free.pop() for _ in slots]
         return True
@@ -112,12 +109,13 @@ class Kept:
             for place, row in zip(where, rows.tolist(), strict=True):
                 array[place] = source[row]
 
+    def forget(self, track: Track) -> None:
+        """Keep nothing of a track any more."""
+        del self._tracks[track.number]
+        for level, rows in enumerate(track.rows):
+            self._release(track, level, np.flatnonzero(rows != _NOWHERE))
+
     def _release(self, track: Track, level: int, slots: Rows) -> None:
         rows = track.rows[level]
         self._free[level].extend(rows[slots].tolist())
         rows[slots] = _NOWHERE
-
-    def _forget(self, track: Track) -> None:
-        del self._tracks[track.number]
-        for level, rows in enumerate(track.rows):
-            self._release(track, level, np.flatnonzero(rows != _NOWHERE))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -84,7 +84,7 @@ class SharedRunner:
         self._levels = levels
         parts = [level[0].part for level in levels]
         self._buffers = buffers(parts, backend.values)
-        self._kept = Kept(parts, cuts.strides, backend.values, room)
+        self._room, self._kept = room, Kept(parts, cuts.strides, backend.values, room)
         self._pending: dict[int, None] = {}  # keys, in their order
         self._waiting: list[_Half] = []  # the next wave
         self._total = np.zeros(len(levels), int)  # rows of it, by level
@@ -129,8 +129,7 @@ class SharedRunner:
         self._pending.update(dict.fromkeys(key for key, _ in batch))
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
-            if self._is_window(clips):
-                yield from self._add_window(key, clips, meanwhile)
+            if self._is_window(clips) and (yield from self._add_window(key, clips, meanwhile)):
                 continue
             table = contexts(clips.plan.tobytes(), self._strides)
             half = _Half(key, clips.frames[: clips.unique], table, last=not clips.twins)
@@ -142,7 +141,7 @@ class SharedRunner:
     def _is_window(self, clips: HeatmapClips) -> bool:
         """Whether it is one of a track's windows, which have inner contexts in common: of
         consecutive moments, beginning at a multiple of the network's stride over time."""
-        if clips.track is None or not self._kept.tracks or clips.views > 1:
+        if clips.track is None or not self._room or clips.views > 1:
             return False
         _, _, first, step = clips.track
         stride = prod(self._strides)
@@ -151,8 +150,9 @@ class SharedRunner:
 
     def _add_window(
         self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
-    ) -> Iterator[tuple[int, F32]]:
-        """Of a track whose window before is in the wave, what that one adds is not kept yet."""
+    ) -> Generator[tuple[int, F32], None, bool]:
+        """Whether there is room for what it adds. Of a track whose window before is in the wave,
+        what that one adds is not kept yet."""
         assert clips.track is not None
         number, crop, first, step = clips.track
         busy = {half.of_track.track.number for half in self._waiting if half.of_track is not None}
@@ -161,11 +161,15 @@ class SharedRunner:
         track = self._kept.track(number, crop, first, time.monotonic())
         increment = track.ring.increment(first, step)
         if not self._kept.allot(track, increment, {*busy, number}):
-            yield from self.collect(meanwhile)
-            self._kept.allot(track, increment, {number})
+            if busy:
+                yield from self.collect(meanwhile)
+            if not self._kept.allot(track, increment, {number}):
+                self._kept.forget(track)
+                return False
         frames = clips.frames.chosen(increment.frames)
         half = _Half(key, frames, increment.contexts, True, _OfTrack(track, increment))
         yield from self._add(half, meanwhile)
+        return True
 
     def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[tuple[int, F32]]:
         """To the next wave, which is run before where that is full."""

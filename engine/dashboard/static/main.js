@@ -8,6 +8,7 @@ import {Stage} from "./stage.js";
 
 const SILENT_MS = 8000, RETRY_MS = 2000;
 const stage = new Stage($("stage"));
+const held = new Map();  // what came while it was paused, the last of each
 let paused = false, over = null, heard = performance.now(), reached = false, stream = null;
 
 history.replaceState(null, "", location.pathname);  // the token has been kept as a cookie
@@ -37,7 +38,8 @@ function connect() {
     stream.addEventListener(name, message => {
       heard = performance.now();
       reached = true;
-      if (!paused) take(JSON.parse(message.data));
+      if (paused) held.set(name, message.data);
+      else take(JSON.parse(message.data));
       link();
     });
   }
@@ -57,13 +59,17 @@ function link() {
   else if (1000 * silent > SILENT_MS) [kind, text] = ["bad", `nothing heard for ${silent.toFixed(0)} s`];
   say($("link"), text);
   $("link").className = `badge ${kind}`;
+  document.body.classList.toggle("stale", kind !== "good");
 }
 
 function introduce(about) {
   const parts = about.kind ? [...about.where, about.model, about.backend] : ["starting: the model is loaded"];
   say($("about"), parts.join(" · "));
   document.title = about.kind ? `${about.where[0]} · posec3d-engine` : "posec3d-engine";
-  if (about.kind === "dataset") { say($("stage-title"), "Samples"); $("progress").hidden = false; }
+  const recorded = about.kind === "dataset";
+  say($("stage-title"), recorded ? "Samples" : "Streams");
+  say($("stage-about"), recorded ? "" : `Bold: the label, of the mean of ${about.smooth || 1} windows. Bars: the last window alone, and the ones before it as a line. `);
+  $("progress").hidden = !recorded;
   camera(about.kind ? about.camera : []);  // before that nobody takes poses
 }
 
@@ -97,6 +103,8 @@ function pause() {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", paused);
   say($("pause"), paused ? "Go on" : "Pause");
+  if (!paused) for (const [name, data] of held) takers[name](JSON.parse(data));
+  held.clear();
   link();
 }
 

@@ -146,7 +146,7 @@ function person() {
   const what = element("b"), who = element("span"), bars = element("ol", {class: "bars"});
   const root = element("div", {class: "person"}, element("p", {}, what, who), bars);
   root.update = (value, more) => {
-    say(what, value.name === null ? "no action" : `${value.name} ${value.score.toFixed(2)}`);
+    say(what, value.name === null ? "no action" : `${value.name} ${percent(value.score)}`);
     const when = value.here === false ? ", not here any more" : value.ms === undefined ? "" : `, after ${value.ms} ms`;
     say(who, value.who + when + (more ? `, and ${more} more` : ""));
     root.classList.toggle("gone", value.here === false);

@@ -34,9 +34,9 @@ def test_samples_stay_for_a_while() -> None:
     for index in range(20):
         gallery.add(prediction(index, best=index), index / 10)
     shown = gallery.shown()
-    assert [one["id"] for one in shown] == ["video 15", "video 0"]
-    assert gallery.changes == 2
-    assert shown[0]["truth"] == shown[0]["top"][0]["name"] == "class 15"
+    assert [one["id"] for one in shown] == [f"video {n}" for n in (10, 5, 4, 3, 2, 1)]
+    assert gallery.changes == 7
+    assert shown[0]["truth"] == shown[0]["top"][0]["name"] == "class 10"
     assert np.shape(shown[0]["frames"]) == (30, 1, 17, 3)
     for index in range(20):
         gallery.add(prediction(index, best=index), 100.0 + 10 * index)

@@ -192,6 +192,10 @@ def test_streams(window: Any, run: Begin) -> None:
             until(lambda: bars(window) != before, "bars change")
             assert count(window, "img") == 0, "text stays text"
             assert count(window, ".spark path[d*=L]") > 0, "they have a past"
+            until(lambda: text(window, ".rate:nth-child(2) b") != "0", "rates change")
+            line = "return document.querySelector('.rate .line').getAttribute('d').length"
+            short = window.execute_script(line)
+            until(lambda: window.execute_script(line) > short, "and their past grows")
             visible = text(window, "body")
             for said in (HOSTILE, "of 2 streams live", "frames a second",
                          "from last frame to label", "executor-0.1", "worker-0.1", "in a batch",
@@ -249,9 +253,10 @@ def test_samples(window: Any, run: Begin, tmp_path: Path) -> None:
         first = until(lambda: drawn(window), "a skeleton is drawn")
         until(lambda: drawn(window) not in (b"", first), "and it moves")
         assert len(bars(window)) % 5 == 0
+        until(lambda: "\nleft" in text(window, "#tiles"), "it says for how long")
         visible = text(window, "body")
         for said in ("of 150 samples", "samples a second, end to end", "samples failed",
-                     "top-1 accuracy so far", "from sample to record", "left"):  # fmt: skip
+                     "top-1 accuracy so far", "from sample to record"):  # fmt: skip
             assert said in visible
         assert count(window, "img") == 0
         assert float(window.execute_script("return document.querySelector('progress').value")) > 0

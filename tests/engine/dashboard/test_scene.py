@@ -36,7 +36,7 @@ def test_skeletons_and_labels() -> None:
     assert list(drawn) == ["door"]
     width, height, number, people = drawn["door"]
     assert (width, height, number) == (640, 480, 7)
-    assert [one[:2] for one in people] == [["3", "class 4 0.50"], ["x", None]]
+    assert [one[:2] for one in people] == [["3", "class 4 50%"], ["x", None]]
     assert people[0][2] == [8, 8, 750] * 17
     scene.add_label(label("door", 8, best=1), 1.1)
     [shown] = scene.state({"door": 1.0}, {"door": 2}, 1.2)
@@ -63,7 +63,7 @@ def test_a_group_is_named_over_every_head() -> None:
     scene = Scene(NAMES)
     scene.add_frame(frame("door", 0, 1, 2), 0.0)
     scene.add_label(label("door", None, best=0), 0.0)
-    assert [one[1] for one in scene.skeletons(0.0)["door"][3]] == ["class 0 0.50"] * 2
+    assert [one[1] for one in scene.skeletons(0.0)["door"][3]] == ["class 0 50%"] * 2
     assert scene.state({"door": 0.0}, {}, 0.0)[0]["people"][0]["who"] == "everybody"
 
 
