@@ -137,6 +137,8 @@ class _Service:
             max_batch, settings.max_wait
         )
         self._since = 0.0  # when the device began, or last completed a sample
+        self._together = 0  # samples that are complete and not reported yet
+        self._busy = 0.0  # seconds of the device for each of them
         self._padded = 0  # filler clips reported so far
         self._arrived: set[int] = set()  # leases that have their clips, the latest of them
         self._oldest = 0
@@ -191,10 +193,14 @@ class _Service:
     def _report(self, completed: Iterator[tuple[int, F32]]) -> None:
         """Send logits as they come."""
         for lease, logits in completed:
-            now, padded = time.monotonic(), self._runner.clips_padded
-            fields = {"lease": lease, "busy": now - self._since, "padded": padded - self._padded}
+            if not self._together:  # the first of those that complete with it, who share the time
+                now, self._together = time.monotonic(), self._runner.together
+                self._busy, self._since = (now - self._since) / self._together, now
+            self._together -= 1
+            padded = self._runner.clips_padded
+            fields = {"lease": lease, "busy": self._busy, "padded": padded - self._padded}
             self._control.send(Message("result", fields, (logits,)))
-            self._since, self._padded = now, padded
+            self._padded = padded
             self._control.started(self._runner.pending)
 
     def _drain(self) -> None:

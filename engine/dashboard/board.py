@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-_STAGES = ("assign", "decode", "transport", "queue", "infer", "device", "total", "end to end")
+_STAGES = ("assign", "decode", "transport", "queue", "infer", "total", "end to end")
 _SPAN_S = 30.0  # whose latencies are shown, of at least and at most so many records
 _AT_LEAST, _LATENCIES = 20, 4000
 _POINTS = 121  # of the series, one a second

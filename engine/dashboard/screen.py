@@ -154,12 +154,7 @@ class _Live:
         now = time.monotonic()
         self._labels += 1
         self._failed += label.error is not None
-        if label.error is None:
-            # A batch's work counts as its first window's, its others have waited meanwhile.
-            device = label.ms["queue"] + label.ms["infer"]
-            stages = {name: label.ms[name] for name in ("assign", "decode", "transport", "total")}
-            ms = {**stages, "device": device, "end to end": label.latency_ms}
-            self._board.add_latency(ms, now)
+        self._board.add_latency({**label.ms, "end to end": label.latency_ms}, now)
         self._scene.add_label(label, now)
 
     def _add_frame(self, frame: PoseFrame) -> None:

@@ -32,9 +32,11 @@ class Runner(Protocol):
 
     `facts`: of the backend. `step`: samples that fill one run. `clips_run`, `clips_padded`: what
     the device was given, real and filler. `idle`: whether nothing is left to `collect`.
-    `pending`: keys of the samples that are not complete.
+    `pending`: keys of the samples that are not complete. `together`: samples that complete with the
+    one that was yielded last, itself included; they are yielded one after the other.
     """
 
+    together: int
     clips_run: int
     clips_padded: int
 

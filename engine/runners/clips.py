@@ -34,7 +34,7 @@ class ClipsRunner:
         self._keys: deque[int] = deque()  # of the samples not complete yet, in order
         self._rows: list[F32] = []  # logits of the first of them, so far
         self._try()
-        self.clips_run = 0
+        self.clips_run, self.together = 0, 1
         self.clips_padded = 0
 
     @property

@@ -35,6 +35,7 @@ class PlannedRunner:
         self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
         self._turns = count()
         self.clips_run = self.clips_padded = 0
+        self.together = 1
         self._backend.start(0, backend.sizes[0])  # who cannot compute is found before READY
         self._checked(self._backend.finish(0))
 

@@ -89,7 +89,7 @@ class SharedRunner:
         self._waiting: list[_Half] = []  # the next wave
         self._total = np.zeros(len(levels), int)  # rows of it, by level
         self._found: list[F32] = []  # the first half's logits of a sample under way
-        self.clips_run = self.clips_padded = 0
+        self.clips_run = self.clips_padded = self.together = 0
         self._warm_up()
 
     @property
@@ -184,6 +184,7 @@ class SharedRunner:
         wave, self._waiting = self._waiting, []
         self._total[:] = 0
         under_way = self._wave(wave, meanwhile)
+        self.together = sum(half.last for half in wave)
         for half, logits in zip(wave, under_way, strict=True):
             self._found.append(logits)
             if half.last:

@@ -2,7 +2,7 @@
 
 import {$, bytes, each, element, percent, say, short, svg, table} from "./elements.js";
 
-const NAMES = {assign: "to a worker", decode: "decode", transport: "transport", queue: "wait for the device", infer: "network", device: "device, waiting and its batch included", total: "from sample to record", "end to end": "from last frame to label"};
+const NAMES = {assign: "to a worker", decode: "decode", transport: "transport", queue: "queue, and others of the batch", infer: "network, its share", total: "from sample to record", "end to end": "from last frame to label"};
 const LOW = 0.1;  // milliseconds, the axis' left end
 const ROWS = 32;  // of batches, also of sizes that there were none of
 

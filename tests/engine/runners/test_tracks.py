@@ -114,3 +114,13 @@ def test_another_crop_is_computed_anew(tiny_model: Path) -> None:
     for one, anew in zip(found, plain, strict=True):
         np.testing.assert_allclose(one, anew, rtol=0, atol=1e-5 * np.abs(anew).max())
     shared.close()
+
+
+def test_windows_complete_together(tiny_model: Path) -> None:
+    """So that whoever reports how long they took can share it out."""
+    shared = runner(tiny_model)
+    batch = [windows(n, (0,), seed=n)[0] for n in (1, 2, 3)]
+    assert list(shared.feed(list(enumerate(batch)))) == []
+    assert [key for key, _ in shared.collect()] == [0, 1, 2]
+    assert shared.together == 3
+    shared.close()
