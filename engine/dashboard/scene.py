@@ -177,7 +177,7 @@ class Scene:
         actor = shown.actors.get(person.id) or shown.actors.get(None)
         label = actor.label if actor is not None else None
         said = None if label is None or label.name is None else f"{label.name} {label.score:.0%}"
-        joints = np.rint(person.kpts * _SCALE).astype(int)
+        joints = np.rint(np.nan_to_num(person.kpts) * _SCALE).astype(int)
         return [_spelt(person.id), said, joints.ravel().tolist()]
 
 

@@ -66,9 +66,11 @@ class Screen:
         log.removeHandler(self._listener)
         log.setLevel(self._level)
         self._about["over"] = "the run is over" if error is None else printable(error)
+        now = time.monotonic()
         if self._run is not None:
             self._run.over = True
-        self._say(time.monotonic())
+            self._tell_news(self._run, now)
+        self._say(now)
         self._server.close()
 
     @property
@@ -121,8 +123,11 @@ class Screen:
         if now - self._said >= (_STATE_S if looked_at else _OBSERVE_S):
             self._say(now)  # so that whoever comes finds nothing old
         if looked_at:
-            for name, value in self._run.news(now):
-                self._publish(name, value)
+            self._tell_news(self._run, now)
+
+    def _tell_news(self, run: _Live | _Recorded, now: float) -> None:
+        for name, value in run.news(now):
+            self._publish(name, value)
 
     def _say(self, now: float) -> None:
         self._said = now

@@ -208,6 +208,7 @@ def _bind(address: str, host: str, port: int) -> socket.socket:
         raise UsageError(f"--dashboard {address}: {error.strerror}") from None
     try:
         found.bind(where)
+        found.listen()  # whoever comes before the thread does waits
     except OSError as error:
         found.close()
         raise UsageError(

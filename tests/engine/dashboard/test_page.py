@@ -19,11 +19,20 @@ import zmq
 
 from tests.conftest import annotation
 from tests.engine.dashboard.conftest import Begin
+from tests.engine.dashboard.shown import (
+    SIZE,
+    bars,
+    count,
+    drawn,
+    drawn_at,
+    fits,
+    no_complaints,
+    text,
+    until,
+)
 from tests.engine.test_livestream import free_port
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-SIZE = (640, 480)
-THIGHS = {"left": (11, 13), "right": (12, 14)}
 
 
 class Cameras:
@@ -76,87 +85,6 @@ def cameras(port: int) -> Iterator[Cameras]:
         yield found
     finally:
         found.close()
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, what
-        time.sleep(0.1)
-    return found
-
-
-def text(browser: Any, selector: str) -> str:
-    found = browser.execute_script(
-        "const e = document.querySelector(arguments[0]); return e && e.innerText", selector
-    )
-    return found or ""
-
-
-def count(browser: Any, selector: str) -> int:
-    found = browser.execute_script(
-        "return document.querySelectorAll(arguments[0]).length", selector
-    )
-    return int(found)
-
-
-def colour(browser: Any, stream: str, x: float, y: float) -> tuple[list[int], list[int]]:
-    """Of a pixel of the stream's canvas at a place in its frame, red to alpha; and of the
-    page's left and right."""
-    return tuple(browser.execute_script(
-        """
-        const [name, x, y, w, h] = arguments;
-        const card = [...document.querySelectorAll(".card")]
-            .find(c => c.querySelector("h3").textContent === name);
-        if (!card) return [null, null];
-        const canvas = card.querySelector("canvas");
-        const width = canvas.clientWidth, height = canvas.clientHeight;
-        const zoom = Math.min(width / w, height / h);
-        const place = [x * zoom + (width - w * zoom) / 2, y * zoom + (height - h * zoom) / 2];
-        const [column, row] = place.map(z => Math.round(z * devicePixelRatio));
-        const pixel = canvas.getContext("2d").getImageData(column, row, 1, 1).data;
-        const style = getComputedStyle(document.documentElement);
-        return [[...pixel], ["blue", "orange"].map(n => style.getPropertyValue(`--${n}`).trim())];
-        """,
-        stream, x, y, *SIZE,
-    ))  # fmt: skip
-
-
-def hexadecimal(pixel: list[int]) -> str:
-    return "#" + "".join(f"{value:02x}" for value in pixel[:3])
-
-
-def drawn_at(browser: Any, stream: str, body: Any) -> bool:
-    """Whether both thighs of a body have their colours, and the corner none."""
-    if browser.execute_script("return document.querySelector('.card canvas') === null"):
-        return False
-    for side, (hip, knee) in THIGHS.items():
-        x, y = body[[hip, knee], :2].mean(axis=0)
-        pixel, names = colour(browser, stream, x, y)
-        if pixel is None or hexadecimal(pixel) != names[side == "right"]:
-            return False
-    pixel, _ = colour(browser, stream, 5, 5)
-    return pixel[3] == 0
-
-
-def bars(browser: Any) -> list[tuple[str, str]]:
-    found = browser.execute_script("""
-        return [...document.querySelectorAll(".bars li")].map(
-            li => [li.querySelector(".name").textContent, li.querySelector("i").style.width])
-    """)
-    return [tuple(one) for one in found]
-
-
-def no_complaints(browser: Any) -> None:
-    complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
-    assert complaints == []
-
-
-def fits(browser: Any) -> None:
-    wide, inner = browser.execute_script(
-        "return [document.documentElement.scrollWidth, innerWidth]"
-    )
-    assert wide <= inner, "nothing sticks out"
 
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (390, "dark")], ids=str)
@@ -264,18 +192,6 @@ def test_samples(window: Any, run: Begin, tmp_path: Path) -> None:
         until(lambda: running.process.poll() is not None, "the run ends", 60)
         until(lambda: "the run is over" in text(window, "#link"), "and the page knows")
         assert text(window, ".tile b") == "150", "what it came to stays to be seen"
-
-
-def drawn(browser: Any) -> bytes:
-    """Opacities of the first card's pixels, if there is anything."""
-    found = bytes(
-        browser.execute_script("""
-        const canvas = document.querySelector(".card canvas");
-        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-        return Array.from(data.filter((_, i) => i % 4 === 3));
-    """)
-    )
-    return found if np.count_nonzero(list(found)) > 500 else b""
 
 
 def test_by_keyboard(browser: Any, run: Begin) -> None:
@@ -392,4 +308,28 @@ def test_ten_minutes(browser: Any, run: Begin) -> None:
         assert nodes[-3:].min() <= nodes[2:5].max() + 200
         assert memories[-1] < memories[3] + 10
         no_complaints(browser)
+    browser.get("about:blank")
+
+
+def test_one_run_after_another(browser: Any, run: Begin, tmp_path: Path) -> None:
+    """A page that stays open shows whatever runs there, and its end even if it was paused."""
+    path, address = tmp_path / "data.pkl", f"127.0.0.1:{free_port()}"
+    path.write_bytes(pickle.dumps([annotation(40, seed=n) for n in range(5)]))
+    with run("--dataset", path, address=address) as running:
+        browser.get(running.url)
+        until(lambda: text(browser, "#stage-title") == "Samples", "a data set")
+        until(lambda: running.process.poll() is not None, "which ends")
+        until(lambda: count(browser, ".card") == 5, "all that it has is shown")
+    with run("--source", "demo:1", address=address) as running:
+        until(lambda: text(browser, "#stage-title") == "Streams", "a live run")
+        until(lambda: "1\nof 1 streams live" in text(browser, "#tiles"), "which lives")
+        assert not browser.find_element("id", "progress").is_displayed()
+        assert count(browser, ".card") == 1
+        browser.find_element("id", "pause").click()
+        running.process.send_signal(signal.SIGINT)
+        running.process.wait(30)
+        time.sleep(0.5)
+        browser.find_element("id", "pause").click()
+        until(lambda: text(browser, "#link") == "the run is over", "paused, it has heard that")
+        assert text(browser, ".card .badge") == "over"
     browser.get("about:blank")

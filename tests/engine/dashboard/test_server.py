@@ -20,14 +20,6 @@ from engine.errors import UsageError
 def serving(address: str = "127.0.0.1:0", *camera: str) -> Iterator[Server]:
     server = Server(address, list(camera))
     try:
-        until = time.monotonic() + 10
-        while True:
-            try:
-                ask(server, "/static/icon.svg")
-                break
-            except ConnectionRefusedError:
-                assert time.monotonic() < until
-                time.sleep(0.01)
         yield server
     finally:
         server.close()
