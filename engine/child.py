@@ -51,8 +51,7 @@ class Control:
         wire.limit(self.socket, wire.MAX_POSES)
         self.socket.connect(address)
         # Opened once: that takes a hundred times as long as writing to it.
-        path = last_word(socket_directory(address), name)
-        self._word = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._word = last_word(socket_directory(address), name).open("wb", buffering=0)
         self._longest = 0  # of what has been written there, bytes
 
     def started(self, leases: list[int]) -> None:
@@ -60,7 +59,7 @@ class Control:
         would die with this process if the crash came at once."""
         data = orjson.dumps(leases)
         self._longest = max(self._longest, len(data))
-        os.pwrite(self._word, data.ljust(self._longest), 0)
+        os.pwrite(self._word.fileno(), data.ljust(self._longest), 0)
 
     def send(self, message: Message) -> None:
         """Send to the supervisor. A supervisor that does not take it is as good as gone."""
