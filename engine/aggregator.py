@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 from engine.errors import SampleError, printable
 from engine.sources.dataset import Sample
 
+STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
+"""Keys of `Prediction.ms`, in the order of a sample's way."""
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:

@@ -10,6 +10,7 @@ import time
 from types import TracebackType
 from typing import Any
 
+from engine.aggregator import STAGES
 from engine.errors import UsageError
 from engine.exchange import is_loopback
 from engine.labels import Label
@@ -17,7 +18,6 @@ from engine.livestream import Stream
 
 _EVERY_S = 0.5
 _LATENCIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)  # seconds
-_STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
 
 
 class Exposition:
@@ -110,7 +110,7 @@ class Exposition:
         age = time.time() - label.t
         if 0 <= age < 3600:
             self._age.observe(age)
-        for stage in _STAGES:
+        for stage in STAGES:
             if stage in label.ms:
                 self._stages.labels(stage).observe(label.ms[stage] / 1e3)
 

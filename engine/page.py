@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from engine.aggregator import Failure, Prediction, Record
+from engine.aggregator import STAGES, Failure, Prediction, Record
 from engine.errors import printable
 from engine.files import write_atomically
 from engine.metrics import top_classes
@@ -25,7 +25,6 @@ from engine.pipeline import Pipeline
 from engine.poses import PoseSequence
 
 _QUANTILES = (5, 25, 50, 75, 95)
-_STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
 _RIGHT, _WRONG = 6, 2  # samples shown in motion
 _MAX_FRAMES = 60
 _MAX_FAILURES = 50
@@ -65,7 +64,7 @@ class Page:
             "throughput": self._throughput(),
             "latency": {
                 stage: np.percentile(self._ms[stage], _QUANTILES).tolist()
-                for stage in _STAGES
+                for stage in STAGES
                 if self._ms[stage]
             },
             "states": _shares(pipeline.figures.states or {"all in one process": 1.0}),

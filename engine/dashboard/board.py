@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-_STAGES = ("assign", "decode", "transport", "queue", "infer", "total", "end to end")
+from engine.aggregator import STAGES
+
 _SPAN_S = 30.0  # whose latencies are shown, of at least and at most so many records
 _AT_LEAST, _LATENCIES = 20, 4000
 _POINTS = 121  # of the series, one a second
@@ -97,7 +98,7 @@ class Board:
         while len(self._latencies) > _AT_LEAST and now - self._latencies[0][0] > _SPAN_S:
             self._latencies.popleft()
         found = {}
-        for stage in _STAGES:
+        for stage in (*STAGES, "end to end"):
             values = [ms[stage] for _, ms in self._latencies if stage in ms]
             if values:
                 found[stage] = [round(float(q), 2) for q in np.percentile(values, (50, 95))]
