@@ -30,7 +30,7 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
     `folder`. Returns the workload's short name and the file."""
     if workload in _PERSONS:
         annotations = [drifting(frames, number, _PERSONS[workload])
-                       for number, frames in enumerate(lengths())]  # fmt: skip
+                       for number, frames in enumerate(lengths(samples or 0))]  # fmt: skip
     elif workload == demo.NAME:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:
@@ -50,10 +50,10 @@ def demo_train(count: int) -> list[dict[str, Any]]:
     return [sample("train", number) for number in range(count)]
 
 
-def lengths() -> list[int]:
-    """Frames of the videos of ``hmdb51_like``."""
+def lengths(most: int = 0) -> list[int]:
+    """Frames of the videos of ``hmdb51_like``: 200 of them, or `most` if that is more."""
     rng = np.random.RandomState(SEED)
-    drawn = np.exp(rng.normal(np.log(_MEDIAN), _SPREAD, _SAMPLES))
+    drawn = np.exp(rng.normal(np.log(_MEDIAN), _SPREAD, max(_SAMPLES, most)))
     return [int(n) for n in drawn.clip(_SHORTEST, _LONGEST)]
 
 

@@ -88,6 +88,11 @@ class JointClips:
     twins: bool = True
     track: Track | None = None
 
+    @property
+    def unique(self) -> int:
+        """U."""
+        return self.joints.peaks.shape[1]
+
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""
         frames = render(self.joints, self.reference, twins=self.twins)

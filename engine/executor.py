@@ -177,13 +177,14 @@ class _Service:
         ready = [(lease, clips) for lease, found in batch if (clips := self._drawn(lease, found))]
         self._report(self._runner.feed(ready, meanwhile=self._drain))
 
-    def _drawn(self, lease: int, clips: Clips | JointClips) -> Clips | None:
+    def _drawn(self, lease: int, clips: Clips | JointClips) -> Clips | JointClips | None:
         """Clips to run; None for joints that cannot be drawn, or clips that the network cannot
         take, which concerns that sample only."""
         try:
-            drawn = clips.drawn() if isinstance(clips, JointClips) else clips
-            self._runner.check(drawn)
-            return drawn
+            if isinstance(clips, JointClips) and not self._runner.draws:
+                clips = clips.drawn()
+            self._runner.check(clips)
+            return clips
         except Exception as error:
             stage = error.stage if isinstance(error, SampleError) else "decode"
             about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}

@@ -37,8 +37,8 @@ from engine.sampling import ClipPlan
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
-_REACH = 3 * SIGMA  # how far a joint is drawn around its centre, pixels
-_WINDOW = 5  # columns that 2 * _REACH can touch at most
+REACH = 3 * SIGMA  # how far a joint is drawn around its centre, pixels
+WINDOW = 5  # columns that 2 * REACH can touch at most
 _VARIANCE = np.float32(SIGMA**2)
 _JOINTS_AT_ONCE = 1 << 16
 
@@ -196,7 +196,7 @@ def _draw(centres: F64, peaks: F32) -> Frames:
     centre = centres.reshape(-1, 2)[visible]
 
     # float32 squares of the distances along each axis: [joints, window, 2]
-    cells = first[:, None, :] + np.arange(_WINDOW)[:, None]
+    cells = first[:, None, :] + np.arange(WINDOW)[:, None]
     offset = cells.astype(np.float32) - centre.astype(np.float32)[:, None, :]
     square = offset * offset
     exponent = square[:, None, :, 0] + square[:, :, None, 1]  # [joints, y, x]
@@ -224,6 +224,6 @@ def _window(centre: F64) -> tuple[NDArray[np.int64], NDArray[Any]]:
     # Truncation toward zero in float64. Far-off centres are clamped first, since
     # they may not fit an integer; they lie outside the canvas either way.
     near = np.clip(centre, -4.0 * SIZE, 4.0 * SIZE)
-    first = np.maximum(np.trunc(near - _REACH), 0).astype(np.int64)
-    last = np.minimum(np.trunc(near + _REACH) + 1, SIZE).astype(np.int64)
+    first = np.maximum(np.trunc(near - REACH), 0).astype(np.int64)
+    last = np.minimum(np.trunc(near + REACH) + 1, SIZE).astype(np.int64)
     return first, last

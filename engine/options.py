@@ -231,11 +231,12 @@ class Options:
         "decode workers (default: a quarter of the cores, at least 1: rendering a sample takes a "
         "hundredth of the time a CPU needs to run it)", kind=int, metavar="N", most=256,
     )  # fmt: skip
-    wire: Wire = _option(
-        "frames", "processes",
+    wire: Literal["auto", Wire] = _option(
+        AUTO, "processes",
         "what workers send: each distinct heatmap frame once (its cells that are not zero) with "
         "the clip plan, the whole clip tensor (205 MB a sample), or keypoints on the canvas, for "
-        "the executor to draw", choices=WIRES,
+        "the executor to draw (auto: frames; keypoints for backend torch, whose device draws)",
+        choices=(AUTO, *WIRES),
     )  # fmt: skip
     max_memory: int | None = _option(
         None, "processes",

@@ -19,7 +19,7 @@ from typing import Any
 
 from engine import backends
 from engine.aggregator import Aggregator, Failure, Figures, Record
-from engine.clips import HeatmapClips, decode
+from engine.clips import HeatmapClips, JointClips, sampled
 from engine.constants import preprocessing
 from engine.errors import SampleError, UsageError, printable
 from engine.exchange import tcp_address, tcp_endpoint
@@ -178,7 +178,7 @@ class _InProcess:
         return self._network.facts
 
     def records(self) -> Iterator[Record]:
-        waiting: list[tuple[Sample, HeatmapClips, float]] = []
+        waiting: list[tuple[Sample, HeatmapClips | JointClips, float]] = []
         for sample in self._pipeline.samples:
             if self._pipeline.interrupted:
                 return
@@ -207,12 +207,13 @@ class _InProcess:
             self._closed = True
             self._network.close()
 
-    def _decode(self, sample: Sample) -> HeatmapClips | Failure:
+    def _decode(self, sample: Sample) -> HeatmapClips | JointClips | Failure:
         self._aggregator.take(sample)
         try:
             poses = sample.poses(len(self._pipeline.model.classes))
             options = self._pipeline.options
-            clips = decode(poses, options.reference, options.views)
+            placed = sampled(poses, options.reference, options.views)
+            clips = placed if self._network.draws else placed.drawn()
             self._network.check(clips)
             return clips
         except SampleError as error:
@@ -221,7 +222,9 @@ class _InProcess:
             # Whatever else an unforeseen annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "decode", error)
 
-    def _infer(self, batch: list[tuple[Sample, HeatmapClips, float]]) -> Iterator[Record]:
+    def _infer(
+        self, batch: list[tuple[Sample, HeatmapClips | JointClips, float]]
+    ) -> Iterator[Record]:
         padded, start = self._network.clips_padded, time.perf_counter()
         outputs = infer(self._network, [clips for _, clips, _ in batch])
         for (sample, _, decoding), logits in zip(batch, outputs, strict=True):

@@ -73,7 +73,7 @@ def summarise(
         },
         "pipeline": {
             "workers": pipeline.workers,
-            "wire": options.wire,
+            "wire": pipeline.setup.wire,
             "max_batch": pipeline.max_batch,
             "busy": busy_shares(pipeline, seconds),
             **asdict(pipeline.figures),

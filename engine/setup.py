@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 
 from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator
-from engine.backends import AUTO, Precision
+from engine.backends import AUTO, TORCH, Precision
 from engine.backends.ascend import device_number
 from engine.devices import warn_of_others
 from engine.errors import UsageError
 from engine.exchange import Listening
 from engine.executor import ExecutorSettings
 from engine.intake import Supply
-from engine.models import ModelFile, open_model
+from engine.models import SHARED, ModelFile, open_model
 from engine.options import Options
 from engine.pool import PoolSettings
 from engine.supervisor import Supervisor, SupervisorSettings
-from engine.wire import CLIPS
+from engine.wire import CLIPS, FRAMES, KEYPOINTS, Wire
 from engine.worker import WorkerSettings
 
 log = logging.getLogger("engine")
@@ -39,6 +39,7 @@ class Setup:
     backend_name: str
     backend_reason: str
     precision: Precision
+    wire: Wire
     workers: int
     executors: tuple[ExecutorSettings, ...]
 
@@ -74,7 +75,9 @@ class Setup:
         )
         workers = 0 if options.in_process else options.workers or default_workers()
         executors = tuple(replace(settings, device=device) for device in devices)
-        return cls(options, model, name, reason, precision, workers, executors)
+        drawn = KEYPOINTS if name == TORCH and model.layout == SHARED else FRAMES
+        wire = drawn if options.wire == AUTO else options.wire
+        return cls(options, model, name, reason, precision, wire, workers, executors)
 
     def supervisor(
         self, supply: Supply, aggregator: Aggregator, interrupted: Callable[[], bool]
@@ -85,7 +88,7 @@ class Setup:
             pool=PoolSettings(
                 workers=self.workers,
                 executors=self.executors,
-                worker=WorkerSettings(options.reference, options.wire, options.views),
+                worker=WorkerSettings(options.reference, self.wire, options.views),
                 start_timeout=options.start_timeout,
             ),
             max_memory=options.max_memory or machine.memory_limit() // 4,

@@ -7,14 +7,17 @@ sizes that it announces. The executor is its only caller.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
-from typing import Any, Final, Literal, Protocol
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.clips import Clips, JointClips
 from engine.errors import UsageError
 from engine.models import ModelFile
 from engine.parts import Part
@@ -25,6 +28,7 @@ INT8: Precision = "int8"
 GROUP = "engine.backends"
 _OF_COMPILED = {"acl": "aclruntime", "pyacl": "acl"}  # and the module of each
 AUTO: Final = "auto"
+TORCH: Final = "torch"  # the one that draws on its device
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,44 @@ class Backend(Protocol):
         """Give the device back. No call follows."""
 
 
+@dataclass(frozen=True, eq=False)
+class Wave:
+    """Samples that run together in layout ``shared``: what they are drawn from, and where things
+    are in rows that all of them share.
+
+    `firsts`: of each sample the row of its first frame; its twins follow its frames. `frames`: how
+    many there are. `levels`: int32 [rows, 3], as `engine.contexts.Level.sources`. `clips`: int32
+    [clips, positions], rows of the last level.
+    """
+
+    samples: Sequence[Clips | JointClips]
+    firsts: Sequence[int]
+    frames: int
+    levels: Sequence[NDArray[np.int32]]
+    clips: NDArray[np.int32]
+
+    @property
+    def counts(self) -> list[int]:
+        """Frames, rows of each level, clips."""
+        return [self.frames, *map(len, self.levels), len(self.clips)]
+
+
+@runtime_checkable
+class ResidentBackend(Backend, Protocol):
+    """A backend whose device draws, gathers and averages by itself: nothing but joints goes there
+    and nothing but logits comes back.
+
+    `capacity`: the `Wave.counts` that one run takes at most; a single sample always fits.
+    `strides`: of the network's temporal convolutions.
+    """
+
+    capacity: list[int]
+    strides: tuple[int, ...]
+
+    def start_wave(self, lane: int, wave: Wave) -> None:
+        """As `start`; `finish` has the logits, one row for each of `Wave.clips`."""
+
+
 class Loader(Protocol):
     """What an entry point names: loads a model onto a device.
 
@@ -133,6 +175,8 @@ def choose(name: str, device: str | None = None, *, compiled: bool = False) -> t
             reason = "the model is an OM"
         elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
+        elif find_spec(TORCH) and Path("/dev/nvidiactl").exists():
+            name, reason = TORCH, "there is an NVIDIA GPU"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
             name, reason = "openvino", "the fastest on a CPU; --backend names another"

@@ -12,13 +12,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends import Backend, Facts
-from engine.clips import Clips
+from engine.backends import Backend, Facts, ResidentBackend
+from engine.clips import Clips, JointClips
 from engine.constants import VIEWS
 from engine.models import SHARED, ModelFile
 from engine.parts import Cuts
 from engine.runners.clips import ClipsRunner
 from engine.runners.planned import PlannedRunner
+from engine.runners.resident import ResidentRunner
 from engine.runners.shared import SharedRunner
 
 _BATCH = 4  # samples
@@ -33,9 +34,11 @@ class Runner(Protocol):
     `facts`: of the backend. `step`: samples that fill one run. `clips_run`, `clips_padded`: what
     the device was given, real and filler. `idle`: whether nothing is left to `collect`.
     `pending`: keys of the samples that are not complete. `together`: samples that complete with the
-    one that was yielded last, itself included; they are yielded one after the other.
+    one that was yielded last, itself included; they are yielded one after the other. `draws`:
+    whether it takes clips that are not drawn yet, and draws them where they run.
     """
 
+    draws: bool
     together: int
     clips_run: int
     clips_padded: int
@@ -52,14 +55,14 @@ class Runner(Protocol):
     @property
     def pending(self) -> list[int]: ...
 
-    def check(self, clips: Clips) -> None:
+    def check(self, clips: Clips | JointClips) -> None:
         """Raise `SampleError` for a sample that the network cannot take."""
 
     def pads(self, samples: int) -> bool:
         """Whether a batch of so many samples needs filler clips."""
 
     def feed(
-        self, batch: Sequence[tuple[int, Clips]], meanwhile: Callable[[], object] = ...
+        self, batch: Sequence[tuple[int, Clips | JointClips]], meanwhile: Callable[[], object] = ...
     ) -> Iterator[Logits]:
         """Start the runs of a batch of (key, clips).
 
@@ -81,6 +84,8 @@ def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: in
     kept of tracks, by the runner that can. Raises `ModelError` or `UsageError`."""
     if model.layout == SHARED and model.compiled:
         return PlannedRunner(backend, len(model.classes), views)
+    if model.layout == SHARED and isinstance(backend, ResidentBackend):
+        return ResidentRunner(backend, views)
     if model.layout == SHARED:
         return SharedRunner(backend, Cuts.of(model.path), room)
     return ClipsRunner(backend, len(model.classes), views)
@@ -94,7 +99,7 @@ def default_batch(runner: Runner, views: int, room: int) -> int:
     return runner.step * ceil((windows if views == 1 else _BATCH) / runner.step)
 
 
-def infer(runner: Runner, batch: Sequence[Clips]) -> Iterator[NDArray[np.float32]]:
+def infer(runner: Runner, batch: Sequence[Clips | JointClips]) -> Iterator[NDArray[np.float32]]:
     """Logits of each sample of the batch, in order; the device is idle at the end."""
     for _, logits in runner.feed(list(enumerate(batch))):
         yield logits

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts
 from engine.batching import split_rows
-from engine.clips import Clips
+from engine.clips import Clips, JointClips
 from engine.constants import VIEWS
 from engine.errors import ModelError
 
@@ -25,6 +25,8 @@ class ClipsRunner:
 
     `clips_run` and `clips_padded` count what the device was given: real and filler.
     """
+
+    draws = False
 
     def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
         self._backend, self._views = backend, views
@@ -59,7 +61,7 @@ class ClipsRunner:
         """Keys of the samples that are not complete."""
         return list(self._keys)
 
-    def check(self, clips: Clips) -> None:
+    def check(self, clips: Clips | JointClips) -> None:
         pass  # it takes every sample
 
     def pads(self, samples: int) -> bool:
@@ -69,7 +71,7 @@ class ClipsRunner:
 
     def feed(
         self,
-        batch: Sequence[tuple[int, Clips]],
+        batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Iterator[tuple[int, F32]]:
         """Start the runs of a batch of (key, clips).
@@ -80,14 +82,15 @@ class ClipsRunner:
         after each start, while the device is busy.
         """
         self._keys.extend(key for key, _ in batch)
-        total, first = self._views * len(batch), 0
+        drawn = [clips for _, clips in batch if not isinstance(clips, JointClips)]
+        total, first = self._views * len(drawn), 0
         for size in split_rows(total, self._backend.sizes):
             lane = self._turn % self._backend.lanes
             if len(self._runs) == self._backend.lanes:
                 yield from self.collect()
             [buffer] = self._backend.inputs(lane, size)
             real = min(size, total - first)
-            _fill(buffer[:real], [clips for _, clips in batch], first)
+            _fill(buffer[:real], drawn, first)
             buffer[real:] = 0
             self._backend.start(lane, size)
             self._runs.append((lane, size, real))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Backend, Facts
-from engine.clips import Clips, HeatmapClips
+from engine.clips import Clips, HeatmapClips, JointClips
 from engine.constants import VIEWS
 from engine.errors import ModelError, SampleError
 
@@ -27,6 +27,7 @@ class PlannedRunner:
     """Owns a backend; `classes`: how many the model names. `clips_padded` stays 0: filler is
     frames here, not clips."""
 
+    draws = False
     step = 1
 
     def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
@@ -53,7 +54,7 @@ class PlannedRunner:
         """Keys of the samples that are not complete."""
         return [key for _, key in self._runs]
 
-    def check(self, clips: Clips) -> None:
+    def check(self, clips: Clips | JointClips) -> None:
         assert isinstance(clips, HeatmapClips)
         largest = self._backend.sizes[-1]
         if len(clips.frames) > largest:
@@ -72,7 +73,7 @@ class PlannedRunner:
 
     def feed(
         self,
-        batch: Sequence[tuple[int, Clips]],
+        batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Iterator[tuple[int, F32]]:
         """Start the runs of a batch of (key, clips); yields as `Runner.feed` says."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends import Array, Backend, Facts, PartNetwork
-from engine.clips import Clips, HeatmapClips
+from engine.clips import Clips, HeatmapClips, JointClips
 from engine.constants import CLIP_LEN
 from engine.contexts import PADDING, Contexts, contexts
 from engine.frames import Frames
@@ -69,6 +69,7 @@ class SharedRunner:
     for what is kept of tracks.
     """
 
+    draws = False
     step = 1
 
     def __init__(self, backend: Backend, cuts: Cuts, room: int = 0) -> None:
@@ -106,7 +107,7 @@ class SharedRunner:
         """Keys of the samples that are not complete."""
         return list(self._pending)
 
-    def check(self, clips: Clips) -> None:
+    def check(self, clips: Clips | JointClips) -> None:
         pass  # it takes every sample
 
     def pads(self, samples: int) -> bool:
@@ -119,7 +120,7 @@ class SharedRunner:
 
     def feed(
         self,
-        batch: Sequence[tuple[int, Clips]],
+        batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Iterator[tuple[int, F32]]:
         """Take a batch of (key, clips); run as long as waves are full. Yields (key, logits

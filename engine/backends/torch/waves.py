@@ -1,0 +1,205 @@
+"""Waves on a device: drawn, run and brought back, some at once.
+
+Called by `engine.backends.torch.backend`. On a GPU the network is a captured graph, one for each
+of a few sizes of waves: what a wave has fewer rows than its graph costs next to nothing
+(`engine.backends.torch.kernels`). Elsewhere it is run step by step, with exactly the wave's rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.backends import Wave
+from engine.backends.torch import drawing
+from engine.backends.torch.drawing import Poses
+from engine.backends.torch.network import Network
+from engine.clips import ClipTensor, HeatmapClips, JointClips
+from engine.constants import CLIP_LEN, SIZE
+
+F32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much a wave may have: `frames`, `rows` of a level before the network strides over time
+    (behind that, as many fewer), and `clips`."""
+
+    frames: int
+    rows: int
+    clips: int
+
+    def counts(self, strides: Sequence[int]) -> list[int]:
+        """Frames, rows of each level, clips."""
+        levels = [self.rows // prod(strides[: number + 1]) for number in range(len(strides))]
+        return [self.frames, *levels, self.clips]
+
+
+class Plain:
+    """Runs waves as they come, one at a time."""
+
+    lanes = 1
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def start(self, lane: int, wave: Wave) -> None:
+        """Run it."""
+        network, device = self._network, self._network.device
+        first = network.first(_drawn(network, wave))
+        tables = [torch.from_numpy(table).to(device) for table in wave.levels]
+        clips = torch.from_numpy(wave.clips).to(device)
+        counts = torch.tensor(wave.counts, dtype=torch.int32, device=device)
+        self._logits = network.run(first, tables, clips, counts)
+
+    def finish(self, lane: int) -> F32:
+        """Its logits."""
+        found: F32 = self._logits[:, : self._network.classes].cpu().numpy()
+        return found
+
+
+class Graphs:
+    """Runs waves as captured graphs, several on their way at once: the device takes them in turn,
+    and has the next one when it is done with one."""
+
+    lanes = 2
+
+    def __init__(self, network: Network, capacities: Sequence[Capacity]) -> None:
+        """`capacities`: ascending."""
+        self._network = network
+        self._first = torch.zeros(
+            (capacities[-1].frames, *network.first_shape),
+            dtype=network.dtype,
+            device=network.device,
+        )
+        self._stream = torch.cuda.Stream(network.device)
+        self._graphs: list[_Graph] = []
+        pool = torch.cuda.graph_pool_handle()
+        for capacity in reversed(capacities):  # the largest first: the others fit its memory
+            graph = _Graph(network, capacity, self._first, self._stream, pool, self.lanes)
+            self._graphs.insert(0, graph)
+        self._under_way: list[tuple[_Graph, int] | None] = [None] * self.lanes
+
+    def start(self, lane: int, wave: Wave) -> None:
+        """Begin to run it, in a free lane."""
+        graph = next(graph for graph in self._graphs if graph.holds(wave))
+        with torch.cuda.stream(self._stream):
+            self._begin(self._first[: wave.frames], wave)
+            graph.replay(lane, wave)
+        self._under_way[lane] = graph, len(wave.clips)
+
+    def finish(self, lane: int) -> F32:
+        """Wait for the lane's wave: its logits."""
+        under_way = self._under_way[lane]
+        assert under_way is not None
+        graph, clips = under_way
+        return graph.logits(lane)[:clips, : self._network.classes].copy()
+
+    def _begin(self, first: Tensor, wave: Wave) -> None:
+        """Draw the wave and run the network's first step."""
+        stem = self._network.stem
+        if stem is None or not all(isinstance(clips, JointClips) for clips in wave.samples):
+            first.copy_(self._network.first(_drawn(self._network, wave)))
+            return
+        poses = Poses.of(wave.samples, wave.firsts, wave.frames)
+        arrays = poses.centres, poses.peaks, poses.frames
+        stem(*(_sent(array, first.device) for array in arrays), first)
+
+
+class _Graph:
+    """The network for waves up to a capacity, with the memory that it reads and writes."""
+
+    def __init__(
+        self,
+        network: Network,
+        capacity: Capacity,
+        first: Tensor,
+        stream: torch.cuda.Stream,
+        pool: Any,
+        lanes: int,
+    ) -> None:
+        self._most = capacity.counts(network.strides)
+        frames, *levels, clips = self._most
+        positions = CLIP_LEN // prod(network.strides)
+        shapes = [(len(self._most),), *((rows, 3) for rows in levels), (clips, positions)]
+        total = sum(map(prod, shapes))
+        # What the host says of a wave goes over in one piece; each lane has its own to write to.
+        self._said = [torch.zeros(total, dtype=torch.int32, pin_memory=True) for _ in range(lanes)]
+        self._written = [_divided(said.numpy(), shapes) for said in self._said]
+        self._heard = torch.zeros(total, dtype=torch.int32, device=network.device)
+        counts, *tables, ids = _divided(self._heard, shapes)
+
+        def run() -> Tensor:
+            return network.run(first[:frames], tables, ids, counts)
+
+        with torch.cuda.stream(stream):
+            run()  # compiles what is not compiled yet, which no graph may
+        stream.synchronize()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool, stream=stream):
+            self._found = run()
+        self._back = [
+            torch.empty(self._found.shape, dtype=torch.float32, pin_memory=True)
+            for _ in range(lanes)
+        ]
+        self._done = [torch.cuda.Event() for _ in range(lanes)]
+
+    def holds(self, wave: Wave) -> bool:
+        return all(count <= most for count, most in zip(wave.counts, self._most, strict=True))
+
+    def replay(self, lane: int, wave: Wave) -> None:
+        """On the current stream."""
+        said: list[Any] = [wave.counts, *wave.levels, wave.clips]
+        for into, values in zip(self._written[lane], said, strict=True):
+            into[: len(values)] = values
+        self._heard.copy_(self._said[lane], non_blocking=True)
+        self._graph.replay()
+        self._back[lane].copy_(self._found, non_blocking=True)
+        self._done[lane].record()
+
+    def logits(self, lane: int) -> F32:
+        self._done[lane].synchronize()
+        found: F32 = self._back[lane].numpy()
+        return found
+
+
+def _divided(memory: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """Arrays of these shapes, one behind the other in flat memory."""
+    ends = np.cumsum([prod(shape) for shape in shapes]).tolist()
+    return [memory[end - prod(shape) : end].reshape(shape)
+            for shape, end in zip(shapes, ends, strict=True)]  # fmt: skip
+
+
+def _drawn(network: Network, wave: Wave) -> Tensor:
+    """A canvas with what a wave's samples are of, each from its first frame on."""
+    device = network.device
+    shape = (wave.frames, SIZE, SIZE, network.channels)
+    canvas = torch.zeros(shape, dtype=network.dtype, device=device)
+    for first, clips in zip(wave.firsts, wave.samples, strict=True):
+        if isinstance(clips, ClipTensor):
+            # [clips, joints, 48, 56, 56] to one frame after the other, joints innermost
+            frames = _sent(clips.clips, device).permute(0, 2, 3, 4, 1)
+            part = canvas[first : first + CLIP_LEN * len(clips.clips), ..., : frames.shape[-1]]
+            part.copy_(frames.reshape(part.shape))
+        elif isinstance(clips, HeatmapClips):
+            places, values = clips.frames.entries()
+            part = canvas[first : first + len(clips.frames)]
+            drawing.put(part, _sent(places, device), _sent(values, device))
+    if any(isinstance(clips, JointClips) for clips in wave.samples):
+        drawing.draw(canvas, Poses.of(wave.samples, wave.firsts, wave.frames))
+    return canvas
+
+
+def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
+    """The array on a device, which takes it while the host goes on."""
+    found = torch.from_numpy(np.ascontiguousarray(array))
+    if device.type == "cuda":
+        found = found.pin_memory()
+    return found.to(device, non_blocking=True)
