@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import orjson
 import torch
@@ -90,8 +89,10 @@ def _engine(
     name: str,
 ) -> Callable[[], float]:  # fmt: skip
     """The rate of a run, as a user has it."""
-    flags = ["--dataset", data, "--model", args.model, "--backend", "torch", "--device",
-             args.device, "--precision", args.precision, "--layout", layout, "--wire", wire]  # fmt: skip
+    flags = [
+        "--dataset", data, "--model", args.model, "--backend", "torch", "--device", args.device,
+        "--precision", args.precision, "--layout", layout, "--wire", wire,
+    ]  # fmt: skip
     if args.workers is not None:
         flags += ["--workers", args.workers]
 

@@ -77,6 +77,10 @@ class Aggregator:
         """A sample will have its record."""
         self._samples[sample.index] = sample
 
+    def forget(self, index: int) -> None:
+        """A sample has its record from elsewhere."""
+        del self._samples[index]
+
     def score(
         self, index: int, logits: NDArray[np.float32], padded: int, ms: dict[str, float]
     ) -> Record:

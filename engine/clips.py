@@ -91,7 +91,7 @@ class JointClips:
     @property
     def unique(self) -> int:
         """U."""
-        return self.joints.peaks.shape[1]
+        return int(self.joints.peaks.shape[1])
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""

@@ -24,7 +24,8 @@ from engine.wire import WIRES, Wire
 GROUPS = ("input", "live", "model", "device", "processes", "output")
 DASHBOARD = "127.0.0.1:8017"  # where it is without an address
 _STREAMING = ("max_batch", "max_wait_ms", "workers", "wire", "max_memory", "lease_timeout",
-              "stall_timeout", "start_timeout", "grace", "listen", "keys")  # fmt: skip
+              "stall_timeout", "start_timeout", "grace", "listen", "keys", "cluster",
+              "engines")  # fmt: skip
 _DATA = ("dataset", "ann_file", "split", "limit")
 _LIVE = ("window", "stride", "sampling", "crop", "track_memory", "fps", "per", "smooth",
          "threshold", "publish", "save_video", "metrics", "waiting")  # fmt: skip
@@ -271,6 +272,15 @@ class Options:
         None, "processes", "with --listen: only workers with a key in FOLDER may join "
         "(python -m engine.keys)", metavar="FOLDER",
     )  # fmt: skip
+    cluster: str | None = _option(
+        None, "processes",
+        "run on a Ray cluster: local (one of this machine, for this run), auto (the one that this "
+        "machine belongs to), or its address", metavar="local|auto|ray://HOST:PORT",
+    )  # fmt: skip
+    engines: int | None = _option(
+        None, "processes", "engines on the cluster (default: one for each GPU or NPU where the "
+        "backend runs on such, else one for each node)", kind=int, metavar="N", most=100_000,
+    )  # fmt: skip
     in_process: bool = _option(
         False, "processes", "run everything in this process, one sample after the other",
         kind=bool, least=0,
@@ -345,6 +355,12 @@ class Options:
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:
             raise UsageError("--logits wants all samples, and a resumed run has not kept theirs")
+        if self.engines is not None and self.cluster is None:
+            raise UsageError("--engines N is for --cluster; give that as well")
+        if self.cluster is not None and (self.source or self.windows or self.listen is not None):
+            raise UsageError(
+                "--cluster scores data sets: leave --source, --windows or --listen out"
+            )
         if self.keys is not None and self.listen is None and self.publish is None:
             raise UsageError("--keys FOLDER protects --listen or --publish; give that as well")
         if self.max_wait_ms / 1e3 >= self.stall_timeout:

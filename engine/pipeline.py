@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from engine import backends
 from engine.aggregator import Aggregator, Failure, Figures, Record
@@ -30,7 +30,6 @@ from engine.options import Options
 from engine.runners import infer
 from engine.setup import Setup
 from engine.sources.dataset import Sample, open_dataset
-from engine.supervisor import Supervisor
 
 
 class Pipeline:
@@ -58,17 +57,22 @@ class Pipeline:
         done = {record.index for record in self.resumed}
         self.samples = [s for s in self.dataset.samples if s.index not in done]
         self._aggregator = Aggregator()
-        self._runner = self._local() if options.in_process else self._processes()
+        self._runner = self._opened()
         try:
             self.facts = self._runner.start()
         except BaseException:
             self._runner.close()
             raise
 
-    def _local(self) -> _InProcess:
-        return _InProcess(self, self.setup.executors[0], self._aggregator)
+    def _opened(self) -> _Runner:
+        if self.options.in_process:
+            return _InProcess(self, self.setup.executors[0], self._aggregator)
+        if self.options.cluster is not None:
+            from engine.cluster.runner import ClusterRunner  # which needs Ray
 
-    def _processes(self) -> Supervisor:
+            return ClusterRunner(
+                iter(self.samples), self.setup, self._aggregator, lambda: self.interrupted
+            )
         supply = Listed(self.samples)
         return self.setup.supervisor(supply, self._aggregator, lambda: self.interrupted)
 
@@ -134,6 +138,11 @@ class Pipeline:
         return self._runner.max_batch
 
     @property
+    def engines(self) -> int:
+        """How many of the engine there are: on a cluster one a node, or one a device."""
+        return self._runner.engines
+
+    @property
     def address(self) -> str | None:
         """Where workers of other machines may join, with ``--listen``."""
         if self.options.listen is None or self._runner.port is None:
@@ -160,10 +169,33 @@ class Pipeline:
         self.interrupted = True
 
 
+class _Runner(Protocol):
+    """What does the work: processes, an engine on each node of a cluster, or this process."""
+
+    watchers: list[Callable[[float], None]]
+    max_batch: int
+
+    @property
+    def engines(self) -> int: ...
+
+    @property
+    def port(self) -> int | None: ...
+
+    def start(self) -> backends.Facts: ...
+
+    def records(self) -> Iterator[Record]: ...
+
+    def processes(self) -> list[dict[str, Any]]: ...
+
+    def waits(self) -> str: ...
+
+    def close(self, *, at_once: bool = False) -> None: ...
+
+
 class _InProcess:
     """The same work without processes: one sample after the other."""
 
-    port = None
+    port, engines = None, 1
 
     def __init__(
         self, pipeline: Pipeline, settings: ExecutorSettings, aggregator: Aggregator

@@ -85,7 +85,9 @@ def summarise(
 def busy_shares(pipeline: Pipeline, seconds: float) -> dict[str, float]:
     """Share of `seconds` that each stage worked, 0 to 1, mean over its processes."""
     figures = pipeline.figures
-    shares = {"decode": figures.decode_s / max(pipeline.workers, 1), "device": figures.infer_s}
+    engines = pipeline.engines
+    shares = {"decode": figures.decode_s / max(pipeline.workers * engines, 1),
+              "device": figures.infer_s / (len(pipeline.setup.executors) * engines)}  # fmt: skip
     return {stage: work / seconds if seconds > 0 else 0.0 for stage, work in shares.items()}
 
 

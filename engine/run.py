@@ -219,6 +219,8 @@ def _announce(pipeline: Pipeline) -> None:
     executors = len(devices(pipeline.options.device))
     where = f"{workers}, {executors} executor{'s' if executors > 1 else ''}"
     where = where if pipeline.workers else "in this process"
+    if pipeline.options.cluster is not None:
+        where = f"on {pipeline.engines} engines of a cluster"
     print(f"running   {where}", flush=True)
     if pipeline.address is not None:
         keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""

@@ -58,6 +58,8 @@ class SupervisorSettings:
 class Supervisor:
     """Children, guests, leases and records of one run."""
 
+    engines = 1
+
     def __init__(
         self,
         supply: Supply,

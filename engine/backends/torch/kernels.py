@@ -31,7 +31,7 @@ _STEM_TILE = 8  # pixels, each way
 def stem_fits(first: Convolution) -> bool:
     """Whether `stem` runs a network's first step."""
     times, kernel, _, joints, _ = first.weight.shape
-    alone = first.relu and first.residual is first.then is None
+    alone = first.relu and first.residual is None and first.then is None
     return alone and first.stride == times == 1 and joints == JOINTS and kernel**2 <= STEM_TAPS
 
 
@@ -112,7 +112,9 @@ def tile(
     block_k = 64 if channels % 64 == 0 and not exact else 32
     if then:  # which needs all outputs of a pixel
         block_m = 32 if exact and outputs > 64 else 64
-        block_then = next(n for n in ((128, 64, 32) if outputs == 32 else (64, 32)) if then % n == 0)
+        block_then = next(
+            n for n in ((128, 64, 32) if outputs == 32 else (64, 32)) if then % n == 0
+        )
         return block_m, outputs, block_k, block_then, 4, 4 if outputs == 32 else 3
     if exact:
         return 64, block_n, block_k, 32, 4, 3
@@ -150,7 +152,7 @@ def mean(x: Tensor, clips: Tensor, count: Tensor) -> Tensor:
     return out
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _window(
     centres, peaks, at, mask, way, SIZE: tl.constexpr, REACH: tl.constexpr,
     THRESHOLD: tl.constexpr, FLIPPED: tl.constexpr, MIRRORED: tl.constexpr,
@@ -175,7 +177,7 @@ def _window(
     return across, begin, end, y0, y1
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _stem(
     centres, peaks, frames, twin, weight, bias, out,
     JOINTS: tl.constexpr, OUTPUTS: tl.constexpr, KERNEL: tl.constexpr, TAPS: tl.constexpr,
@@ -216,7 +218,9 @@ def _stem(
                 at = (first + person * step) * JOINTS + source
                 across, x0, x1, y0, y1 = _window(centres, peaks, at, joint < JOINTS, way, SIZE,
                                                  REACH, THRESHOLD, FLIPPED, MIRRORED)  # fmt: skip
-                inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (k < KERNEL * KERNEL)[None, :]
+                inside = (
+                    (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (k < KERNEL * KERNEL)[None, :]
+                )
                 cells = x
                 if way == MIRRORED:
                     cells = SIZE - 1 - x
@@ -233,7 +237,7 @@ def _stem(
     tl.store(out + pixel[:, None] * OUTPUTS + n[None, :], total.to(out.dtype.element_ty))
 
 
-@triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])
 def _convolve(
     x, sources, weight, bias, residual, weight_then, bias_then, out, count,
     THEN: tl.constexpr, BLOCK_THEN: tl.constexpr,
@@ -296,7 +300,7 @@ def _convolve(
             _finish(found, residual, out, m, added, last, inside, THEN, RESIDUAL, RELU)
 
 
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit
 def _finish(
     total, residual, out, m, added, n, inside,
     OUTPUTS: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
@@ -311,7 +315,7 @@ def _finish(
     tl.store(out + to, total.to(out.dtype.element_ty), mask=inside[:, None])
 
 
-@triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])
 def _pool(
     x, out, count,
     SIZE: tl.constexpr, WIDTH: tl.constexpr, CHANNELS: tl.constexpr, KERNEL: tl.constexpr,
@@ -340,7 +344,7 @@ def _pool(
     tl.store(out + to, most.to(out.dtype.element_ty), mask=inside[:, None])
 
 
-@triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])
 def _mean(
     x, clips, out, count,
     POSITIONS: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,

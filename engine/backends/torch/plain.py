@@ -28,8 +28,8 @@ def convolve(
 
     `x`: [n, height, width, channels]; `weight`: [times, kernel, kernel, channels, outputs];
     `bias`: float32 [outputs]; `then`: those of a convolution of single pixels that follows a Relu,
-    [outputs, last] and float32 [last]. `sources`: int32 [rows, 3], the rows in the level below of the
-    positions before, at and after each, -1 for none; `x` (or `residual`, which is added) is
+    [outputs, last] and float32 [last]. `sources`: int32 [rows, 3], the rows in the level below of
+    the positions before, at and after each, -1 for none; `x` (or `residual`, which is added) is
     taken from there if it is `gathered`. `count`: how many rows there really are, on the device.
     """
     total: Tensor | None = None

@@ -96,7 +96,9 @@ class _Planner:
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self._weights = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
-        self._makers = {output: node for node in graph.node for output in node.output}
+        self._makers: dict[str, onnx.NodeProto] = {
+            output: node for node in graph.node for output in node.output
+        }
         self._users: dict[str, int] = {}
         for node in graph.node:
             for name in node.input:
@@ -210,7 +212,8 @@ def _joined(steps: list[Step]) -> list[Step]:
             and users[before.target.name] == 1
             and before.weight.shape[1] > 1
             and before.relu
-            and before.residual is before.then is None
+            and before.residual is None
+            and before.then is None
         ):
             joined.remove(before)
             then = step.weight[0, 0, 0], step.bias

@@ -109,8 +109,9 @@ class Graphs:
             first.copy_(self._network.first(_drawn(self._network, wave)))
             return
         poses = Poses.of(wave.samples, wave.firsts, wave.frames)
-        arrays = poses.centres, poses.peaks, poses.frames
-        stem(*(_sent(array, first.device) for array in arrays), first)
+        device = first.device
+        centres, peaks = _sent(poses.centres, device), _sent(poses.peaks, device)
+        stem(centres, peaks, _sent(poses.frames, device), first)
 
 
 class _Graph:

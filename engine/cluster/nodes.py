@@ -1,0 +1,105 @@
+"""Nodes: the connection to a Ray cluster, and what an engine takes of it.
+
+Called by `engine.cluster.runner`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from engine import machine
+from engine.backends import TORCH
+from engine.errors import UsageError, printable
+from engine.setup import Setup
+
+LOCAL = "local"
+_OBJECTS_BYTES = 256 << 20  # of a local cluster: what is on its way are keypoints
+_GPU, _NPU, _CPU = "GPU", "NPU", "CPU"
+
+
+@dataclass(frozen=True)
+class Place:
+    """What an engine takes: `cores`, and one of `device` (``GPU`` or ``NPU``) if there is one."""
+
+    cores: int
+    device: str | None
+
+    def options(self) -> dict[str, Any]:
+        """As Ray's ``.options`` of an actor has it."""
+        asked: dict[str, Any] = {"num_cpus": self.cores}
+        if self.device == _GPU:
+            asked["num_gpus"] = 1
+        elif self.device is not None:
+            asked["resources"] = {self.device: 1}
+        return asked
+
+    def __str__(self) -> str:
+        return f"{self.cores} CPUs" + (f" and one {self.device}" if self.device else "")
+
+
+def connect(address: str) -> tuple[Any, bool]:
+    """Ray, connected to the cluster that ``--cluster`` names, and whether it was connected here
+    and now: a program that uses us may have done so. Raises `UsageError`."""
+    # What Ray would report to its makers of a cluster that is ours.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UsageError("--cluster needs Ray: pip install 'posec3d-engine[ray]'") from None
+    if ray.is_initialized():
+        return ray, False
+    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
+    try:
+        if address == LOCAL:
+            ray.init(
+                address=LOCAL, num_cpus=machine.cores(), include_dashboard=False,
+                object_store_memory=_OBJECTS_BYTES, **quiet,
+            )  # fmt: skip
+        else:
+            ray.init(address=address, **quiet)
+    except Exception as error:  # Ray has no base class for what comes of a wrong address
+        said = printable(error).partition("\n")[0]
+        raise UsageError(
+            f"--cluster {address}: {type(error).__name__}: {said}. Is a cluster running there "
+            "(ray start --head), and is it of the same version of Ray and Python?"
+        ) from None
+    return ray, True
+
+
+def places(ray: Any, setup: Setup, engines: int | None) -> list[Place]:
+    """What each engine takes: one for each device, or where they run on CPUs one for each node;
+    or `engines` of them. Raises `UsageError` where the cluster has nothing for any."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    device = _device(setup)
+    found: list[Place] = []
+    for resources in nodes:
+        cores = int(resources.get(_CPU, 0))
+        devices = int(resources.get(device, 0)) if device else 1
+        if cores and devices:
+            found += [Place(max(1, cores // devices), device)] * devices
+    if not found:
+        counted = Counter({k: v for node in nodes for k, v in node.items() if ":" not in k})
+        raise UsageError(
+            f"no node of the cluster has CPUs{f' and a {device}' if device else ''} for an engine; "
+            f"it has {dict(counted)}"
+        )
+    if engines is None:
+        return found
+    if engines <= len(found):
+        return found[:engines]
+    # More than there are places now: nodes may join.
+    return found + [found[-1]] * (engines - len(found))
+
+
+def _device(setup: Setup) -> str | None:
+    """What Ray calls the devices that a backend runs on."""
+    if setup.model.compiled:
+        return _NPU
+    asked = (setup.options.device or "").lower()
+    if asked == "cpu" or (setup.backend_name != TORCH and not asked.startswith(("cuda", "tensor"))):
+        return None
+    return _GPU
