@@ -11,21 +11,22 @@ import os
 import platform
 import secrets
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from engine import __version__
+from engine import __version__, assets
 from engine.aggregator import Aggregator, Figures, Record
 from engine.backends import Facts
 from engine.errors import UsageError, printable
+from engine.files import guarded, write_atomically
 from engine.options import Options
 from engine.setup import Setup
 from engine.sources.dataset import Sample
@@ -74,10 +75,10 @@ class Engine:
         vars(sys.modules["__main__"]).pop("__file__", None)
 
     def start(
-        self, version: str, options: Options, files: Mapping[str, bytes], cores: int
+        self, version: str, options: Options, files: Mapping[str, bytes], digest: str, cores: int
     ) -> Started | Refused:
         """Load a model, given as files of these names, and start the processes, for so many cores.
-        Raises `EngineError`."""
+        `digest`: of the model. Raises `EngineError`."""
         if version != __version__:
             return Refused(
                 f"the node {platform.node()} has engine {__version__}, this one is {version}; "
@@ -87,11 +88,7 @@ class Engine:
             self.close()
         self._token, self._fed = secrets.token_hex(8), _Fed()
         self._left = 0  # samples without a record
-        self._folder = tempfile.TemporaryDirectory(prefix="posec3d-model-")
-        paths = [Path(self._folder.name) / name for name in files]
-        for path, content in zip(paths, files.values(), strict=True):
-            path.write_bytes(content)
-            path.chmod(0o600)
+        paths = _kept(files, digest)
         # What stands beside a model (its .om.json) is no model.
         model = ",".join(str(path) for path in paths if path.suffix != ".json")
         chosen = replace(
@@ -132,7 +129,6 @@ class Engine:
         """End the processes."""
         if self._supervisor is not None:
             self._supervisor.close()
-        self._folder.cleanup()
 
 
 class _Fed:
@@ -149,6 +145,22 @@ class _Fed:
 
     def next(self) -> Sample | None:
         return self.waiting.popleft() if self.waiting else None
+
+
+def _kept(files: Mapping[str, bytes], digest: str) -> list[Path]:
+    """The files in this node's cache, where other runs and other lives find them. Raises
+    `EngineError`."""
+    folder = assets.cache_dir() / "cluster" / digest
+    guarded(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
+    paths = [folder / name for name in files]
+    for path, content in zip(paths, files.values(), strict=True):
+        if not path.is_file() or path.read_bytes() != content:
+            write_atomically(path, partial(_write, content))
+    return paths
+
+
+def _write(content: bytes, target: IO[bytes]) -> None:
+    target.write(content)
 
 
 def sendable(sample: Sample) -> Sample:

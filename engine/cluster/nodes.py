@@ -82,7 +82,9 @@ def places(ray: Any, setup: Setup, engines: int | None) -> list[Place]:
         if cores and devices:
             found += [Place(max(1, cores // devices), device)] * devices
     if not found:
-        counted = Counter({k: v for node in nodes for k, v in node.items() if ":" not in k})
+        counted: Counter[str] = Counter()
+        for resources in nodes:
+            counted.update({name: n for name, n in resources.items() if ":" not in name})
         raise UsageError(
             f"no node of the cluster has CPUs{f' and a {device}' if device else ''} for an engine; "
             f"it has {dict(counted)}"

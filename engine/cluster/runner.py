@@ -200,7 +200,11 @@ class ClusterRunner:
         """Start an engine, or let it work, if it has or can have anything."""
         if link.started is None:
             link.call = link.actor.start.remote(
-                __version__, self._options, self._files, link.place.cores
+                __version__,
+                self._options,
+                self._files,
+                self._setup.model.sha256,
+                link.place.cores,
             )
         else:
             granted = self._granted(link) if fresh else []
