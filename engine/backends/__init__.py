@@ -29,6 +29,7 @@ GROUP = "engine.backends"
 _OF_COMPILED = {"acl": "aclruntime", "pyacl": "acl"}  # and the module of each
 AUTO: Final = "auto"
 TORCH: Final = "torch"  # the one that draws on its device
+NVIDIA = Path("/dev/nvidiactl")  # there where a driver for NVIDIA's GPUs is
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def choose(name: str, device: str | None = None, *, compiled: bool = False) -> t
             reason = "the model is an OM"
         elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
-        elif find_spec(TORCH) and Path("/dev/nvidiactl").exists():
+        elif find_spec(TORCH) and NVIDIA.exists():
             name, reason = TORCH, "there is an NVIDIA GPU"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -18,6 +20,8 @@ CANN = "CANNExecutionProvider"
 # Options of providers that would round float32 inputs unless told not to.
 _EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"},
           CANN: {"precision_mode": "must_keep_origin_dtype"}}  # fmt: skip
+TENSORRT = "TensorrtExecutionProvider"  # has no option for that, but heeds a variable
+_NO_TF32 = "NVIDIA_TF32_OVERRIDE"
 
 
 class OnnxRuntimeBackend:
@@ -43,6 +47,8 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        if provider == TENSORRT:
+            os.environ.setdefault(_NO_TF32, "0")
         self._provider, self._options = provider, options
         self._input = model.input_name
         self.lanes = 1
@@ -61,6 +67,8 @@ class OnnxRuntimeBackend:
     def _load(self, model: str | bytes) -> ort.InferenceSession:
         """A session for a file, or for a graph in memory."""
         providers = [(self._provider, self._given)]
+        if self._provider == TENSORRT:  # for what it does not compile
+            providers.append(("CUDAExecutionProvider", _EXACT["CUDAExecutionProvider"]))
         try:
             session = ort.InferenceSession(model, self._options, providers=providers)
         except Exception as error:  # its exceptions share no base class
