@@ -65,7 +65,8 @@ def connect(address: str) -> tuple[Any, bool]:
         said = printable(error).partition("\n")[0]
         raise UsageError(
             f"--cluster {address}: {type(error).__name__}: {said}. Is a cluster running there "
-            "(ray start --head), and is it of the same version of Ray and Python?"
+            "(ray start --head), of the same version of Ray and Python, and does this machine have "
+            "its token, if it asks for one?"
         ) from None
     return ray, True
 

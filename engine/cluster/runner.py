@@ -135,7 +135,8 @@ class ClusterRunner:
         self._closed = True
         if not at_once:
             closing = [link.actor.close.remote() for link in self._links if link.started]
-            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING_S)
+            if closing:
+                self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSING_S)
         for link in self._links:
             self._ray.kill(link.actor)
         self._leave()
@@ -191,7 +192,8 @@ class ClusterRunner:
         if not calls:
             time.sleep(_TURN_S)
             return
-        done, _ = self._ray.wait(list(calls), num_returns=1, timeout=_TURN_S)
+        self._ray.wait(list(calls), num_returns=1, timeout=_TURN_S)
+        done, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
         for call in done:
             yield from self._heard(calls[call])
         self._check_silence(time.monotonic())
@@ -238,8 +240,10 @@ class ClusterRunner:
             return
         self._last_move = time.monotonic()
         if isinstance(answer, Refused):
-            raise UsageError(answer.message)
-        if isinstance(answer, Started):
+            if not self.max_batch:  # nor has another one done better
+                raise UsageError(answer.message)
+            self._give_up(link, answer.message)
+        elif isinstance(answer, Started):
             self._ready(link, answer)
         elif answer.strange:
             yield from self._lost(link, None)
@@ -279,23 +283,29 @@ class ClusterRunner:
             # It lives, and cannot go on; another life perhaps can.
             self._ray.kill(link.actor, no_restart=False)
         link.failed_starts += link.started is None
-        link.started, link.waits = None, "starting"
+        link.started, link.waits, link.rate = None, "starting", 0.0
         link.again = time.monotonic() + _REST_S
         for index in self._shards.lost(link.name):
             message = "its engine died three times on it"
             del self._taken[index]
             yield self._aggregator.failure(index, "infer", "EngineDied", message)
         self._barren_deaths += 1
-        if link.failed_starts >= MAX_FAILED_STARTS:
-            log.error("%s failed to start %d times; going on without it",
-                      link.name, link.failed_starts,
-                      extra=event("lost", link.name, reason=reason))  # fmt: skip
-            self._links.remove(link)
-        if not self._links or self._barren_deaths >= MAX_BARREN_DEATHS:
+        if self._barren_deaths >= max(MAX_BARREN_DEATHS, 2 * len(self._links)):
             raise WorkerError(
                 f"{self._barren_deaths} engines died without a record between them, the last was "
                 f"{link.name} ({reason}); Ray's logs have their own words"
             )
+        if link.failed_starts >= MAX_FAILED_STARTS:
+            self._give_up(link, f"failed to start {MAX_FAILED_STARTS} times, at last {reason}")
+
+    def _give_up(self, link: _Link, reason: str) -> None:
+        """Go on without an engine. Raises `WorkerError` where none is left."""
+        log.error("%s: %s; going on without it", link.name, reason,
+                  extra=event("lost", link.name, reason=reason))  # fmt: skip
+        self._ray.kill(link.actor)
+        self._links.remove(link)
+        if not self._links:
+            raise WorkerError(f"no engine is left; the last was {link.name}: {reason}")
 
     def _check_silence(self, now: float) -> None:
         """Kill engines that have work and say nothing for longer than what they have in them may;
