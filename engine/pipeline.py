@@ -21,7 +21,7 @@ from engine import backends
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, JointClips, sampled
 from engine.constants import preprocessing
-from engine.errors import SampleError, UsageError, printable
+from engine.errors import EngineError, SampleError, UsageError, printable
 from engine.exchange import tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
 from engine.intake import Listed
@@ -56,7 +56,8 @@ class Pipeline:
             about = self.dataset.samples, len(self.model.classes)
             self.resumed = read_journal(Path(options.resume), self.identity, *about)
         done = {record.index for record in self.resumed}
-        self.samples = [s for s in self.dataset.samples if s.index not in done]
+        # made as they are needed: a data set may be larger than memory
+        self.samples = (s for s in self.dataset.samples if s.index not in done)
         self._aggregator = Aggregator()
         self._runner = self._local() if options.in_process else self._processes()
         try:
@@ -218,6 +219,8 @@ class _InProcess:
             return clips
         except SampleError as error:
             return self._aggregator.fail(sample.index, error.stage, error)
+        except EngineError:  # the data set is out of reach
+            raise
         except Exception as error:
             # Whatever else an unforeseen annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "decode", error)

@@ -103,7 +103,7 @@ class ResultWriter:
         if self._journal:
             self._journal.append(record_json(record, self._classes, self._options.top_k))
         if isinstance(record, Prediction) and self._options.logits is None:
-            record = replace(record, logits=record.logits[:0])
+            record = replace(record, logits=record.logits[:0].copy())  # a view would keep them
         if isinstance(record, Failure):
             log.debug("%s failed (%s): %s", record.id, record.stage, record.message,
                       extra=event("failed", **asdict(record)))  # fmt: skip
