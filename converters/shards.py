@@ -43,12 +43,12 @@ def checked(annotation: Any, key: str) -> Row:
     sample = Sample(0, "", annotation)
     row: dict[str, Any] = dict.fromkeys(SHARD.names)
     row |= {"identifier": identifier(annotation, key), "label": sample.label}
-    if isinstance(annotation, dict):
-        if sample.label is None and annotation.get("label") is not None:
-            row["odd_label"] = _spelt(annotation["label"])
-        # whether there is such a class depends on the model
-        sample = Sample(0, "", {**annotation, "label": None})
     try:
+        if isinstance(annotation, dict):
+            if sample.label is None and annotation.get("label") is not None:
+                row["odd_label"] = _spelt(annotation["label"])
+            # whether there is such a class depends on the model
+            sample = Sample(0, "", {**annotation, "label": None})
         poses = sample.poses(0)
     except SampleError as error:
         return row | {"error": printable(error), "stage": error.stage}
@@ -65,11 +65,8 @@ def checked(annotation: Any, key: str) -> Row:
 
 
 def _spelt(label: Any) -> str:
-    """As messages show a label."""
-    try:
-        return f"{label!s:.60}".encode("utf-8", "backslashreplace").decode()
-    except Exception as error:  # a number of a million digits, say
-        return f"{type(error).__name__}: {printable(error):.40}"
+    """As messages show a label. Raises nearly anything, for a number of a million digits, say."""
+    return f"{label!s:.60}".encode("utf-8", "backslashreplace").decode()
 
 
 class ShardWriter:

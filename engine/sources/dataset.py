@@ -52,10 +52,11 @@ class Sample:
         if not isinstance(self.annotation, Mapping):
             kind = type(self.annotation).__name__
             raise SampleError(f"the annotation is a {kind}, not a dict", stage="read")
-        label = self.annotation.get("label")
-        if label is not None and (self.label is None or not 0 <= self.label < num_classes):
+        label, number = self.annotation.get("label"), self.label
+        if label is not None and (number is None or not 0 <= number < num_classes):
+            shown = label if number is None else number
             raise SampleError(
-                f"label is {label!s:.60}; this model has classes 0 to {num_classes - 1}, "
+                f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
                 "given as whole numbers"
             )
         return PoseSequence.from_annotation(self.annotation)

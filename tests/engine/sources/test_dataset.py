@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def write(path: Path, root: Any) -> str:
     return str(path)
 
 
-def ids(samples: list[Sample]) -> list[str]:
+def ids(samples: Sequence[Sample]) -> list[str]:
     return [s.id for s in samples]
 
 
