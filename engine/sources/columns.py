@@ -222,20 +222,27 @@ class Columns:
         number = bisect_right(self._firsts, row) - 1
         file, start, length = self._places[number]
         try:
-            if self._kept is None or self._kept[0] != number:
-                self._kept = number, read_batch(self._folder.read(file, start, length))
-            found = row_of(self._kept[1], row - self._firsts[number])
+            kept = self._kept
+            if kept is None or kept[0] != number:
+                content = self._read(file, start, length)
+                self._kept = kept = number, read_batch(content)
+            found = row_of(kept[1], row - self._firsts[number])
             if digest_of(found) != self.value("digest", row):
                 raise ValueError("another checksum")
             return fields_of(found)
-        except SampleError:
+        except EngineError:
             raise
-        except (pa.ArrowException, ValueError, TypeError, LookupError) as error:
+        except Exception as error:  # damage provokes nearly anything
             raise SampleError(
                 f"{self._folder.name}/{file} is damaged ({printable(error):.200}); copy it anew, "
-                "or convert the annotations again", stage="read"
-            ) from None  # fmt: skip
-        except Exception as error:
+                "or convert the annotations again",
+                stage="read",
+            ) from None
+
+    def _read(self, file: str, start: int, length: int) -> bytes | memoryview:
+        try:
+            return self._folder.read(file, start, length)
+        except Exception as error:  # each kind of place has its own
             raise EngineError(
                 f"{self._folder.name}/{file} cannot be read any more ({type(error).__name__}: "
                 f"{printable(error)}); a run with --output goes on with --resume"

@@ -15,10 +15,9 @@ from engine.errors import DatasetError
 
 
 class Folder(Protocol):
-    """`name`: for messages. `here`: whether it is on this machine."""
+    """`name`: for messages."""
 
     name: str
-    here: bool
 
     def sizes(self, files: Sequence[str]) -> list[int]:
         """Bytes of each. Raises `OSError`, and elsewhere what the file system raises."""
@@ -29,8 +28,6 @@ class Folder(Protocol):
 
 class LocalFolder:
     """Files are mapped, one at a time: what was read before takes no memory."""
-
-    here = True
 
     def __init__(self, path: Path) -> None:
         self.name, self._path = str(path), path
@@ -53,8 +50,6 @@ class LocalFolder:
 
 class RemoteFolder:
     """Each range is one request."""
-
-    here = False
 
     def __init__(self, address: str) -> None:
         try:

@@ -22,6 +22,7 @@ from engine.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.options import Options
 from engine.pipeline import Pipeline
 from engine.results import check_outputs
+from engine.run import main as run
 from engine.sources.dataset import open_dataset
 from engine.sources.folders import LocalFolder
 from tests.conftest import ROOT, annotation
@@ -97,31 +98,24 @@ def test_records_are_those_of_the_pickle(
             check(list(pipeline), expected)
 
 
-def test_resume(data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    folder = convert(data, tmp_path / "out")
-    journal = tmp_path / "records.jsonl"
-    shared = [*command(folder, tiny_model, "--in-process", "--resume", journal)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-
-    def run(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*shared, *more], env=environment, capture_output=True, text=True,
-                              check=False, cwd=tmp_path)  # fmt: skip
-
-    assert run("--limit", "5").returncode == 0
-    assert run("--limit", "9").returncode == 3
-    lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
-    assert [line["index"] for line in lines] == list(range(9))
-    # the same annotations in other shards are the same data set; others are not
+def test_resume(
+    data: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, journal = tmp_path / "out", tmp_path / "records.jsonl"
+    shared = command(folder, tiny_model, "--in-process", "--resume", journal)[3:]
+    convert(data, folder)
+    assert run([*shared, "--limit", "5"]) == 0
+    # the same annotations in other shards are the same data set
     shutil.rmtree(folder)
     convert(data, folder, "--shard-size", "1K")
-    assert run("--limit", "10").returncode == 3
+    assert run([*shared, "--limit", "9"]) == 3
+    lines = [orjson.loads(line) for line in journal.read_bytes().splitlines()]
+    assert [line["index"] for line in lines] == list(range(9))
     shutil.rmtree(folder)
-    rows = pickle.loads(data.read_bytes())
-    (tmp_path / "b.pkl").write_bytes(pickle.dumps(rows[:-1]))
+    (tmp_path / "b.pkl").write_bytes(pickle.dumps(pickle.loads(data.read_bytes())[:-1]))
     convert(tmp_path / "b.pkl", folder)
-    refused = run()
-    assert refused.returncode == 2
-    assert "dataset: " in refused.stderr
+    assert run(shared) == 2
+    assert "dataset: " in capsys.readouterr().err
 
 
 def failures(folder: Path) -> list[str]:
@@ -130,8 +124,7 @@ def failures(folder: Path) -> list[str]:
         try:
             sample.poses(51)
         except SampleError as error:
-            assert error.stage == "read"
-            found.append(str(error))
+            found.append(f"{error.stage}: {error}")
     return found
 
 
@@ -141,6 +134,7 @@ def test_a_flipped_bit_costs_its_sample(copy: Path) -> None:
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     [message] = failures(copy)
+    assert message.startswith("read: ")
     assert "shard-00001.arrow is damaged (another checksum)" in message
 
 
@@ -180,7 +174,7 @@ def edited(**more: Any) -> Callable[[Path], None]:
 
 
 def cut(name: str) -> Callable[[Path], None]:
-    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size - 1)
+    return lambda folder: os.truncate(folder / name, (folder / name).stat().st_size - 9)
 
 
 def gone(name: str) -> Callable[[Path], None]:
@@ -267,12 +261,11 @@ def test_data_that_is_out_of_reach_ends_the_run(
 ) -> None:
     """Its samples have not failed: a later run can go on with them."""
     found: list[Record] = []
-    with (
-        pytest.raises(EngineError, match=r"memory://data/shard-\d+.arrow cannot be read any more"),
-        Pipeline(Options(dataset="memory://data", model=str(tiny_model), **more)) as pipeline,
-    ):
-        memory.rm("/data/shard-00003.arrow")
-        found.extend(pipeline)
+    message = r"memory://data/shard-\d+.arrow cannot be read any more"
+    with Pipeline(Options(dataset="memory://data", model=str(tiny_model), **more)) as pipeline:
+        memory.rm(max(memory.glob("/data/shard-*")))
+        with pytest.raises(EngineError, match=message):
+            found.extend(pipeline)
     assert not [record for record in found if isinstance(record, Failure)]
 
 

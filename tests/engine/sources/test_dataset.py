@@ -126,5 +126,5 @@ def test_ann_file_replaces_named_data_only(tmp_path: Path, make_annotation: Any)
 def test_empty_and_pathlike(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no annotations"):
         open_dataset(write(tmp_path / "a.pkl", []))
-    with pytest.raises(DatasetError, match="annotation files end in"):
+    with pytest.raises(DatasetError, match="lacks index.json"):
         open_dataset(str(tmp_path))
