@@ -11,7 +11,7 @@ Called by `engine.run`, and by users::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +57,7 @@ class Pipeline:
             self.resumed = read_journal(Path(options.resume), self.identity, *about)
         done = {record.index for record in self.resumed}
         # made as they are needed: a data set may be larger than memory
-        self.samples = (s for s in self.dataset.samples if s.index not in done)
+        self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)
         self._aggregator = Aggregator()
         self._runner = self._local() if options.in_process else self._processes()
         try:
