@@ -66,7 +66,7 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
         with SampleProgress("samples", count) as progress, killer:
             for record in pipeline:
                 if isinstance(record, Prediction) and record.index not in drawn:
-                    record = replace(record, logits=record.logits[:0])
+                    record = replace(record, logits=record.logits[:0].copy())
                 records.append(record)
                 progress.update(len(records), f"{len(killer.kills)} kills")
         seconds = time.monotonic() - start

@@ -7,13 +7,13 @@ that a lease carries, and a failure for a sample that cannot be used. Called by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
 from engine import wire
 from engine.aggregator import Aggregator, Failure
 from engine.constants import plan_rows
-from engine.errors import SampleError
+from engine.errors import EngineError, SampleError
 from engine.leases import Task
 from engine.poses import PoseSequence
 from engine.sampling import clip_plan
@@ -42,7 +42,7 @@ class Listed:
 
     fd: int | None = None
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
+    def __init__(self, samples: Iterable[Sample]) -> None:
         self._fresh, self.exhausted = iter(samples), False
 
     def poll(self) -> None:
@@ -88,6 +88,8 @@ class Intake:
                 )
         except SampleError as error:
             return self._aggregator.fail(sample.index, error.stage, error)
+        except EngineError:  # the data set is out of reach
+            raise
         except Exception as error:
             # Whatever else an annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "read", error)

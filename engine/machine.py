@@ -38,6 +38,13 @@ def memory_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup
     return min(limits)
 
 
+def peak_memory() -> int:
+    """Bytes of memory that this process has had at most (RSS: with files that are mapped)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
+    return int(peak) * 1024
+
+
 def _number(path: Path) -> int | None:
     try:
         text = path.read_text().strip()

@@ -84,8 +84,8 @@ class Options:
 
     dataset: str = _option(
         "hmdb51", "input",
-        "demo (generated motion), hmdb51, or an annotation file (.pkl, .npz, .jsonl)",
-        metavar="NAME|PATH",
+        "demo (generated motion), hmdb51, an annotation file (.pkl, .npz, .jsonl), or a folder "
+        "that converters.annotations wrote, here or elsewhere (s3://…)", metavar="NAME|PATH",
     )  # fmt: skip
     ann_file: str | None = _option(
         None, "input", "the annotation file of a named dataset", metavar="PATH"

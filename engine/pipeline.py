@@ -11,7 +11,7 @@ Called by `engine.run`, and by users::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,7 @@ from engine import backends
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import HeatmapClips, JointClips, sampled
 from engine.constants import preprocessing
-from engine.errors import SampleError, UsageError, printable
+from engine.errors import EngineError, SampleError, UsageError, printable
 from engine.exchange import tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
 from engine.intake import Listed
@@ -55,7 +55,8 @@ class Pipeline:
             about = self.dataset.samples, len(self.model.classes)
             self.resumed = read_journal(Path(options.resume), self.identity, *about)
         done = {record.index for record in self.resumed}
-        self.samples = [s for s in self.dataset.samples if s.index not in done]
+        # made as they are needed: a data set may be larger than memory
+        self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)
         self._aggregator = Aggregator()
         self._runner = self._opened()
         try:
@@ -250,6 +251,8 @@ class _InProcess:
             return clips
         except SampleError as error:
             return self._aggregator.fail(sample.index, error.stage, error)
+        except EngineError:  # the data set is out of reach
+            raise
         except Exception as error:
             # Whatever else an unforeseen annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "decode", error)

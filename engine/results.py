@@ -43,6 +43,7 @@ def check_outputs(options: Options) -> None:
         )
         if name and Path(name).exists()
     }
+    folders = {path for path in taken if path.is_dir()}
     for source in options.source:
         taken |= {path.resolve(): "--source" for path in _named(source)}
     if options.save_video is not None and Path(options.save_video).suffix != ".mp4":
@@ -58,6 +59,8 @@ def check_outputs(options: Options) -> None:
             raise UsageError(f"{flag} - : a file is needed; standard output is /dev/stdout")
         if path.resolve() in taken:
             raise UsageError(f"{flag} {name} is the file of {taken[path.resolve()]} as well")
+        if (folder := path.resolve().parent) in folders:
+            raise UsageError(f"{flag} {name} is in the folder of {taken[folder]}")
         taken[path.resolve()] = flag
         if option in lines:
             taken[identity_path(path).resolve()] = f"what {flag} is identified by"
@@ -103,7 +106,7 @@ class ResultWriter:
         if self._journal:
             self._journal.append(record_json(record, self._classes, self._options.top_k))
         if isinstance(record, Prediction) and self._options.logits is None:
-            record = replace(record, logits=record.logits[:0])
+            record = replace(record, logits=record.logits[:0].copy())  # a view would keep them
         if isinstance(record, Failure):
             log.debug("%s failed (%s): %s", record.id, record.stage, record.message,
                       extra=event("failed", **asdict(record)))  # fmt: skip

@@ -21,7 +21,7 @@ _EVERY_S = 1.0  # a new one in the long run, so that one can look
 class Gallery:
     """`samples`: of the data set, by index. `classes`: names."""
 
-    def __init__(self, samples: list[Sample], classes: Sequence[str]) -> None:
+    def __init__(self, samples: Sequence[Sample], classes: Sequence[str]) -> None:
         self._samples, self._classes = samples, classes
         self._chosen: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
         self._due = float("-inf")  # when so many had their second

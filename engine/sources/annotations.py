@@ -20,7 +20,7 @@ An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,11 @@ def read_annotations(path: Path) -> AnnotationFile:
 
 def _read_pickle(path: Path) -> AnnotationFile:
     with path.open("rb") as source:
-        root = pickles.load(source)
+        return of_pickle(pickles.load(source))
+
+
+def of_pickle(root: Any) -> AnnotationFile:
+    """The object that a pickle holds. Raises `DatasetError` where it is none of the two forms."""
     if isinstance(root, list):
         return AnnotationFile(root, None)
     if not isinstance(root, dict) or not isinstance(root.get("annotations"), list):
@@ -136,26 +140,28 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:
 
 
 def _read_jsonl(path: Path) -> AnnotationFile:
-    annotations: list[Any] = []
-    memberships: list[Any] = []
-    with path.open("rb") as source:
-        for number, line in enumerate(source, 1):
-            text = line.removeprefix(b"\xef\xbb\xbf").strip()
-            if not text:
-                continue
-            try:
-                annotation = orjson.loads(text)
-            except orjson.JSONDecodeError as error:
-                annotation = Unreadable(f"line {number} is not JSON: {error}")
-            split = annotation.pop("split", None) if isinstance(annotation, dict) else None
-            memberships.append(split if isinstance(split, list) else [split] if split else [])
-            annotations.append(_arrays_of(annotation))
     splits: dict[str, list[str]] = {}
-    key = identifier_key(annotations)
-    for annotation, names in zip(annotations, memberships, strict=True):
-        for name in names:
-            splits.setdefault(str(name), []).append(str(annotation.get(key)))
+    with path.open("rb") as source:
+        annotations = list(json_lines(source, splits))
     return AnnotationFile(annotations, splits or None)
+
+
+def json_lines(source: Iterable[bytes], splits: dict[str, list[str]]) -> Iterator[Any]:
+    """The annotations of lines, one after the other; who belongs to what is put into `splits`."""
+    key: str | None = None
+    for number, line in enumerate(source, 1):
+        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        if not text:
+            continue
+        try:
+            annotation = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            annotation = Unreadable(f"line {number} is not JSON: {error}")
+        key = key or identifier_key([annotation])
+        split = annotation.pop("split", None) if isinstance(annotation, dict) else None
+        for name in split if isinstance(split, list) else [split] if split else []:
+            splits.setdefault(str(name), []).append(str(annotation.get(key)))
+        yield _arrays_of(annotation)
 
 
 def _arrays_of(annotation: Any) -> Any:

@@ -2,22 +2,28 @@
 
 Comes in: what ``--dataset``, ``--ann-file``, ``--split`` and ``--limit`` say. Goes out: a
 `Dataset`. Called by `engine.pipeline`. Selection and order follow ``PoseDataset``
-of mmaction2 0.24.1.
+of mmaction2 0.24.1. Annotations of a file are all read at once, those of a folder of
+`engine.sources.columns` as they are needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine import __version__, assets, demo
 from engine.demo import dataset as generator
 from engine.errors import DatasetError, SampleError
 from engine.poses import PoseSequence, whole_number
 from engine.sources.annotations import AnnotationFile, Unreadable, identifier_key, read_annotations
+
+if TYPE_CHECKING:
+    from engine.sources.columns import Columns
 
 DEFAULT_SPLIT = "test1"
 ALL = "all"  # a --split that takes every annotation
@@ -35,7 +41,7 @@ class Sample:
     @property
     def label(self) -> int | None:
         """The class, or None where the annotation has none."""
-        value = self.annotation.get("label") if isinstance(self.annotation, dict) else None
+        value = self.annotation.get("label") if isinstance(self.annotation, Mapping) else None
         number = whole_number(value)
         return number if number is not None and abs(number) < 2**63 else None
 
@@ -43,13 +49,14 @@ class Sample:
         """Check the annotation. Raises `SampleError`."""
         if isinstance(self.annotation, Unreadable):
             raise SampleError(self.annotation.message, stage="read")
-        if not isinstance(self.annotation, dict):
+        if not isinstance(self.annotation, Mapping):
             kind = type(self.annotation).__name__
             raise SampleError(f"the annotation is a {kind}, not a dict", stage="read")
-        label = self.annotation.get("label")
-        if label is not None and (self.label is None or not 0 <= self.label < num_classes):
+        label, number = self.annotation.get("label"), self.label
+        if label is not None and (number is None or not 0 <= number < num_classes):
+            shown = label if number is None else number
             raise SampleError(
-                f"label is {label!s:.60}; this model has classes 0 to {num_classes - 1}, "
+                f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
                 "given as whole numbers"
             )
         return PoseSequence.from_annotation(self.annotation)
@@ -58,17 +65,20 @@ class Sample:
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """`samples` in the reference's order; `source`: where they come from, in words; `path`:
-    that file, None where they are generated."""
+    that file, None where they are generated or have a `digest` of their own."""
 
     name: str
     source: str
     path: Path | None
     split: str
-    samples: list[Sample]
+    samples: Sequence[Sample]
+    digest: str | None = None
 
     def identity(self) -> str:
         """What tells its annotations from others: the file's SHA-256, hex, or the generator's
         version."""
+        if self.digest is not None:
+            return self.digest
         if self.path is None:
             return f"{self.name} of {__version__}"
         return assets.file_sha256(self.path)
@@ -77,7 +87,7 @@ class Dataset:
 def open_dataset(
     name: str, ann_file: str | None = None, split: str | None = None, limit: int | None = None
 ) -> Dataset:
-    """Open ``demo``, ``hmdb51`` or a path. Raises `DatasetError` with what to do.
+    """Open ``demo``, ``hmdb51``, a path or an address. Raises `DatasetError` with what to do.
 
     `split` None means ``test1`` where the file has splits and everything where it has
     none; ``all`` takes every annotation.
@@ -86,23 +96,42 @@ def open_dataset(
     if name == demo.NAME and ann_file is None:
         return _generated(split or DEFAULT_SPLIT, limit)
     if name in assets.DATASETS:
-        path = Path(ann_file) if ann_file else assets.locate(assets.DATASETS[name])
+        address = ann_file or str(assets.locate(assets.DATASETS[name]))
     elif ann_file is not None:
         raise DatasetError(
             f"dataset {name!r} is not a named file ({', '.join(assets.DATASETS)}), so --ann-file "
             "cannot replace it"
         )
     else:
-        path = Path(name)
-        if not path.suffix and not path.exists():
-            raise DatasetError(f"dataset {name!r}: neither a path nor a known name ({known})")
+        address = name
+    path = Path(address)
+    if "://" in address or path.is_dir():
+        return _stored(name, address, split, limit)
+    if address == name and not path.suffix and not path.exists():
+        raise DatasetError(f"dataset {name!r}: neither a path nor a known name ({known})")
     content = read_annotations(path)
     if not content.annotations:
         raise DatasetError(f"{path} holds no annotations")
-    selected, split = _select(content, split, path)
+    split = _split(content.splits, split, str(path))
+    selected = _select(content, split)
     if not selected:
         raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
-    return Dataset(name, str(path), path, split, _number(selected, limit))
+    return Dataset(name, str(path), path, split, _number(selected[:limit]))
+
+
+def _stored(name: str, address: str, split: str | None, limit: int | None) -> Dataset:
+    """A folder of columns."""
+    try:
+        from engine.sources.columns import Columns
+    except ImportError as error:
+        raise DatasetError(f"{address}: {error}; pip install '.[arrow]'") from None
+    columns = Columns(address)
+    split = _split(columns.splits, split, address)
+    rows = columns.rows(None if split == ALL else split)
+    if not len(rows):
+        raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
+    samples = _Stored(columns, rows[:limit])
+    return Dataset(name, address, None, split, samples, columns.digest)
 
 
 def _generated(split: str, limit: int | None) -> Dataset:
@@ -118,7 +147,7 @@ def _generated(split: str, limit: int | None) -> Dataset:
     return Dataset(demo.NAME, "generated motion", None, split, samples)
 
 
-def _identifier(annotation: Any, key: str) -> str | None:
+def identifier(annotation: Any, key: str) -> str | None:
     """The name of a video, fit to be written anywhere; None where there is none."""
     value = annotation.get(key) if isinstance(annotation, dict) else None
     if isinstance(value, (int, np.integer)) and -(2**63) <= value < 2**63:
@@ -128,38 +157,75 @@ def _identifier(annotation: Any, key: str) -> str | None:
     return value.encode("utf-8", "backslashreplace").decode()
 
 
-def _select(
-    content: AnnotationFile, split: str | None, path: Path
-) -> tuple[list[tuple[str | None, Any]], str]:
-    """(identifier, annotation) in file order, and the split's name."""
-    key = identifier_key(content.annotations)
-    named = [(_identifier(a, key), a) for a in content.annotations]
-    if split == ALL or (split is None and content.splits is None):
-        return named, ALL
-    split = split or DEFAULT_SPLIT
-    if content.splits is None:
+def _split(known: Iterable[str] | None, split: str | None, where: str) -> str:
+    """The name of the split that is meant."""
+    if split == ALL or (split is None and known is None):
+        return ALL
+    if known is None:
         raise DatasetError(
-            f"{path} is a bare list without splits; leave --split out, or say --split {ALL}"
+            f"{where} is a bare list without splits; leave --split out, or say --split {ALL}"
         )
-    if split not in content.splits:
-        known = ", ".join(sorted(content.splits)) or "none"
-        raise DatasetError(f"{path} has no split {split!r}; it has {known}, and `{ALL}` takes all")
+    split, names = split or DEFAULT_SPLIT, sorted(known)
+    if split not in names:
+        listed = ", ".join(names) or "none"
+        raise DatasetError(
+            f"{where} has no split {split!r}; it has {listed}, and `{ALL}` takes all"
+        )
+    return split
+
+
+def _select(content: AnnotationFile, split: str) -> list[tuple[str | None, Any]]:
+    """(identifier, annotation) in file order."""
+    key = identifier_key(content.annotations)
+    named = [(identifier(a, key), a) for a in content.annotations]
+    if split == ALL or content.splits is None:
+        return named
     members = set(content.splits[split])
     # An entry without identifier belongs to no split and would vanish: it is kept
     # and fails on its own.
-    return [(i, a) for i, a in named if i is None or i in members], split
+    return [(i, a) for i, a in named if i is None or i in members]
 
 
-def _number(selected: list[tuple[str | None, Any]], limit: int | None) -> list[Sample]:
+def _number(selected: list[tuple[str | None, Any]]) -> list[Sample]:
+    ids = _unique(name for name, _ in selected)
+    return [Sample(i, name, a) for i, (name, (_, a)) in enumerate(zip(ids, selected, strict=True))]
+
+
+def _unique(names: Iterable[str | None]) -> Iterator[str]:
     """Give repeated identifiers the suffixes #2, #3, … so that ids are unique."""
-    samples: list[Sample] = []
     taken: set[str] = set()
     repeats: dict[str, int] = {}
-    for index, (identifier, annotation) in enumerate(selected[:limit]):
+    for index, identifier in enumerate(names):
         name = unique = identifier if identifier is not None else f"annotation-{index}"
         while unique in taken:
             repeats[name] = repeats.get(name, 1) + 1
             unique = f"{name}#{repeats[name]}"
         taken.add(unique)
-        samples.append(Sample(index, unique, annotation))
-    return samples
+        yield unique
+
+
+class _Stored(Sequence[Sample]):
+    """Samples of columns, made when they are asked for; arrays are read by `Sample.poses`."""
+
+    def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
+        self._columns, self._rows = columns, rows
+        self._ids = None if columns.distinct else list(_unique(columns.identifiers(rows)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        chosen = range(len(self))[index]
+        return self._sample(chosen) if isinstance(chosen, int) else [*map(self._sample, chosen)]
+
+    def _sample(self, index: int) -> Sample:
+        row = int(self._rows[index])
+        ids = self._ids
+        name = self._columns.value("identifier", row) if ids is None else ids[index]
+        return Sample(index, name, self._columns.annotation(row))

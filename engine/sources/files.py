@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -114,12 +114,12 @@ def replay(rest: str) -> Source:
     return Source(f"replay:{rest}", partial(_in_time, _samples(path), fps), live=True)
 
 
-def recorded(name: str, samples: list[Sample]) -> Source:
+def recorded(name: str, samples: Sequence[Sample]) -> Source:
     """Annotations one after the other, each a stream of its own."""
     return Source(name, partial(_in_turn, samples), live=False)
 
 
-def _samples(path: str) -> list[Sample]:
+def _samples(path: str) -> Sequence[Sample]:
     try:
         return open_dataset(path).samples
     except DatasetError as error:
@@ -151,7 +151,7 @@ def _with_scores(poses: PoseSequence) -> Any:
     return kpts
 
 
-def _in_turn(samples: list[Sample], stop: Stop) -> Iterator[PoseFrame | SourceError]:
+def _in_turn(samples: Sequence[Sample], stop: Stop) -> Iterator[PoseFrame | SourceError]:
     for sample in samples:
         for frame in frames_of(sample):
             if stop():
@@ -159,7 +159,9 @@ def _in_turn(samples: list[Sample], stop: Stop) -> Iterator[PoseFrame | SourceEr
             yield frame
 
 
-def _in_time(samples: list[Sample], rate: float, stop: Stop) -> Iterator[PoseFrame | SourceError]:
+def _in_time(
+    samples: Sequence[Sample], rate: float, stop: Stop
+) -> Iterator[PoseFrame | SourceError]:
     """Eight streams at once; one that ends is followed by the next annotation's."""
     waiting = iter(samples)
     running: list[Iterator[PoseFrame | SourceError]] = []

@@ -2,7 +2,7 @@
 
 Comes in: bytes of a pickle as numpy 1 or 2 writes it, protocols 2 to 5. Goes out:
 plain containers, numbers, strings and numpy arrays. Called by
-`engine.sources.annotations`.
+`engine.sources.annotations`; `converters.piecemeal` has the same list.
 
 ``pickle.load`` executes whatever a file asks for. Here every global that a pickle may
 name is on a list and maps to a function of this module that checks its arguments;
@@ -72,18 +72,23 @@ class Constructor:
         raise DatasetError("it tries to change a function")
 
 
+def allowed(module: str, name: str) -> Constructor:
+    """What stands for a global that a pickle names. Raises `DatasetError` for one not listed."""
+    found = _ALLOWED.get((module, name))
+    if found is None:
+        raise DatasetError(
+            f"it names {module}.{name}, which no annotation file needs. It may be an "
+            "attack; nothing was executed. Allowed are numpy arrays and plain containers"
+        )
+    return found
+
+
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        found = _ALLOWED.get((module, name))
-        if found is None:
-            raise DatasetError(
-                f"it names {module}.{name}, which no annotation file needs. It may be an "
-                "attack; nothing was executed. Allowed are numpy arrays and plain containers"
-            )
-        return found
+        return allowed(module, name)
 
 
-class _Dtype:
+class Dtype:
     """A dtype in the making: numpy pickles its code first and its byte order after."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
@@ -106,7 +111,7 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
 
     def __setstate__(self, state: Any) -> None:
         version, shape, dtype, fortran, data = state
-        if version != 1 or not isinstance(dtype, _Dtype):
+        if version != 1 or not isinstance(dtype, Dtype):
             raise DatasetError("an array of an unknown pickle version")
         self._check(shape, dtype.dtype, data)
         state = (version, shape, dtype.dtype, bool(fortran), data)
@@ -165,7 +170,7 @@ def _ndarray() -> None:
 
 _NDARRAY = Constructor(_ndarray)
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "dtype"): _Dtype,
+    ("numpy", "dtype"): Dtype,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
     # how protocols 2 and 3 spell containers that have no opcode there

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ def write(path: Path, root: Any) -> str:
     return str(path)
 
 
-def ids(samples: list[Sample]) -> list[str]:
+def ids(samples: Sequence[Sample]) -> list[str]:
     return [s.id for s in samples]
 
 
@@ -125,5 +126,5 @@ def test_ann_file_replaces_named_data_only(tmp_path: Path, make_annotation: Any)
 def test_empty_and_pathlike(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="holds no annotations"):
         open_dataset(write(tmp_path / "a.pkl", []))
-    with pytest.raises(DatasetError, match="annotation files end in"):
+    with pytest.raises(DatasetError, match="lacks index.json"):
         open_dataset(str(tmp_path))

@@ -1,0 +1,128 @@
+"""Annotation files to columns: the program behind ``python -m converters.annotations``.
+
+Comes in: a file that `engine.sources.annotations` reads, of any size. Goes out: a folder that
+``--dataset`` takes and that the engine reads as it goes (`engine.sources.columns`). A pickle or a
+``.jsonl`` is converted an annotation at a time, so that neither has to fit in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from converters import piecemeal
+from engine.errors import DatasetError, EngineError, OutputError, UsageError
+from engine.machine import peak_memory
+from engine.options import parse_bytes
+from engine.progress import SampleProgress
+from engine.sources.annotations import Splits
+
+try:
+    from converters.shards import ShardWriter, seal
+except ImportError as error:
+    _MISSING: ImportError | None = error
+else:
+    _MISSING = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert, verify, move into place. Returns the exit code."""
+    args = _parser().parse_args(argv)
+    try:
+        _convert(args.annotations, args.folder, args.shard_size)
+    except EngineError as error:
+        print(f"annotations: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("annotations: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m converters.annotations",
+        description="Convert an annotation file to a folder of columns, which the engine reads as "
+        "it goes: for data larger than memory.",
+    )
+    parser.add_argument(
+        "annotations", type=Path, metavar="IN", help="annotation file (.pkl, .npz, .jsonl)"
+    )
+    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write; new or empty")
+    parser.add_argument(
+        "--shard-size",
+        type=parse_bytes,
+        default=256 << 20,
+        metavar="BYTES",
+        help="bytes of a file in it, about (default: 256M)",
+    )
+    return parser
+
+
+def _convert(source: Path, folder: Path, shard_bytes: int) -> None:
+    if _MISSING is not None:
+        raise UsageError(f"{_MISSING}; pip install '.[arrow]'")
+    if shard_bytes < 1:
+        raise UsageError(f"--shard-size {shard_bytes}: at least one byte")
+    if not source.is_file():
+        raise DatasetError(f"{source}: no such file")
+    started = time.monotonic()
+    with _whole(folder) as part:
+        writer, splits = _read(source, part, shard_bytes)
+        if not writer.count:
+            raise DatasetError(f"{source} holds no annotations")
+        with SampleProgress("verifying", writer.count) as progress:
+            seal(part, writer, splits, progress.update)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    failed = f", {writer.failed} of them cannot be scored" if writer.failed else ""
+    print(f"wrote {folder}, every annotation compared with what was read")
+    print(f"annotations  {writer.count}{failed}")
+    print(f"shards       {len(writer.shards)}")
+    print(f"bytes        {size / 1e6:.1f} MB, of {source.stat().st_size / 1e6:.1f} MB")
+    print(f"seconds      {time.monotonic() - started:.1f}")
+    print(f"peak memory  {peak_memory() / 1e6:.0f} MB")
+
+
+def _read(source: Path, part: Path, shard_bytes: int) -> tuple[ShardWriter, Splits | None]:
+    """The shards of all annotations, and the splits."""
+    writer = ShardWriter(part, shard_bytes)
+    try:
+        splits = piecemeal.read(source, writer.take)
+    except piecemeal.Irregular as error:
+        print(f"annotations: {source}: {error}; reading it as a whole, which takes the memory that "
+              "the engine needs for it", file=sys.stderr)  # fmt: skip
+        writer.finish()
+        for path in part.iterdir():
+            path.unlink()
+        writer = ShardWriter(part, shard_bytes)
+        splits = piecemeal.read_whole(source, writer.take)
+    writer.finish()
+    return writer, splits
+
+
+@contextlib.contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which takes its name when the block ends and is
+    removed when an error ends it. Raises `UsageError` where something is there already, and
+    `OutputError` where it cannot be written."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already; name a new or an empty folder")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        yield part
+        os.replace(part, folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror or error}; nothing was written") from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
