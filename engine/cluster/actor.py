@@ -25,10 +25,11 @@ import numpy as np
 from engine import __version__, assets
 from engine.aggregator import Aggregator, Figures, Record
 from engine.backends import Facts
-from engine.errors import UsageError, printable
+from engine.errors import SampleError, UsageError, printable
 from engine.files import guarded, write_atomically
 from engine.options import Options
 from engine.setup import Setup
+from engine.sources.annotations import Unreadable
 from engine.sources.dataset import Sample
 from engine.supervisor import Supervisor
 
@@ -164,10 +165,15 @@ def _write(content: bytes, target: IO[bytes]) -> None:
 
 
 def sendable(sample: Sample) -> Sample:
-    """A sample with what the engine reads of it: keypoints, and no other arrays."""
-    if not isinstance(sample.annotation, dict):
+    """A sample with what the engine reads of it: keypoints, and no other arrays. One that cannot
+    be read says so there."""
+    found = sample.annotation
+    if not isinstance(found, Mapping):
         return sample
-    about = {key: _plain(sample.annotation[key]) for key in _FIELDS if key in sample.annotation}
+    try:
+        about = {key: _plain(found[key]) for key in _FIELDS if key in found}
+    except SampleError as error:
+        return Sample(sample.index, sample.id, Unreadable(str(error)))
     return Sample(sample.index, sample.id, about)
 
 

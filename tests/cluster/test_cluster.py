@@ -108,13 +108,18 @@ class _Deadly:
         return eval, ("__import__('os').kill(__import__('os').getpid(), 9)",)
 
 
+def _deadly_77(sample: Sample) -> Sample:
+    about = {"keypoint": _Deadly(), "label": sample.label}
+    return Sample(77, sample.id, about) if sample.index == 77 else sample
+
+
 @pytest.mark.full
 def test_a_sample_that_kills_its_engine_is_convicted(
     nodes: Any, many: Path, tiny_model: Path, many_expected: dict[str, Record]
 ) -> None:
     with Pipeline(on(nodes, many, tiny_model, limit=100)) as pipeline:
-        sample = pipeline.samples[77]
-        pipeline.samples[77] = Sample(77, sample.id, {"keypoint": _Deadly(), "label": sample.label})
+        runner: Any = pipeline._runner
+        runner._samples = map(_deadly_77, runner._samples)
         records = list(pipeline)
     by_index = {record.index: record for record in records}
     poison = by_index.pop(77)
