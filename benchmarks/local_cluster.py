@@ -1,4 +1,4 @@
-"""What a cluster costs on one machine: ``python -m benchmarks.cluster``.
+"""What a cluster costs on one machine: ``python -m benchmarks.local_cluster``.
 
 The demo's samples with ``--cluster local`` against the same run without, interleaved. Prints
 medians and the ratio, end to end, preprocessing included.
@@ -25,7 +25,7 @@ PLAIN, CLUSTER = "one machine", "--cluster local"
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.local_cluster", description=__doc__)
     parser.add_argument("--dataset", default=demo.NAME, help="as --dataset of engine.run")
     parser.add_argument("--model", default=demo.NAME, help="as --model of engine.run")
     parser.add_argument("--precision", default="bf16", choices=PRECISIONS)
