@@ -241,10 +241,10 @@ def simulation(results: Mapping[str, Any], path: Path) -> None:
     left.set(xscale="log", yscale="log", xlabel="nodes")
     left.legend(frameon=False, title="lines: the model", fontsize=8)
     _plain(left, "samples/s without failures")
-    found = results["failures"]
+    found = [one for one in results["failures"] if one["deaths"]]
     hours = [one["mtbf_s"] / 3600 for one in found]
     right.fill_between(hours, [one["least"] for one in found], [one["most"] for one in found],
-                       color=_COLOURS["int8"], alpha=0.4, label="between the model's bounds")  # fmt: skip
+                       color=_COLOURS["int8"], alpha=0.4, label="the model")  # fmt: skip
     right.plot(hours, [one["efficiency"] for one in found], "o-", color=_COLOURS["f32"],
                label="simulated")  # fmt: skip
     right.set(xscale="log", ylim=(0, 1.05), xlabel="hours between failures of a node")

@@ -4,7 +4,7 @@ The engine's own state machines in virtual time (`benchmarks.cluster`), with wha
 `benchmarks.capacity` measured (FILE) as seconds of work, beside what the formulas of
 `benchmarks.scaling` say. Every run checks what is promised: one record a sample, poison convicted,
 nobody else but by the rule, nothing lost, never over the budget; exits with an error otherwise.
-Prints rates by nodes, what failures leave of the rate, and runs in which everything happens at once.
+Prints rates by nodes, what failures leave of them, and runs in which everything happens at once.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _size(name: str, rate: float, sample: Sample, nodes: int, seed: int) -> dict
         nodes, count, works(rate, sample), driver_s=sample.driver_s, max_batch=_batch(rate),
         budget=_BUDGET, seed=seed,
     )  # fmt: skip
-    _, found = _simulated(f"{nodes} × {name}", conditions)
+    _, found = _simulated(f"{nodes} of {name}", conditions)
     bounds = scaling.bounds(sample, devices=nodes, device_rate=rate, cores=nodes)
     binding = min(bounds, key=lambda part: bounds[part])
     return {**found, "device": name, "predicted": bounds[binding], "binding": binding}
@@ -152,7 +152,7 @@ def _report(results: Mapping[str, Any], device: str) -> str:
     for one in results["sizes"]:
         lines.append(f"| {one['nodes']} | {one['device']} | {one['predicted']:.1f} | "
                      f"{one['rate']:.1f} | {one['binding']} |")  # fmt: skip
-    lines += ["", f"{results['nodes']} × {device}, {results['samples']:,} samples", "",
+    lines += ["", f"{results['nodes']} of {device}, {results['samples']:,} samples", "",
               "| hours between failures | deaths | run singly | minutes | samples/s "
               "| of the undisturbed rate | model | device time wasted |",
               "|---|---|---|---|---|---|---|---|"]  # fmt: skip
