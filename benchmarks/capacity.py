@@ -126,14 +126,15 @@ def _stages(results: Mapping[str, Any]) -> str:
 
 
 def _feeding(devices: Mapping[str, float], samples: Mapping[str, Sample]) -> str:
-    rows = []
-    for name, rate in devices.items():
-        cores = [f"{scaling.cores_for(rate, one):.3g}" for one in samples.values()]
-        links = [f"{scaling.gigabits_for(rate, samples[kind]):.3g}" for kind in WIRES]
-        rows.append((name, f"{rate:.4g}", *cores, *links))
-    head = ("device", "samples/s", *(f"cores, {name}" for name in samples),
-            *(f"Gbit/s, {kind}" for kind in WIRES))  # fmt: skip
-    return _table(head, rows)
+    rates = list(devices.values())
+    rows = [["samples/s", *(f"{rate:.4g}" for rate in rates)]]
+    for name, one in samples.items():
+        needed = (scaling.cores_for(rate, one) for rate in rates)
+        rows.append([f"decode cores, {name}", *(f"{cores:.3g}" for cores in needed)])
+    for kind in WIRES:
+        needed = (scaling.gigabits_for(rate, samples[kind]) for rate in rates)
+        rows.append([f"Gbit/s, {kind}", *(f"{gigabits:.3g}" for gigabits in needed)])
+    return _table(("what feeds a device", *devices), rows)
 
 
 def _links(devices: Mapping[str, float], samples: Mapping[str, Sample]) -> str:

@@ -63,7 +63,7 @@ class Outcome:
     scored: int = 0
     convicted: list[int] = field(default_factory=list)
     innocent: list[int] = field(default_factory=list)  # of the convicted
-    deaths: Counter[str] = field(default_factory=Counter)  # by kind
+    deaths: dict[str, int] = field(default_factory=dict)  # by kind
     leases: int = 0
     suspects: int = 0  # times that a lease was run singly
     singly_s: float = 0.0  # with one of them out
@@ -237,7 +237,7 @@ class Cluster:
     def _die(self, process: _Process, kind: str) -> None:
         if process.alive:
             process.alive = False
-            self.outcome.deaths[kind] += 1
+            self.outcome.deaths[kind] = self.outcome.deaths.get(kind, 0) + 1
             self._batchers.pop(process.name, None)
             self._later(self._is.delay_s, self._bury, process)
 

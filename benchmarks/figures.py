@@ -212,7 +212,7 @@ def capacity(results: Mapping[str, Any], path: Path) -> None:
         right.plot(rates, [8 * size * rate / 1e9 for rate in rates], color=colour, label=kind)
     for gigabits in (1, 10, 25, 100):
         right.axhline(gigabits, color=_PEER, lw=0.5)
-        right.annotate(f"{gigabits}", (rates[0], gigabits), fontsize=8, va="bottom")
+        right.annotate(f"{gigabits}", (rates[1], gigabits), fontsize=8, va="bottom", ha="right")
     for name, rate in results["devices"].items():
         right.axvline(rate, color=_PEER, lw=0.5, ls=":")
         right.annotate(name, (rate, 2e-4), rotation=90, fontsize=7, va="bottom", ha="right")

@@ -72,6 +72,7 @@ class Failures:
     nodes: int
     mtbf_s: float  # of one node
     restart_s: float
+    driver_s: float  # a sample
     sample_s: float  # of the device
     spread: float  # standard deviation of that, over its mean
     max_batch: int
@@ -79,7 +80,7 @@ class Failures:
     @property
     def up(self) -> float:
         """The share of nodes that work."""
-        return self.mtbf_s / (self.mtbf_s + self.restart_s)
+        return 1 / (1 + self.restart_s / self.mtbf_s)
 
     @property
     def deaths(self) -> float:
@@ -94,10 +95,12 @@ class Failures:
 
     @property
     def draining_s(self) -> float:
-        """Seconds that the mean device is idle while the last one finishes what it has, before a
-        suspect can run: the largest of so many sums of so many normal numbers, less their mean."""
+        """Seconds that the mean device is idle around suspects: while the last one finishes what
+        it has (the largest of so many sums of so many normal numbers, less their mean), and until
+        the driver has seen to each of them again."""
         ahead = 2 * self.max_batch + 1
-        return self.sample_s * self.spread * math.sqrt(2 * ahead * math.log(max(2, self.nodes)))
+        last = self.spread * math.sqrt(2 * ahead * math.log(max(2, self.nodes)))
+        return self.sample_s * last + self.nodes * self.driver_s
 
     def efficiency(self, *, drains: bool) -> float:
         """The share of the rate without failures that is left. With `drains` every death makes

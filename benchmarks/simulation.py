@@ -128,7 +128,8 @@ def _failing(rate: float, sample: Sample, hours: float, args: argparse.Namespace
     _, found = _simulated(f"{hours} h between failures", conditions)
     seconds = [kind.device_s for kind in kinds]
     model = Failures(
-        args.nodes, conditions.mtbf_s, conditions.restart_s, statistics.fmean(seconds),
+        args.nodes, conditions.mtbf_s, conditions.restart_s, sample.driver_s,
+        statistics.fmean(seconds),
         statistics.stdev(seconds) / statistics.fmean(seconds), conditions.max_batch,
     )  # fmt: skip
     return {**found, "least": model.efficiency(drains=True), "most": model.efficiency(drains=False)}
@@ -140,7 +141,7 @@ def _rough(
     """Deaths, hangs, poison and late messages at once."""
     conditions = Conditions(
         args.nodes, args.samples // 4, works(rate, sample), driver_s=sample.driver_s,
-        max_batch=_batch(rate), budget=_BUDGET, mtbf_s=6 * 3600.0, poison=10,
+        max_batch=_batch(rate), budget=_BUDGET, mtbf_s=1800.0, poison=10,
         lease_timeout=min(60.0, stall_timeout), stall_timeout=stall_timeout, seed=args.seed,
     )  # fmt: skip
     return _simulated(f"all at once, --stall-timeout {stall_timeout:g}", conditions)[1]

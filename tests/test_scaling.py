@@ -47,7 +47,7 @@ def test_a_million_videos() -> None:
 
 @given(st.integers(1, 10_000), st.floats(100, 1e9), st.floats(0, 600), st.integers(1, 64))
 def test_failures_take_their_share(nodes: int, mtbf: float, restart: float, batch: int) -> None:
-    failures = Failures(nodes, mtbf, restart, 0.5, 0.4, batch)
+    failures = Failures(nodes, mtbf, restart, 0.0003, 0.5, 0.4, batch)
     least, most = failures.efficiency(drains=True), failures.efficiency(drains=False)
     assert 0 < least <= most <= failures.up <= 1
     assert replace(failures, mtbf_s=1e15).efficiency(drains=True) == pytest.approx(1, abs=1e-3)
