@@ -141,7 +141,7 @@ def _rough(
     """Deaths, hangs, poison and late messages at once."""
     conditions = Conditions(
         args.nodes, args.samples // 4, works(rate, sample), driver_s=sample.driver_s,
-        max_batch=_batch(rate), budget=_BUDGET, mtbf_s=1800.0, poison=10,
+        max_batch=_batch(rate), budget=_BUDGET, mtbf_s=1800.0, hangs=0.2, poison=10,
         lease_timeout=min(60.0, stall_timeout), stall_timeout=stall_timeout, seed=args.seed,
     )  # fmt: skip
     return _simulated(f"all at once, --stall-timeout {stall_timeout:g}", conditions)[1]
