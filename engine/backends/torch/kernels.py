@@ -112,9 +112,7 @@ def tile(
     block_k = 64 if channels % 64 == 0 and not exact else 32
     if then:  # which needs all outputs of a pixel
         block_m = 32 if exact and outputs > 64 else 64
-        block_then = next(
-            n for n in ((128, 64, 32) if outputs == 32 else (64, 32)) if then % n == 0
-        )
+        block_then = next(n for n in ((128, 64, 32) if outputs == 32 else (64, 32)) if then % n == 0)
         return block_m, outputs, block_k, block_then, 4, 4 if outputs == 32 else 3
     if exact:
         return 64, block_n, block_k, 32, 4, 3
@@ -218,9 +216,7 @@ def _stem(
                 at = (first + person * step) * JOINTS + source
                 across, x0, x1, y0, y1 = _window(centres, peaks, at, joint < JOINTS, way, SIZE,
                                                  REACH, THRESHOLD, FLIPPED, MIRRORED)  # fmt: skip
-                inside = (
-                    (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (k < KERNEL * KERNEL)[None, :]
-                )
+                inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (k < KERNEL * KERNEL)[None, :]
                 cells = x
                 if way == MIRRORED:
                     cells = SIZE - 1 - x
