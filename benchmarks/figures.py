@@ -189,6 +189,71 @@ def live(results: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def capacity(results: Mapping[str, Any], path: Path) -> None:
+    """What `benchmarks.capacity` found: what stages cost, and the links that devices need."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    costs = {name: statistics.median(found) for name, found in results["cpu_ms"].items()}
+    costs |= {f"{name}: all of it, in a run": statistics.median(found)
+              for name, found in results["run_cpu_ms"].items()}  # fmt: skip
+    roles = {"driver": "#0b8f5a", "worker": "#2a78d6", "executor": "#1f4e8c", "both": _PEER}
+    bars = left.barh(list(costs), list(costs.values()), height=0.7,
+                     color=[roles[name.partition(":")[0]] for name in costs])  # fmt: skip
+    left.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
+    left.invert_yaxis()
+    left.set_xscale("log")
+    left.tick_params(axis="y", labelsize=8)
+    left.margins(x=0.15)
+    _plain(left, "CPU ms a sample")
+    rates = [1.0, 10_000.0]
+    for kind, colour in _WIRES.items():
+        size = results["bytes"][kind]
+        right.plot(rates, [8 * size * rate / 1e9 for rate in rates], color=colour, label=kind)
+    for gigabits in (1, 10, 25, 100):
+        right.axhline(gigabits, color=_PEER, lw=0.5)
+        right.annotate(f"{gigabits}", (rates[1], gigabits), fontsize=8, va="bottom", ha="right")
+    for name, rate in results["devices"].items():
+        right.axvline(rate, color=_PEER, lw=0.5, ls=":")
+        right.annotate(name, (rate, 2e-4), rotation=90, fontsize=7, va="bottom", ha="right")
+    driver = 1 / results["samples_cost"]["keypoints"]["driver_s"]
+    right.axvline(driver, color="#c0392b", lw=1, label="one driver's bound")
+    right.set(xscale="log", yscale="log", xlabel="samples/s", ylim=(1e-4, 1e3), xlim=rates)
+    right.legend(frameon=False, loc="upper left", fontsize=8)
+    _plain(right, "Gbit/s of clips, by --wire")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def simulation(results: Mapping[str, Any], path: Path) -> None:
+    """What `benchmarks.simulation` found, beside the model: rates by nodes, and what failures
+    leave of them."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in results["sizes"]:
+        groups.setdefault(one["device"], []).append(one)
+    for (name, found), colour in zip(groups.items(), _WIRES.values(), strict=False):
+        nodes = [one["nodes"] for one in found]
+        left.plot(nodes, [one["predicted"] for one in found], "-", color=colour, lw=1)
+        left.plot(nodes, [one["rate"] for one in found], "o", color=colour, label=name)
+    left.set(xscale="log", yscale="log", xlabel="nodes")
+    left.legend(frameon=False, title="lines: the model", fontsize=8)
+    _plain(left, "samples/s without failures")
+    found = [one for one in results["failures"] if one["deaths"]]
+    hours = [one["mtbf_s"] / 3600 for one in found]
+    right.fill_between(hours, [one["least"] for one in found], [one["most"] for one in found],
+                       color=_COLOURS["int8"], alpha=0.4, label="the model")  # fmt: skip
+    right.plot(hours, [one["efficiency"] for one in found], "o-", color=_COLOURS["f32"],
+               label="simulated")  # fmt: skip
+    right.set(xscale="log", ylim=(0, 1.05), xlabel="hours between failures of a node")
+    right.legend(frameon=False, loc="lower right")
+    _plain(right, f"share of the rate that failures leave, {found[0]['nodes']} nodes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _by_frames(axis: Axes, frames: list[int]) -> None:
     """Both axes logarithmic, the lower one with the numbers of frames that were measured."""
     axis.set(xscale="log", yscale="log", xlabel="frames in the video")

@@ -13,9 +13,11 @@ random kill therefore makes a suspect at most, unless it hits the same lone samp
 from __future__ import annotations
 
 import enum
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from engine.loads import Loads
 
 MAX_DEATHS = 3
 _PATIENCE_S = 30.0  # of a suspect
@@ -90,6 +92,9 @@ class LeaseTable:
         self._waiting: deque[Task] = deque()
         self._suspects: deque[Task] = deque()
         self._leases: dict[int, Lease] = {}
+        # Counts of what is in `_leases`, so that a grant need not look at all of them.
+        self._stages: Counter[Stage] = Counter()
+        self._unsent, self._loads = Loads(), Loads()  # by worker; by executor
         self._heard: dict[str, float] = {}
         self._numbers = 0
         self.budget, self.ahead, self.per_worker = budget, ahead, per_worker
@@ -130,38 +135,35 @@ class LeaseTable:
 
     def waits(self) -> str:
         """Which stage waits for which, in words."""
-        stages = {lease.stage for lease in self._leases.values()}
-        if not stages & {Stage.QUEUED, Stage.RUNNING}:
+        if not self._stages[Stage.QUEUED] + self._stages[Stage.RUNNING]:
             return "device waits for clips"
-        if stages & {Stage.GRANTED, Stage.DECODING}:
+        if self._stages[Stage.GRANTED] + self._stages[Stage.DECODING]:
             return "all busy"
         return "workers wait for the device"
 
-    def grant(self, now: float, workers: Iterable[str], executors: Iterable[str]) -> Lease | None:
-        """Lease the next task to the least busy worker and executor, or None for now."""
+    def grant(self, now: float, workers: Sequence[str], executors: Sequence[str]) -> Lease | None:
+        """Lease the next task to the least busy worker and executor, or None for now. Among
+        those equally busy the first counts."""
         # only suspects are left, or one has waited for long behind those that go on coming
         alone = not self._waiting or self._impatient(now)
         queue = self._suspects if alone else self._waiting
         if not queue or (alone and self._leases):
             return None
-        if any(lease.alone for lease in self._leases.values()):
+        if len(self._leases) == 1 and next(iter(self._leases.values())).alone:
             return None
         task = queue[0]
         if self._leases and self.bytes_in_flight + task.cost > self.budget:
             return None
-        held = self._held()
-        worker = min(workers, key=lambda name: held.get(name, 0), default=None)
-        if worker is None or held.get(worker, 0) >= self.per_worker:
+        worker, executor = self._unsent.least(workers), self._loads.least(executors)
+        if worker is None or self._unsent.of(worker) >= self.per_worker:
             return None
-        load = self._loads()
-        executor = min(executors, key=lambda name: load.get(name, 0), default=None)
-        if executor is None or load.get(executor, 0) >= self.ahead:
+        if executor is None or self._loads.of(executor) >= self.ahead:
             return None
         queue.popleft()
         self._numbers += 1
         lease = Lease(self._numbers, task, worker, executor, alone, now)
         self._leases[lease.number] = lease
-        self.bytes_in_flight += task.cost
+        self._count(lease, 1)
         self.peak_bytes = max(self.peak_bytes, self.bytes_in_flight)
         self._heard[worker] = now  # its silence counts from here
         return lease
@@ -174,6 +176,10 @@ class LeaseTable:
         if stage > lease.stage:
             if stage is Stage.SENT:
                 self._heard[lease.executor] = now  # its silence counts from here
+            if lease.stage < Stage.SENT <= stage:
+                self._unsent.change(lease.worker, -1)
+            self._stages[lease.stage] -= 1
+            self._stages[stage] += 1
             lease.stage = stage
         lease.entered.setdefault(stage, now)
         self._heard[lease.worker if stage <= Stage.SENT else lease.executor] = now
@@ -184,7 +190,7 @@ class LeaseTable:
         its sample has been leased again or is done, and the record must be dropped."""
         lease = self._leases.pop(number, None)
         if lease is not None:
-            self.bytes_in_flight -= lease.task.cost
+            self._count(lease, -1)
             self._heard[lease.holder] = now
         return lease
 
@@ -218,7 +224,7 @@ class LeaseTable:
         # Last first, so that the tasks return to the head of the queue in their order.
         for lease in reversed(gone):
             del self._leases[lease.number]
-            self.bytes_in_flight -= lease.task.cost
+            self._count(lease, -1)
             task = lease.task
             if lease in started:
                 task.suspected = now
@@ -254,17 +260,10 @@ class LeaseTable:
                 found.append(lease.holder)
         return found
 
-    def _held(self) -> dict[str, int]:
-        """Leases not sent yet, by worker."""
-        held: dict[str, int] = {}
-        for lease in self._leases.values():
-            if lease.stage < Stage.SENT:
-                held[lease.worker] = held.get(lease.worker, 0) + 1
-        return held
-
-    def _loads(self) -> dict[str, int]:
-        """Leases by executor."""
-        loads: dict[str, int] = {}
-        for lease in self._leases.values():
-            loads[lease.executor] = loads.get(lease.executor, 0) + 1
-        return loads
+    def _count(self, lease: Lease, by: int) -> None:
+        """A lease is out, or no more."""
+        self.bytes_in_flight += by * lease.task.cost
+        self._stages[lease.stage] += by
+        self._loads.change(lease.executor, by)
+        if lease.stage < Stage.SENT:
+            self._unsent.change(lease.worker, by)

@@ -7,7 +7,7 @@ processes, and the clock is an argument. Called by `engine.supervisor`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Ledger:
                 self.table.add(fresh)
 
     def grant(
-        self, now: float, workers: Iterable[str], executors: Iterable[str]
+        self, now: float, workers: Sequence[str], executors: Sequence[str]
     ) -> tuple[str, Message] | None:
         """The next lease, if one can be granted: (worker, the message that grants it)."""
         lease = self.table.grant(now, workers, executors)

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("engine")
 
-_TURN_MS = 200  # longest wait, so that an interruption is noticed
+_TURN_MS = 200  # longest wait, so that an interruption is noticed, and so is silence
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Supervisor:
         self._table = self._ledger.table
         self._guests = Guests(settings.pool.worker)
         self._last_look = self._last_move = time.monotonic()
+        self._next_search = self._last_look  # for silence
         self._state = ""  # none before the first sample
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
         self._facts: dict[str, Facts] = {}  # by slot
@@ -246,12 +247,12 @@ class Supervisor:
 
     def _grant(self) -> Iterator[Record]:
         """Grant what fits. Samples that cannot be used become failures on the way."""
+        workers = [child.name for child in self._pool.of_role("worker")]
+        workers += self._guests.workers(time.monotonic())
+        executors = [child.name for child in self._pool.of_role("executor")]
         while True:
             yield from self._ledger.refill()
-            now = time.monotonic()
-            workers = [child.name for child in self._pool.of_role("worker")]
-            executors = [child.name for child in self._pool.of_role("executor")]
-            granted = self._ledger.grant(now, workers + self._guests.workers(now), executors)
+            granted = self._ledger.grant(time.monotonic(), workers, executors)
             if granted is None:
                 return
             self._exchange.send(*granted)
@@ -277,7 +278,10 @@ class Supervisor:
         for child in [child for child in self._pool if not child.alive]:
             yield from self._receive()  # what it said last counts
             yield from self._bury(child)
-        yield from self._end_silence(self._look_at_the_clock())
+        now = self._look_at_the_clock()
+        if now >= self._next_search:  # it takes a look at every lease, while limits are seconds
+            self._next_search = now + _TURN_MS / 1e3
+            yield from self._end_silence(now)
 
     def _look_at_the_clock(self) -> float:
         """Now. Far later than it should be: this process was stopped, or its consumer slept,

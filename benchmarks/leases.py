@@ -1,0 +1,134 @@
+"""How fast the lease table is: ``python -m benchmarks.leases``.
+
+The state machine alone: no sockets, no processes, no other work. Each lease is granted, goes
+through all stages and comes to its record, while many others are out. Prints leases/s (medians of
+interleaved rounds) by nodes, of which each has a worker and an executor, and by leases out; and
+what the looks cost that a supervisor takes at the whole table now and then. Exits with 1 where a
+rate is below ``--floor``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measurement import interleave, publish, table
+from engine.leases import Lease, LeaseTable, Stage, Task
+
+_NODES = (1, 10, 100, 1000)
+_PER_NODE = (4, 32)  # leases out
+_LOOKS = 20
+
+
+@dataclass(frozen=True)
+class Case:
+    """So many nodes, and so many leases out on each of them."""
+
+    nodes: int
+    per_node: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.nodes} nodes, {self.nodes * self.per_node} leases out"
+
+
+class Mill:
+    """A lease table that is kept full, and goes round as fast as it can."""
+
+    def __init__(self, case: Case) -> None:
+        self._table = LeaseTable(budget=1 << 60, per_worker=2, ahead=case.per_node)
+        self._workers = [f"worker-{n}.1" for n in range(case.nodes)]
+        self._executors = [f"executor-{n}.1" for n in range(case.nodes)]
+        self._decoding: deque[Lease] = deque()
+        self._queued: deque[Lease] = deque()
+        self._out = case.nodes * case.per_node
+        self._now = 0.0
+        self._tasks = 0
+        self._fill()
+
+    def turn(self, leases: int) -> None:
+        """So many leases come to their records, and as many new ones are granted."""
+        for _ in range(leases):
+            lease = self._queued.popleft()
+            self._table.advance(lease.number, Stage.RUNNING, self._now)
+            self._table.complete(lease.number, self._now)
+            self._fill()
+
+    def look(self) -> dict[str, float]:
+        """Milliseconds of what is asked of the whole table, and of the death of one executor."""
+        limits = 1e9, 1e9
+        found = {"silent": _ms(lambda: self._table.silent(self._now, *limits)),
+                 "waits": _ms(self._table.waits)}  # fmt: skip
+        start = time.process_time()
+        self._table.lost(self._executors[0], self._now)
+        return {**found, "lost": 1e3 * (time.process_time() - start)}
+
+    def _fill(self) -> None:
+        while len(self._decoding) + len(self._queued) < self._out:
+            self._now += 1e-4
+            self._tasks += 1
+            self._table.add(Task(self._tasks, 1))
+            lease = self._table.grant(self._now, self._workers, self._executors)
+            assert lease is not None  # there is room
+            self._decoding.append(lease)
+            self._table.advance(lease.number, Stage.DECODING, self._now)
+            if len(self._decoding) > len(self._workers):
+                sent = self._decoding.popleft()
+                self._table.advance(sent.number, Stage.SENT, self._now)
+                self._table.advance(sent.number, Stage.QUEUED, self._now)
+                self._queued.append(sent)
+
+
+def _ms(action: Callable[[], object]) -> float:
+    times = []
+    for _ in range(_LOOKS):
+        start = time.process_time()
+        action()
+        times.append(time.process_time() - start)
+    return 1e3 * statistics.median(times)
+
+
+def _rate(mill: Mill, seconds: float) -> Callable[[], float]:
+    """A measurement of leases/s; CPU time, so that other programs do not count."""
+
+    def measure() -> float:
+        count, start = 0, time.process_time()
+        while (passed := time.process_time() - start) < seconds:
+            mill.turn(10)
+            count += 10
+        return count / passed
+
+    return measure
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.leases", description=__doc__)
+    parser.add_argument("--nodes", type=int, nargs="+", default=_NODES, metavar="N")
+    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--seconds", type=float, default=0.5, help="CPU time of a measurement")
+    parser.add_argument("--floor", type=float, default=20_000, help="leases/s, of every case")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    args = parser.parse_args()
+    cases = [Case(nodes, per_node) for nodes in args.nodes for per_node in _PER_NODE]
+    mills = {case.name: Mill(case) for case in cases}
+    contestants = {name: _rate(mill, args.seconds) for name, mill in mills.items()}
+    rates = interleave(contestants, args.rounds)
+    looks = {name: mill.look() for name, mill in mills.items()}
+    print(table(rates, "leases/s"))
+    for name, found in looks.items():
+        print(f"{name}: " + ", ".join(f"{what} {ms:.3f} ms" for what, ms in found.items()))
+    publish(args.json, {"rates": rates, "looks_ms": looks, "floor": args.floor})
+    least = min(statistics.median(found) for found in rates.values())
+    print(f"least median {least:.0f} leases/s, floor {args.floor:.0f}")
+    sys.exit(least < args.floor)
+
+
+if __name__ == "__main__":
+    main()
