@@ -80,7 +80,7 @@ def test_variables_that_do_not_concern_a_run_in_process() -> None:
 def test_what_has_no_effect_is_refused() -> None:
     with pytest.raises(UsageError, match="--workers has no effect with --in-process"):
         Options(workers=2, in_process=True)
-    assert Options(wire="frames", in_process=True).in_process
+    assert Options(wire="auto", in_process=True).in_process
 
 
 def test_a_wait_longer_than_the_stall_time_out_is_refused() -> None:
