@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ except PackageNotFoundError:
     number = "not installed as a package"
 api = 2025 if hasattr(aclruntime.InferenceSession, "free_resource") else 2023
 print("\\n" + json.dumps({"version": number, "api": api, "path": aclruntime.__file__}))
+"""
+
+
+_ABOUT_TORCH = """
+import json, torch
+names = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())]
+print("\\n" + json.dumps({"version": torch.__version__, "gpus": names}))
 """
 
 
@@ -229,7 +237,7 @@ def cpu_features(cpuinfo: str | None = None) -> list[str]:
 
 
 def runtimes() -> dict[str, list[str]]:
-    """The devices of OpenVINO and the providers of ONNX Runtime, where installed."""
+    """The devices of OpenVINO and PyTorch and the providers of ONNX Runtime, where installed."""
     found: dict[str, list[str]] = {}
     try:
         import openvino
@@ -244,6 +252,10 @@ def runtimes() -> dict[str, list[str]]:
         found[f"ONNX Runtime {onnxruntime.__version__}"] = providers
     except ImportError:
         pass
+    torch = _imported(_ABOUT_TORCH) if find_spec("torch") else {}
+    if "version" in torch:
+        gpus = [f"cuda:{number} ({name})" for number, name in enumerate(torch["gpus"])]
+        found[f"PyTorch {torch['version']}"] = [*gpus, "cpu"]
     return found
 
 

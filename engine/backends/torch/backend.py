@@ -151,6 +151,9 @@ def _device(name: str | None) -> torch.device:
         raise UsageError(f"--device {name}: PyTorch knows cuda, cuda:1, cpu, …") from None
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
         raise UsageError(f"--device {name}: PyTorch sees {torch.cuda.device_count()} GPUs here")
+    if device.type == "cuda":
+        device = torch.device("cuda", device.index or 0)
+        torch.cuda.set_device(device)  # where Triton starts its kernels
     return device
 
 

@@ -20,12 +20,15 @@ from engine.backends.torch.steps import Convolution
 from engine.constants import JOINTS, SCORE_THRESHOLD, SIGMA, SIZE
 from engine.heatmaps import REACH, TWIN
 
-MULTIPLE = 32  # of channels, which are filled up with zeros
-_BLOCK = 64  # pixels, or channels, that pooling and averaging take at once
-
-
 STEM_TAPS = 64  # of a kernel, filled up with zeros
 _STEM_TILE = 8  # pixels, each way
+_LEAST = 32  # channels
+_BLOCK = 64  # pixels that pooling and averaging take at once
+
+
+def filled(channels: int) -> int:
+    """How many channels maps have for so many, the rest of them zeros: blocks are powers of two."""
+    return max(_LEAST, 1 << (channels - 1).bit_length())
 
 
 def stem_fits(first: Convolution) -> bool:
@@ -133,9 +136,9 @@ def pool(x: Tensor, *, kernel: int, stride: int, count: Tensor) -> Tensor:
     rows, size, _, channels = x.shape
     width = (size - 1) // stride + 1
     out = torch.empty((rows, width, width, channels), dtype=x.dtype, device=x.device)
-    _pool[(triton.cdiv(rows * width * width, _BLOCK), channels // MULTIPLE)](
+    _pool[(triton.cdiv(rows * width * width, _BLOCK), channels // _LEAST)](
         x, out, count, SIZE=size, WIDTH=width, CHANNELS=channels, KERNEL=kernel, STRIDE=stride,
-        BLOCK_M=_BLOCK, BLOCK_N=MULTIPLE,
+        BLOCK_M=_BLOCK, BLOCK_N=_LEAST,
     )  # fmt: skip
     return out
 
@@ -145,9 +148,9 @@ def mean(x: Tensor, clips: Tensor, count: Tensor) -> Tensor:
     number, positions = clips.shape
     pixels, channels = x.shape[1] * x.shape[2], x.shape[3]
     out = torch.empty((number, channels), dtype=torch.float32, device=x.device)
-    _mean[(number, channels // MULTIPLE)](
+    _mean[(number, channels // _LEAST)](
         x, clips, out, count, POSITIONS=positions, PIXELS=pixels, CHANNELS=channels,
-        BLOCK_M=_BLOCK, BLOCK_N=MULTIPLE,
+        BLOCK_M=_BLOCK, BLOCK_N=_LEAST,
     )  # fmt: skip
     return out
 

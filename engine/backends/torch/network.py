@@ -140,5 +140,5 @@ class Network:
         return filled.to(self.device, dtype).contiguous(), added.to(self.device)
 
     def _filled(self, channels: int) -> int:
-        multiple: int = self._kernels.MULTIPLE
-        return -(-channels // multiple) * multiple
+        found: int = self._kernels.filled(channels)
+        return found

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-MULTIPLE = 1  # of channels
+
+def filled(channels: int) -> int:
+    """How many channels maps have for so many."""
+    return channels
 
 
 def convolve(
