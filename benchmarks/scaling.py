@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 GIGABIT = 1e9 / 8  # bytes
+REPORT_EVERY_S = 0.25  # of engines
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,19 @@ class Failures:
         least. Without, suspects are run at the end: the most."""
         lost = self.singly_s + (self.draining_s if drains else 0.0)
         return self.up / (1 + self.deaths * lost)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What the driver of a cluster of engines costs, in CPU seconds."""
+
+    turn_s: float  # of a turn
+    look_s: float  # of each engine in it
+    report_s: float
+    record_s: float
+
+    def bound(self, engine_rate: float) -> float:
+        """Samples/s at most, of engines that have so many each: they report four times a second,
+        or after every record if that is later. Turns are not counted: the later the driver is, the
+        more reports it finds in one."""
+        return 1 / (self.record_s + self.report_s / max(1.0, engine_rate * REPORT_EVERY_S))
