@@ -44,6 +44,11 @@ class Conditions:
     poison: int = 0  # samples
     seed: int = 0
 
+    @property
+    def ahead(self) -> int:
+        """Samples that an engine with one worker has, whatever its rate."""
+        return 3 * self.max_batch + 1
+
 
 @dataclass
 class Outcome:
@@ -181,7 +186,7 @@ class Fleet:
 
     def _granted(self, link: _Link) -> list[int]:
         held, suspects = self._shards.held(link.name), self._shards.suspects
-        room = 3 * self._is.max_batch + 1 + int(_AHEAD_S * link.rate) - held  # with one worker
+        room = self._is.ahead + int(_AHEAD_S * link.rate) - held
         while self._shards.fresh < room and (index := next(self._fresh, None)) is not None:
             self._shards.add([index])
         granted = self._shards.grant(link.name, room)

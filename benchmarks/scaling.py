@@ -120,8 +120,13 @@ class Driver:
     report_s: float
     record_s: float
 
-    def bound(self, engine_rate: float) -> float:
-        """Samples/s at most, of engines that have so many each: they report four times a second,
-        or after every record if that is later. Turns are not counted: the later the driver is, the
-        more reports it finds in one."""
-        return 1 / (self.record_s + self.report_s / max(1.0, engine_rate * REPORT_EVERY_S))
+    def bound(self, ahead: int) -> float:
+        """Samples/s at most, of engines that have so many samples ahead: the later the driver is,
+        the more records it finds in a report, and the more reports in a turn."""
+        return 1 / (self.record_s + self.report_s / ahead)
+
+
+def left_of_engines(mtbf_s: float, away_s: float, sample_s: float) -> float:
+    """The share of the rate that engines have left which fail so often and are away for so long:
+    nobody waits for the dead, so they cost their absence, and what had not been reported."""
+    return 1 / (1 + (away_s + max(REPORT_EVERY_S, sample_s) / 2) / mtbf_s)
