@@ -102,7 +102,7 @@ class Fleet:
     def __init__(self, conditions: Conditions) -> None:
         self._is, self._rng = conditions, random.Random(conditions.seed)
         self._shards, self._fresh = Shards(), iter(range(conditions.samples))
-        self._now, self._made, self._turning = 0.0, 0, False
+        self._now, self._made, self._taken, self._turning = 0.0, 0, 0, False
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._links = [_Link(f"engine-{n}") for n in range(conditions.engines)]
         self._idle: list[_Link] = []  # that are not asked anything
@@ -189,6 +189,7 @@ class Fleet:
         room = self._is.ahead + int(_AHEAD_S * link.rate) - held
         while self._shards.fresh < room and (index := next(self._fresh, None)) is not None:
             self._shards.add([index])
+            self._taken += 1
         granted = self._shards.grant(link.name, room)
         for index in granted:
             assert index not in self._with, "a sample is with two engines"
@@ -233,6 +234,7 @@ class Fleet:
         for index in self._shards.lost(link.name):
             self._record(index)
             self.outcome.convicted.append(index)
+        assert len(self._shards) + len(self._records) == self._taken, "a sample is lost"
         if not link.asked:
             self._idle.remove(link)
         link.ready, link.asked, link.rate, link.again = False, False, 0.0, self._now + REST_S
