@@ -44,10 +44,9 @@ class Conditions:
     poison: int = 0  # samples
     seed: int = 0
 
-    @property
-    def ahead(self) -> int:
-        """Samples that an engine with one worker has, whatever its rate."""
-        return 3 * self.max_batch + 1
+    def ahead(self, rate: float) -> int:
+        """Samples that an engine of that rate has, with one worker."""
+        return 3 * self.max_batch + 1 + int(_AHEAD_S * rate)
 
 
 @dataclass
@@ -186,7 +185,7 @@ class Fleet:
 
     def _granted(self, link: _Link) -> list[int]:
         held, suspects = self._shards.held(link.name), self._shards.suspects
-        room = self._is.ahead + int(_AHEAD_S * link.rate) - held
+        room = self._is.ahead(link.rate) - held
         while self._shards.fresh < room and (index := next(self._fresh, None)) is not None:
             self._shards.add([index])
             self._taken += 1

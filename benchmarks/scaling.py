@@ -121,9 +121,10 @@ class Driver:
     record_s: float
 
     def bound(self, ahead: int) -> float:
-        """Samples/s at most, of engines that have so many samples ahead: the later the driver is,
-        the more records it finds in a report, and the more reports in a turn."""
-        return 1 / (self.record_s + self.report_s / ahead)
+        """Samples/s at most, of engines that have so many samples ahead. When the driver is late,
+        reports are in turn of all that an engine had, and of the first of what it got then. Turns
+        do not count: the later the driver is, the more reports it finds in one."""
+        return 1 / (self.record_s + self.report_s * 2 / (ahead + 1))
 
 
 def left_of_engines(mtbf_s: float, away_s: float, sample_s: float) -> float:

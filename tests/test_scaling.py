@@ -139,9 +139,9 @@ def test_a_fleet_that_does_not_fail_is_as_fast_as_the_model_says() -> None:
     for engines, binding in ((10, "device"), (200, "driver")):
         conditions = fleet.Conditions(engines, 200 * engines, WORKS, driver)
         found = Fleet(conditions).run()
-        bounds = {"device": 5 * engines, "driver": driver.bound(conditions.ahead)}
+        bounds = {"device": 5 * engines, "driver": driver.bound(conditions.ahead(5))}
         assert min(bounds, key=lambda part: bounds[part]) == binding
-        assert found.scored / found.seconds == pytest.approx(bounds[binding], rel=0.1)
+        assert found.scored / found.seconds == pytest.approx(bounds[binding], rel=0.05)
         assert found.deaths == {}
 
 
