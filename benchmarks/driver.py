@@ -50,8 +50,8 @@ class Echo:
     def __init__(self, records: int) -> None:
         self._records = records
         self._held: dict[str, deque[int]] = {}
-        logits = np.random.RandomState(workloads.SEED).normal(size=(VIEWS, CLASSES))
-        logits = logits.astype(np.float32)
+        rng = np.random.RandomState(workloads.SEED)
+        logits = rng.normal(size=(VIEWS, CLASSES)).astype(np.float32)
         self._ready = Prediction(0, "", None, logits, average(logits),
                                  dict.fromkeys(STAGES, 1.234567))  # fmt: skip
 
@@ -129,8 +129,9 @@ def _samples() -> Iterator[Sample]:
         yield Sample(index, f"video_{index}", annotations[index % len(annotations)])
 
 
-def _watched(runner: Counted, seconds: float, folder: Path) -> Found:
+def _watched(kind: type[Counted], setup: Setup, seconds: float, folder: Path) -> Found:
     """What a run costs from when all engines have reported twice."""
+    runner = kind(_samples(), setup, Aggregator(), lambda: False)
     counted, engines = 0, runner.engines
     with Journal(folder / f"{secrets.token_hex(4)}.jsonl") as journal:
         try:
@@ -185,12 +186,10 @@ def main() -> None:
             for engines, records in _CASES:
                 Echoed.records_a_report = records
                 setup = Setup.of(replace(options, engines=engines))
-                runner = Echoed(_samples(), setup, Aggregator(), lambda: False)
-                found.append(_watched(runner, args.seconds, folder))
+                found.append(_watched(Echoed, setup, args.seconds, folder))
                 print(f"round {turn + 1}: {found[-1]}", flush=True)
             setup = Setup.of(replace(options, engines=1, tta=False))
-            runner = Counted(_samples(), setup, Aggregator(), lambda: False)
-            real.append(_watched(runner, args.seconds, folder))
+            real.append(_watched(Counted, setup, args.seconds, folder))
             print(f"round {turn + 1}, a real engine: {real[-1]}", flush=True)
         ray.shutdown()
     costs = fitted(found)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from benchmarks import fleet, scaling
 from benchmarks.capacity import rates_of, samples_of, tables
 from benchmarks.cluster import Cluster, Conditions, Work
+from benchmarks.driver import Found, fitted
 from benchmarks.fleet import Fleet
 from benchmarks.leases import Case, Mill, Shared
 from benchmarks.scaling import Driver, Failures, Sample
@@ -132,6 +133,17 @@ def test_small_clusters(
         nodes, samples, WORKS, driver_s=0.0003, budget=budget, mtbf_s=mtbf, restart_s=1, hangs=0.3,
         lease_timeout=2, stall_timeout=4, poison=poison, seed=seed,
     )).run()  # fmt: skip
+
+
+def test_costs_are_found_again() -> None:
+    """Those that there are, and nothing below zero where there is none."""
+    for costs in (Driver(1e-4, 1e-6, 3e-4, 5e-5), Driver(1e-4, 0, 3e-4, 5e-5)):
+        found = [Found(*about, cpu_s=0) for about in
+                 ((1, 30, 15, 3000), (10, 80, 150, 150), (100, 500, 1300, 1300),
+                  (100, 200, 800, 16_000), (1000, 500, 5000, 5000))]  # fmt: skip
+        again = fitted([replace(one, cpu_s=one.said(costs)) for one in found])
+        assert asdict(again) == pytest.approx(asdict(costs), abs=1e-9)
+        assert min(asdict(again).values()) >= 0
 
 
 def test_a_fleet_that_does_not_fail_is_as_fast_as_the_model_says() -> None:
