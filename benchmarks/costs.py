@@ -233,7 +233,7 @@ def in_a_run(count: int, rounds: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {"driver": [], "worker": []}
     with tempfile.TemporaryDirectory() as folder:
         model, data = Path(folder) / "row.onnx", Path(folder) / "some.pkl"
-        _write_network(model)
+        write_network(model)
         lengths = workloads.lengths(count)[:count]
         data.write_bytes(pickle.dumps([workloads.drifting(n, i) for i, n in enumerate(lengths)]))
         options = Options(dataset=str(data), model=str(model), backend="onnxruntime", threads=1,
@@ -261,7 +261,7 @@ def _cpu_seconds(pid: int) -> float:
     return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
-def _write_network(path: Path) -> None:
+def write_network(path: Path) -> None:
     """Logits that are the first numbers of a clip."""
     about = {"starts": [0] * 4, "ends": [CLASSES // JOINTS, 1, 1, JOINTS], "axes": [3, 4, 5, 2],
              "shape": [-1, CLASSES]}  # fmt: skip

@@ -254,6 +254,26 @@ def simulation(results: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def engines(results: Mapping[str, Any], path: Path) -> None:
+    """What `benchmarks.engines` found: what failures leave, by the rule of each state machine."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    found = [one for one in results["failures"] if one["deaths"]]
+    hours = [one["mtbf_s"] / 3600 for one in found]
+    for key, style, colour, label in (
+        ("model", "-", _COLOURS["int8"], "engines (--cluster), the model"),
+        ("efficiency", "o", _COLOURS["f32"], "engines (--cluster), simulated"),
+        ("leases", "s--", _PEER, "one lease table, simulated"),
+    ):
+        axis.plot(hours, [one[key] for one in found], style, color=colour, label=label)
+    axis.set(xscale="log", ylim=(0, 1.05), xlabel="hours between failures of a node")
+    axis.legend(frameon=False, loc="lower right")
+    _plain(axis, f"share of the rate that failures leave, {found[0]['engines']} nodes")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _by_frames(axis: Axes, frames: list[int]) -> None:
     """Both axes logarithmic, the lower one with the numbers of frames that were measured."""
     axis.set(xscale="log", yscale="log", xlabel="frames in the video")

@@ -1,10 +1,11 @@
-"""How fast the lease table is: ``python -m benchmarks.leases``.
+"""How fast the lease table and the shards are: ``python -m benchmarks.leases``.
 
-The state machine alone: no sockets, no processes, no other work. Each lease is granted, goes
-through all stages and comes to its record, while many others are out. Prints leases/s (medians of
-interleaved rounds) by nodes, of which each has a worker and an executor, and by leases out; and
-what the looks cost that a supervisor takes at the whole table now and then. Exits with 1 where a
-rate is below ``--floor``.
+The state machines alone: no sockets, no processes, no other work. Each lease is granted, goes
+through all stages and comes to its record, while many others are out; each sample of the shards is
+granted to an engine, and done. Prints leases/s and samples/s (medians of interleaved rounds) by
+nodes, of which each has a worker and an executor, or an engine, and by how many are out; and what
+the looks cost that are taken at the whole table now and then. Exits with 1 where a rate is below
+``--floor``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measurement import interleave, publish, table
+from engine.cluster.shards import Shards
 from engine.leases import Lease, LeaseTable, Stage, Task
 
 _NODES = (1, 10, 100, 1000)
@@ -52,13 +54,14 @@ class Mill:
         self._tasks = 0
         self._fill()
 
-    def turn(self, leases: int) -> None:
-        """So many leases come to their records, and as many new ones are granted."""
-        for _ in range(leases):
+    def turn(self) -> int:
+        """Ten leases come to their records, and as many new ones are granted."""
+        for _ in range(10):
             lease = self._queued.popleft()
             self._table.advance(lease.number, Stage.RUNNING, self._now)
             self._table.complete(lease.number, self._now)
             self._fill()
+        return 10
 
     def look(self) -> dict[str, float]:
         """Milliseconds of what is asked of the whole table, and of the death of one executor."""
@@ -85,6 +88,36 @@ class Mill:
                 self._queued.append(sent)
 
 
+class Shared:
+    """Shards that are kept full, likewise: engines report in turn, and are granted as many."""
+
+    def __init__(self, case: Case) -> None:
+        self._shards, self._next, self._each = Shards(), 0, case.per_node
+        self._held: deque[tuple[str, list[int]]] = deque()
+        for n in range(case.nodes):
+            self._grant(f"engine-{n}")
+
+    def turn(self) -> int:
+        """The next engine's samples are done, and as many new ones are granted to it."""
+        name, indices = self._held.popleft()
+        for index in indices:
+            self._shards.done(name, index)
+        self._grant(name)
+        return len(indices)
+
+    def look(self) -> dict[str, float]:
+        """Milliseconds of what is asked of all of it, and of the death of one engine."""
+        waiting = _ms(lambda: len(self._shards))
+        start = time.process_time()
+        self._shards.lost(self._held[0][0])
+        return {"len": waiting, "lost": 1e3 * (time.process_time() - start)}
+
+    def _grant(self, name: str) -> None:
+        self._shards.add(range(self._next, self._next + self._each))
+        self._next += self._each
+        self._held.append((name, self._shards.grant(name, self._each)))
+
+
 def _ms(action: Callable[[], object]) -> float:
     times = []
     for _ in range(_LOOKS):
@@ -94,14 +127,13 @@ def _ms(action: Callable[[], object]) -> float:
     return 1e3 * statistics.median(times)
 
 
-def _rate(mill: Mill, seconds: float) -> Callable[[], float]:
-    """A measurement of leases/s; CPU time, so that other programs do not count."""
+def _rate(mill: Mill | Shared, seconds: float) -> Callable[[], float]:
+    """A measurement of leases/s or samples/s; CPU time, so that other programs do not count."""
 
     def measure() -> float:
         count, start = 0, time.process_time()
         while (passed := time.process_time() - start) < seconds:
-            mill.turn(10)
-            count += 10
+            count += mill.turn()
         return count / passed
 
     return measure
@@ -113,20 +145,22 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, nargs="+", default=_NODES, metavar="N")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
     parser.add_argument("--seconds", type=float, default=0.5, help="CPU time of a measurement")
-    parser.add_argument("--floor", type=float, default=20_000, help="leases/s, of every case")
+    parser.add_argument("--floor", type=float, default=20_000, help="a second, of every case")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     args = parser.parse_args()
     cases = [Case(nodes, per_node) for nodes in args.nodes for per_node in _PER_NODE]
-    mills = {case.name: Mill(case) for case in cases}
+    mills: dict[str, Mill | Shared] = {case.name: Mill(case) for case in cases}
+    mills |= {f"shards, {case.nodes} engines, {case.nodes * case.per_node} samples out":
+              Shared(case) for case in cases}  # fmt: skip
     contestants = {name: _rate(mill, args.seconds) for name, mill in mills.items()}
     rates = interleave(contestants, args.rounds)
     looks = {name: mill.look() for name, mill in mills.items()}
-    print(table(rates, "leases/s"))
+    print(table(rates, "leases/s, of shards samples/s"))
     for name, found in looks.items():
         print(f"{name}: " + ", ".join(f"{what} {ms:.3f} ms" for what, ms in found.items()))
     publish(args.json, {"rates": rates, "looks_ms": looks, "floor": args.floor})
     least = min(statistics.median(found) for found in rates.values())
-    print(f"least median {least:.0f} leases/s, floor {args.floor:.0f}")
+    print(f"least median {least:.0f} a second, floor {args.floor:.0f}")
     sys.exit(least < args.floor)
 
 

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 
 GIGABIT = 1e9 / 8  # bytes
+REPORT_EVERY_S = 0.25  # of engines
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,25 @@ class Failures:
         least. Without, suspects are run at the end: the most."""
         lost = self.singly_s + (self.draining_s if drains else 0.0)
         return self.up / (1 + self.deaths * lost)
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What the driver of a cluster of engines costs, in CPU seconds."""
+
+    turn_s: float  # of a turn
+    look_s: float  # of each engine in it
+    report_s: float
+    record_s: float
+
+    def bound(self, ahead: int) -> float:
+        """Samples/s at most, of engines that have so many samples ahead. When the driver is late,
+        reports are in turn of all that an engine had, and of the first of what it got then. Turns
+        do not count: the later the driver is, the more reports it finds in one."""
+        return 1 / (self.record_s + self.report_s * 2 / (ahead + 1))
+
+
+def left_of_engines(mtbf_s: float, away_s: float, sample_s: float) -> float:
+    """The share of the rate that engines have left which fail so often and are away for so long:
+    nobody waits for the dead, so they cost their absence, and what had not been reported."""
+    return 1 / (1 + (away_s + max(REPORT_EVERY_S, sample_s) / 2) / mtbf_s)

@@ -33,9 +33,9 @@ _BUDGET = 16 << 30
 _LARGE = 100.0  # samples/s of a device that takes large batches
 _BATCHES = 4, 16  # of a device that does not, and that does
 _SIZES = {4: (1, 10, 100, 1000, 2000), 16: (1, 2, 4, 8)}  # nodes
-_A_NODE = 200  # samples, so that a run's ends do not count for much
-_SAMPLES = 20_000, 200_000  # at least and at most
-_HOURS = (math.inf, 168, 24, 6, 1, 0.25)  # between failures of a node
+A_NODE = 200  # samples, so that a run's ends do not count for much
+SAMPLES = 20_000, 200_000  # at least and at most
+HOURS = (math.inf, 168, 24, 6, 1, 0.25)  # between failures of a node
 
 
 def main() -> None:
@@ -58,10 +58,10 @@ def main() -> None:
         "costs": str(args.costs), "seed": args.seed, "sample": asdict(sample), "nodes": args.nodes,
         "samples": args.samples, "budget": _BUDGET,
         "sizes": [_size(name, rate, sample, nodes, args.seed) for name, rate in devices.items()
-                  for nodes in _SIZES[_batch(rate)]],
+                  for nodes in _SIZES[batch_of(rate)]],
     }  # fmt: skip
     rate = next(iter(devices.values()))
-    results["failures"] = [_failing(rate, sample, hours, args) for hours in _HOURS]
+    results["failures"] = [_failing(rate, sample, hours, args) for hours in HOURS]
     undisturbed = results["failures"][0]["rate"]
     for one in results["failures"]:
         one["efficiency"] = one["rate"] / undisturbed
@@ -91,7 +91,8 @@ def works(rate: float, sample: Sample) -> list[Work]:
     ]  # fmt: skip
 
 
-def _batch(rate: float) -> int:
+def batch_of(rate: float) -> int:
+    """``--max-batch`` on a device of that rate."""
     return _BATCHES[rate > _LARGE]
 
 
@@ -106,10 +107,10 @@ def _simulated(what: str, conditions: Conditions) -> tuple[Outcome, dict[str, An
 
 def _size(name: str, rate: float, sample: Sample, nodes: int, seed: int) -> dict[str, Any]:
     """Nodes that do not fail, and what the model says of them."""
-    least, most = _SAMPLES
-    count = max(least, min(most, _A_NODE * nodes))
+    least, most = SAMPLES
+    count = max(least, min(most, A_NODE * nodes))
     conditions = Conditions(
-        nodes, count, works(rate, sample), driver_s=sample.driver_s, max_batch=_batch(rate),
+        nodes, count, works(rate, sample), driver_s=sample.driver_s, max_batch=batch_of(rate),
         budget=_BUDGET, seed=seed,
     )  # fmt: skip
     _, found = _simulated(f"{nodes} of {name}", conditions)
@@ -122,7 +123,7 @@ def _failing(rate: float, sample: Sample, hours: float, args: argparse.Namespace
     """Nodes that die and come back, without anything else."""
     kinds = works(rate, sample)
     conditions = Conditions(
-        args.nodes, args.samples, kinds, driver_s=sample.driver_s, max_batch=_batch(rate),
+        args.nodes, args.samples, kinds, driver_s=sample.driver_s, max_batch=batch_of(rate),
         budget=_BUDGET, mtbf_s=3600 * hours, alone=0.0, hangs=0.0, seed=args.seed,
     )  # fmt: skip
     _, found = _simulated(f"{hours} h between failures", conditions)
@@ -141,7 +142,7 @@ def _rough(
     """Deaths, hangs, poison and late messages at once."""
     conditions = Conditions(
         args.nodes, args.samples // 4, works(rate, sample), driver_s=sample.driver_s,
-        max_batch=_batch(rate), budget=_BUDGET, mtbf_s=1800.0, hangs=0.2, poison=10,
+        max_batch=batch_of(rate), budget=_BUDGET, mtbf_s=1800.0, hangs=0.2, poison=10,
         lease_timeout=min(60.0, stall_timeout), stall_timeout=stall_timeout, seed=args.seed,
     )  # fmt: skip
     return _simulated(f"all at once, --stall-timeout {stall_timeout:g}", conditions)[1]

@@ -8,10 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import scaling
+from benchmarks import fleet, scaling
 from benchmarks.capacity import rates_of, samples_of, tables
 from benchmarks.cluster import Cluster, Conditions, Work
-from benchmarks.scaling import Failures, Sample
+from benchmarks.driver import Found, fitted
+from benchmarks.fleet import Fleet
+from benchmarks.leases import Case, Mill, Shared
+from benchmarks.scaling import Driver, Failures, Sample
 from engine.wire import WIRES
 
 positive = st.floats(1e-6, 1e6)
@@ -52,6 +55,13 @@ def test_failures_take_their_share(nodes: int, mtbf: float, restart: float, batc
     assert 0 < least <= most <= failures.up <= 1
     assert replace(failures, mtbf_s=1e15).efficiency(drains=True) == pytest.approx(1, abs=1e-3)
     assert replace(failures, nodes=2 * nodes).efficiency(drains=False) <= most
+
+
+@given(st.floats(100, 1e9), st.floats(0, 600), st.floats(0.001, 10))
+def test_engines_cost_their_absence(mtbf: float, away: float, sample: float) -> None:
+    left = scaling.left_of_engines(mtbf, away, sample)
+    assert 0 < left <= 1 / (1 + away / mtbf)
+    assert scaling.left_of_engines(1e15, away, sample) == pytest.approx(1)
 
 
 def test_tables() -> None:
@@ -123,3 +133,58 @@ def test_small_clusters(
         nodes, samples, WORKS, driver_s=0.0003, budget=budget, mtbf_s=mtbf, restart_s=1, hangs=0.3,
         lease_timeout=2, stall_timeout=4, poison=poison, seed=seed,
     )).run()  # fmt: skip
+
+
+def test_costs_are_found_again() -> None:
+    """Those that there are, and nothing below zero where there is none."""
+    for costs in (Driver(1e-4, 1e-6, 3e-4, 5e-5), Driver(1e-4, 0, 3e-4, 5e-5)):
+        found = [Found(*about, cpu_s=0) for about in
+                 ((1, 30, 15, 3000), (10, 80, 150, 150), (100, 500, 1300, 1300),
+                  (100, 200, 800, 16_000), (1000, 500, 5000, 5000))]  # fmt: skip
+        again = fitted([replace(one, cpu_s=one.said(costs)) for one in found])
+        assert asdict(again) == pytest.approx(asdict(costs), abs=1e-9)
+        assert min(asdict(again).values()) >= 0
+
+
+def test_a_fleet_that_does_not_fail_is_as_fast_as_the_model_says() -> None:
+    driver = Driver(turn_s=1e-4, look_s=1e-6, report_s=0.001, record_s=0.002)
+    for engines, binding in ((10, "device"), (200, "driver")):
+        conditions = fleet.Conditions(engines, 200 * engines, WORKS, driver)
+        found = Fleet(conditions).run()
+        bounds = {"device": 5 * engines, "driver": driver.bound(conditions.ahead(5))}
+        assert min(bounds, key=lambda part: bounds[part]) == binding
+        assert found.scored / found.seconds == pytest.approx(bounds[binding], rel=0.05)
+        assert found.deaths == {}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fleet_in_which_everything_happens(seed: int) -> None:
+    conditions = fleet.Conditions(
+        30, 3000, WORKS, Driver(1e-4, 1e-5, 1e-4, 1e-4), mtbf_s=20, restart_s=2, hangs=0.2,
+        patience_s=5, poison=4, seed=seed,
+    )  # fmt: skip
+    found = Fleet(conditions).run()
+    assert found.scored + len(found.convicted) == 3000
+    assert len(found.convicted) - len(found.innocent) == 4
+    assert min(found.deaths[kind] for kind in ("node", "poison", "killed")) > 0
+    assert min(found.suspects, found.late) > 0
+    assert asdict(Fleet(conditions).run()) == asdict(found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(3, 60), st.integers(0, 3),
+    st.sampled_from([5.0, 30.0, 300.0]),
+)  # fmt: skip
+def test_small_fleets(seed: int, engines: int, samples: int, poison: int, mtbf: float) -> None:
+    Fleet(fleet.Conditions(
+        engines, samples, WORKS, mtbf_s=mtbf, restart_s=1, hangs=0.3, patience_s=4, poison=poison,
+        seed=seed,
+    )).run()  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", [Mill, Shared])
+def test_mills_go_round(kind: type[Mill | Shared]) -> None:
+    mill = kind(Case(3, 4))
+    assert sum(mill.turn() for _ in range(10)) >= 40
+    assert "lost" in mill.look()
