@@ -16,25 +16,18 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import IO, Any
 
-import numpy as np
-
-from engine import __version__, assets
+from engine import __version__
 from engine.aggregator import Aggregator, Figures, Record
 from engine.backends import Facts
-from engine.errors import SampleError, UsageError, printable
-from engine.files import guarded, write_atomically
+from engine.cluster.parcels import keep
+from engine.errors import UsageError, printable
 from engine.options import Options
 from engine.setup import Setup
-from engine.sources.annotations import Unreadable
 from engine.sources.dataset import Sample
 from engine.supervisor import Supervisor
 
 _REPORT_EVERY_S = 0.25
-_FIELDS = ("keypoint", "keypoint_score", "img_shape", "total_frames", "label")  # that are read
 
 
 @dataclass(frozen=True)
@@ -89,7 +82,7 @@ class Engine:
             self.close()
         self._token, self._fed = secrets.token_hex(8), _Fed()
         self._left = 0  # samples without a record
-        paths = _kept(files, digest)
+        paths = keep(files, digest)
         # What stands beside a model (its .om.json) is no model.
         model = ",".join(str(path) for path in paths if path.suffix != ".json")
         chosen = replace(
@@ -146,37 +139,3 @@ class _Fed:
 
     def next(self) -> Sample | None:
         return self.waiting.popleft() if self.waiting else None
-
-
-def _kept(files: Mapping[str, bytes], digest: str) -> list[Path]:
-    """The files in this node's cache, where other runs and other lives find them. Raises
-    `EngineError`."""
-    folder = assets.cache_dir() / "cluster" / digest
-    guarded(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
-    paths = [folder / name for name in files]
-    for path, content in zip(paths, files.values(), strict=True):
-        if not path.is_file() or path.read_bytes() != content:
-            write_atomically(path, partial(_write, content))
-    return paths
-
-
-def _write(content: bytes, target: IO[bytes]) -> None:
-    target.write(content)
-
-
-def sendable(sample: Sample) -> Sample:
-    """A sample with what the engine reads of it: keypoints, and no other arrays. One that cannot
-    be read says so there."""
-    found = sample.annotation
-    if not isinstance(found, Mapping):
-        return sample
-    try:
-        about = {key: _plain(found[key]) for key in _FIELDS if key in found}
-    except SampleError as error:
-        return Sample(sample.index, sample.id, Unreadable(str(error)))
-    return Sample(sample.index, sample.id, about)
-
-
-def _plain(value: Any) -> Any:
-    """An array without the class of who read it."""
-    return np.asarray(value) if isinstance(value, np.ndarray) else value

@@ -12,19 +12,17 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 from engine import __version__
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.backends import Facts
-from engine.cluster.actor import Engine, Refused, Report, Started, sendable
+from engine.cluster.actor import Engine, Refused, Report, Started
 from engine.cluster.nodes import Place, connect, places
+from engine.cluster.parcels import files_of, light, options_of
 from engine.cluster.shards import Shards
 from engine.errors import StallError, UsageError, WorkerError, printable
 from engine.events import event
-from engine.models import ModelFile
-from engine.options import Options
 from engine.pool import MAX_BARREN_DEATHS, MAX_FAILED_STARTS
 from engine.setup import Setup
 from engine.sources.dataset import Sample
@@ -77,8 +75,8 @@ class ClusterRunner:
         self.max_batch = 0  # samples, as engines say
         self._ray, self._ours = connect(setup.options.cluster)
         try:
-            self._files = self._ray.put(_files(setup.model))
-            self._options = self._ray.put(_for_engines(setup))
+            self._files = self._ray.put(files_of(setup.model))
+            self._options = self._ray.put(options_of(setup))
             self._links = [
                 _Link(f"engine-{number}", place, self._actor(place))
                 for number, place in enumerate(
@@ -212,7 +210,7 @@ class ClusterRunner:
             granted = self._granted(link) if fresh else []
             if not granted and not self._shards.held(link.name):
                 return
-            samples = [sendable(self._taken[index]) for index in granted]
+            samples = [light(self._taken[index]) for index in granted]
             link.call = link.actor.work.remote(link.started.token, samples)
         link.since = now
 
@@ -330,26 +328,6 @@ class ClusterRunner:
                 "--lease-timeout, --stall-timeout and --start-timeout together). The engines:\n  "
                 + states
             )
-
-
-def _files(model: ModelFile) -> dict[str, bytes]:
-    """A model as its files, and what stands beside them, by name."""
-    paths = [one.path for one in model.compiled] or [model.path]
-    beside = [path.with_name(f"{path.name}.json") for path in paths if model.compiled]
-    return {path.name: path.read_bytes() for path in [*paths, *filter(Path.is_file, beside)]}
-
-
-def _for_engines(setup: Setup) -> Options:
-    """The options of an engine: what was chosen here, so that all choose the same."""
-    return replace(
-        setup.options,
-        backend=setup.backend_name,
-        precision=setup.precision,
-        layout=setup.model.layout,
-        wire=setup.wire,
-        cluster=None,
-        engines=None,
-    )
 
 
 def _spelt(error: Exception) -> str:

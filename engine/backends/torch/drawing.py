@@ -2,7 +2,7 @@
 
 The same as `engine.heatmaps` draws, of which this follows every cast; a device's ``exp`` may
 differ in its last bits. Called by `engine.backends.torch.waves`. A GPU needs no canvas for poses
-(`engine.backends.torch.kernels.stem`).
+(`engine.backends.torch.stem`).
 """
 
 from __future__ import annotations

@@ -118,17 +118,17 @@ class Network:
     def _stem(self, first: Step) -> Callable[[Tensor, Tensor, Tensor, Tensor], None] | None:
         """What draws poses and runs the first step at once, into its output; None where the kernels
         have nothing for it."""
-        fits = getattr(self._kernels, "stem_fits", None)
-        if fits is None or not isinstance(first, Convolution) or not fits(first):
+        stem = getattr(self._kernels, "stem", None)
+        if stem is None or not isinstance(first, Convolution) or not stem.fits(first):
             return None
         taps = first.weight[0].reshape(-1, *first.weight.shape[-2:]).transpose(1, 0, 2)
         _, number, outputs = taps.shape
-        room = self._kernels.STEM_TAPS - number, self._filled(outputs) - outputs
+        room = stem.TAPS - number, self._filled(outputs) - outputs
         weight = np.pad(taps, ((0, 0), (0, room[0]), (0, room[1])))
         on_device = torch.from_numpy(weight).to(self.device, self.dtype)
         _, bias = self._on_device(first.weight, first.bias, self.dtype)
         kernel = first.weight.shape[1]
-        return partial(self._kernels.stem, weight=on_device, bias=bias, kernel=kernel)
+        return partial(stem.draw, weight=on_device, bias=bias, kernel=kernel)
 
     def _on_device(
         self, weight: NDArray[np.float32], bias: NDArray[np.float32], dtype: torch.dtype
