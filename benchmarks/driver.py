@@ -131,8 +131,8 @@ def _samples() -> Iterator[Sample]:
 
 def _watched(kind: type[Counted], setup: Setup, seconds: float, folder: Path) -> Found:
     """What a run costs from when all engines have reported twice."""
-    runner = kind(_samples(), setup, Aggregator(), lambda: False)
-    counted, engines = 0, runner.engines
+    runner = kind(_samples(), 10**9, setup, Aggregator(), lambda: False)
+    counted, engines = 0, len(runner._links)
     with Journal(folder / f"{secrets.token_hex(4)}.jsonl") as journal:
         try:
             runner.start()

@@ -19,10 +19,14 @@ from typing import Any
 
 import onnx
 import orjson
-import torch
 from onnx import numpy_helper
-from torch import Tensor
-from torch.nn import functional
+
+try:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional
+except ImportError:
+    raise SystemExit("gpu: PyTorch is not installed: pip install '.[torch]'") from None
 
 from benchmarks import workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "annotations", type=Path, metavar="IN", help="annotation file (.pkl, .npz, .jsonl)"
     )
-    parser.add_argument("folder", type=Path, metavar="OUT", help="folder to write; new or empty")
+    parser.add_argument("folder", metavar="OUT", help="folder to write; new or empty")
     parser.add_argument(
         "--shard-size",
         type=parse_bytes,
@@ -65,14 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _convert(source: Path, folder: Path, shard_bytes: int) -> None:
+def _convert(source: Path, out: str, shard_bytes: int) -> None:
     if _MISSING is not None:
         raise UsageError(f"{_MISSING}; pip install '.[arrow]'")
     if shard_bytes < 1:
         raise UsageError(f"--shard-size {shard_bytes}: at least one byte")
     if not source.is_file():
-        raise DatasetError(f"{source}: no such file")
-    started = time.monotonic()
+        kind = "a folder, not an annotation file" if source.is_dir() else "no such file"
+        raise DatasetError(f"{source}: {kind}")
+    if "://" in out:
+        raise UsageError(f"{out}: write a folder on this machine, and copy it there")
+    folder, started = Path(out), time.monotonic()
     with _whole(folder) as part:
         writer, splits = _read(source, part, shard_bytes)
         if not writer.count:

@@ -7,7 +7,7 @@ the in-process runner. Source of the average: ``average_clips='prob'`` of mmacti
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,18 @@ class Figures:
     batches: dict[str, int] = field(default_factory=dict)  # by the number of samples in them
     restarts: int = 0
     dropped: int = 0  # messages that were not ours
+
+    def add(self, more: Figures) -> None:
+        """Add those of another part of the run."""
+        for one in fields(self):
+            value, added = getattr(self, one.name), getattr(more, one.name)
+            if isinstance(value, dict):
+                for key, number in added.items():
+                    value[key] = value.get(key, 0) + number
+            elif one.name == "peak_bytes":
+                self.peak_bytes = max(value, added)
+            else:
+                setattr(self, one.name, value + added)
 
 
 class Aggregator:

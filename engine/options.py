@@ -194,14 +194,15 @@ class Options:
     backend: str = _option(
         AUTO,
         "device",
-        "runtime: auto, openvino, onnxruntime, or for an .om file acl (aclruntime) and pyacl",
+        "runtime: auto, openvino, onnxruntime, torch (GPUs), or for an .om file acl (aclruntime) "
+        "and pyacl",
         metavar="NAME",
     )
     device: str | None = _option(
         None, "device",
         "the runtime's own name of the device: CPU, GPU (openvino), an execution provider such as "
-        "CUDAExecutionProvider (onnxruntime), a number (acl); of numbers there may be several "
-        "(0,1), which share the work", metavar="NAME",
+        "CUDAExecutionProvider (onnxruntime), cuda:1 or cpu (torch), a number (acl, torch); of "
+        "numbers there may be several (0,1), which share the work", metavar="NAME",
     )  # fmt: skip
     precision: Literal["auto", Precision] = _option(
         AUTO, "device", "precision that the device computes in (auto: that of the file, f32 for a "
@@ -275,11 +276,12 @@ class Options:
     cluster: str | None = _option(
         None, "processes",
         "run on a Ray cluster: local (one of this machine, for this run), auto (the one that this "
-        "machine belongs to), or its address", metavar="local|auto|ray://HOST:PORT",
+        "machine belongs to), or its address", metavar="local|auto|ADDRESS",
     )  # fmt: skip
     engines: int | None = _option(
         None, "processes", "engines on the cluster (default: one for each GPU or NPU where the "
-        "backend runs on such, else one for each node)", kind=int, metavar="N", most=100_000,
+        "backend runs on such, else one for each node, or for each --threads of its CPUs)",
+        kind=int, metavar="N", most=100_000,
     )  # fmt: skip
     in_process: bool = _option(
         False, "processes", "run everything in this process, one sample after the other",
@@ -357,10 +359,10 @@ class Options:
             raise UsageError("--logits wants all samples, and a resumed run has not kept theirs")
         if self.engines is not None and self.cluster is None:
             raise UsageError("--engines N is for --cluster; give that as well")
-        if self.cluster is not None and (self.source or self.windows or self.listen is not None):
-            raise UsageError(
-                "--cluster scores data sets: leave --source, --windows or --listen out"
-            )
+        if self.cluster is not None:
+            for name in ("source", "windows", "listen", "dump_bin"):
+                if getattr(self, name):
+                    raise UsageError(f"--cluster scores data sets; leave {flag(name)} out")
         if self.keys is not None and self.listen is None and self.publish is None:
             raise UsageError("--keys FOLDER protects --listen or --publish; give that as well")
         if self.max_wait_ms / 1e3 >= self.stall_timeout:

@@ -72,7 +72,11 @@ class Pipeline:
             from engine.cluster.runner import ClusterRunner  # which needs Ray
 
             return ClusterRunner(
-                iter(self.samples), self.setup, self._aggregator, lambda: self.interrupted
+                iter(self.samples),
+                len(self.dataset.samples) - len(self.resumed),
+                self.setup,
+                self._aggregator,
+                lambda: self.interrupted,
             )
         supply = Listed(self.samples)
         return self.setup.supervisor(supply, self._aggregator, lambda: self.interrupted)

@@ -220,7 +220,7 @@ def _announce(pipeline: Pipeline) -> None:
     where = f"{workers}, {executors} executor{'s' if executors > 1 else ''}"
     where = where if pipeline.workers else "in this process"
     if pipeline.options.cluster is not None:
-        where = f"on {pipeline.engines} engines of a cluster"
+        where = f"on a cluster ({pipeline.options.cluster}): {pipeline.waits()}"
     print(f"running   {where}", flush=True)
     if pipeline.address is not None:
         keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""

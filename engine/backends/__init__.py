@@ -224,7 +224,8 @@ def load(
         backend = loader(model, device=device, precision=precision, threads=threads)
     except ImportError as error:
         raise UsageError(
-            f"backend {name}: {error}. Install its package: pip install {error.name or name}"
+            f"backend {name}: {error}. Install its package: pip install "
+            + (f"'.[{name}]'" if name in (TORCH, "onnxruntime") else error.name or name)
         ) from None
     try:
         require_precision(name, backend.facts.device, backend.facts.precision, precision)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,9 @@ from engine.backends import TORCH
 from engine.errors import UsageError, printable
 from engine.setup import Setup
 
-LOCAL = "local"
+LOCAL, AUTO = "local", "auto"
+_CLIENT = "ray://"
+_ANSWER_S = 5.0  # that a host gets to take a connection
 _OBJECTS_BYTES = 256 << 20  # of a local cluster: what is on its way are keypoints
 _GPU, _NPU, _CPU = "GPU", "NPU", "CPU"
 
@@ -49,20 +52,23 @@ def connect(address: str) -> tuple[Any, bool]:
     try:
         import ray
     except ImportError:
-        raise UsageError("--cluster needs Ray: pip install 'posec3d-engine[ray]'") from None
+        raise UsageError("--cluster needs Ray: pip install '.[ray]'") from None
     if ray.is_initialized():
         return ray, False
-    quiet: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": True}
+    _check(address)
+    more: dict[str, Any] = {}
+    if address == LOCAL:
+        more = {"num_cpus": machine.cores(), "include_dashboard": False,
+                "object_store_memory": _OBJECTS_BYTES}  # fmt: skip
     try:
-        if address == LOCAL:
-            ray.init(
-                address=LOCAL, num_cpus=machine.cores(), include_dashboard=False,
-                object_store_memory=_OBJECTS_BYTES, **quiet,
-            )  # fmt: skip
-        else:
-            ray.init(address=address, **quiet)
+        ray.init(address=address, logging_level=logging.ERROR, **more)
     except Exception as error:  # Ray has no base class for what comes of a wrong address
-        said = printable(error).partition("\n")[0]
+        if address == AUTO and isinstance(error, ConnectionError):
+            raise UsageError(
+                "--cluster auto: no cluster runs on this machine; ray start --head starts one, "
+                "and --cluster local one for this run"
+            ) from None
+        said = printable(error).partition("\n")[0].rstrip(".")
         raise UsageError(
             f"--cluster {address}: {type(error).__name__}: {said}. Is a cluster running there "
             "(ray start --head), of the same version of Ray and Python, and does this machine have "
@@ -71,17 +77,36 @@ def connect(address: str) -> tuple[Any, bool]:
     return ray, True
 
 
+def _check(address: str) -> None:
+    """Raise `UsageError` for an address that is none, or where nobody answers: Ray would try for
+    minutes, and heed no signal."""
+    if address in (LOCAL, AUTO):
+        return
+    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"--cluster {address}: local, auto, ray://HOST:PORT or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"--cluster {address}: nobody answers there ({error}). Is a cluster running (ray start "
+            "--head), and is this its port? The one for ray:// is another than that for nodes"
+        ) from None
+
+
 def places(ray: Any, setup: Setup, engines: int | None) -> list[Place]:
-    """What each engine takes: one for each device, or where they run on CPUs one for each node;
-    or `engines` of them. Raises `UsageError` where the cluster has nothing for any."""
+    """What each engine takes: one for each device, or where they run on CPUs one for each node, or
+    for each ``--threads`` of its CPUs; or `engines` of them. Raises `UsageError` where the
+    cluster has nothing for any."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    device = _device(setup)
+    device, threads = _device(setup), setup.options.threads
     found: list[Place] = []
     for resources in nodes:
         cores = int(resources.get(_CPU, 0))
-        devices = int(resources.get(device, 0)) if device else 1
-        if cores and devices:
-            found += [Place(max(1, cores // devices), device)] * devices
+        # On CPUs one a node, or as many as have the threads that they are to have.
+        shares = int(resources.get(device, 0)) if device else cores // (threads or max(1, cores))
+        if cores and shares:
+            found += [Place(max(1, cores // shares), device)] * shares
     if not found:
         counted: Counter[str] = Counter()
         for resources in nodes:

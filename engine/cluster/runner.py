@@ -9,13 +9,14 @@ the samples of one that died is decided by `engine.cluster.shards`.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from engine import __version__
-from engine.aggregator import Aggregator, Failure, Figures, Record
+from engine.aggregator import Aggregator, Failure, Record
 from engine.backends import Facts
 from engine.cluster.actor import Engine, Refused, Report, Started
 from engine.cluster.nodes import Place, connect, places
@@ -32,6 +33,7 @@ log = logging.getLogger("engine")
 _TURN_S = 0.2  # longest wait, so that an interruption is noticed
 _REPORTS_S = 0.5  # from one to the next, and there and back
 _REST_S = 1.0  # before a start is tried again
+_PLACE_S = 30.0  # after which it is told that there is none for an engine
 _CLOSING_S = 10.0  # that engines get to end their processes
 
 
@@ -49,7 +51,7 @@ class _Link:
     again: float = 0.0
     failed_starts: int = 0
     rate: float = 0.0  # records/s of its last report
-    waits: str = field(default="starting")
+    waits: str = "starting"
 
 
 class ClusterRunner:
@@ -60,18 +62,22 @@ class ClusterRunner:
     def __init__(
         self,
         samples: Iterator[Sample],
+        count: int,
         setup: Setup,
         aggregator: Aggregator,
         interrupted: Callable[[], bool],
     ) -> None:
         assert setup.options.cluster is not None
         self._samples, self._setup, self._aggregator = samples, setup, aggregator
+        self._untaken = count
         self._interrupted = interrupted
         self._shards, self._taken = Shards(), dict[int, Sample]()
         self._exhausted = self._closed = False
         self._barren_deaths = 0
         self._last_move = time.monotonic()
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
+        self._seen: set[str] = set()  # engines that have been ready
+        self._told = False  # that some wait for a place
         self.max_batch = 0  # samples, as engines say
         self._ray, self._ours = connect(setup.options.cluster)
         try:
@@ -145,24 +151,21 @@ class ClusterRunner:
 
     @property
     def engines(self) -> int:
-        """How many there are to be."""
-        return len(self._links)
+        """How many have been ready, at least one."""
+        return max(1, len(self._seen))
 
     def processes(self) -> list[dict[str, Any]]:
         """The engines, each with what is known of it."""
-        now = time.monotonic()
+        now, unknown = time.monotonic(), {"killed": None, "age": 0.0, "rss": 0, "cpu": 0.0}
         return [
             {
+                **unknown,
                 "process": link.name,
                 "pid": link.started.pid if link.started else 0,
                 "host": link.started.host if link.started else "",
                 "ready": link.started is not None,
-                "killed": None,
                 "silent": round(now - link.since, 3) if link.call is not None else 0.0,
-                "age": 0.0,
                 "state": link.waits,
-                "rss": 0,
-                "cpu": 0.0,
             }
             for link in self._links
         ]
@@ -218,11 +221,15 @@ class ClusterRunner:
         """Samples for an engine that is ready: what it does until its next report, and ahead."""
         assert link.started is not None
         room = link.started.ahead + int(_REPORTS_S * link.rate) - self._shards.held(link.name)
+        # Not more than its share of what is left, so that all are done at about the same time.
+        expected = len(self._seen) if self._told else len(self._links)
+        room = min(room, math.ceil((self._untaken + self._shards.fresh) / max(1, expected)) or 1)
         while self._shards.fresh < room and not self._exhausted:
             sample = next(self._samples, None)
             if sample is None:
                 self._exhausted = True
                 break
+            self._untaken -= 1
             self._taken[sample.index] = sample
             self._aggregator.take(sample)
             self._shards.add([sample.index])
@@ -251,13 +258,14 @@ class ClusterRunner:
     def _ready(self, link: _Link, started: Started) -> None:
         link.started, link.failed_starts, link.waits = started, 0, "ready"
         self.max_batch = max(self.max_batch, started.max_batch)
+        self._seen.add(link.name)
         about = {"host": started.host, "pid": started.pid, "device": started.facts.device}
         log.debug("%s is ready: %s", link.name, about, extra=event("ready", link.name, **about))
 
     def _reported(self, link: _Link, report: Report) -> Iterator[Record]:
         link.rate = len(report.records) / max(1e-3, self._last_move - link.since)
         link.waits = report.waits or link.waits
-        _add(self._aggregator.figures, report.figures)
+        self._aggregator.figures.add(report.figures)
         for record in report.records:
             if self._shards.done(link.name, record.index):
                 self._barren_deaths = 0
@@ -316,6 +324,11 @@ class ClusterRunner:
                             patience, extra=event("silent", link.name))  # fmt: skip
                 link.since = now
                 self._ray.kill(link.actor, no_restart=False)
+        waiting = [link for link in self._links if link.name not in self._seen]
+        if waiting and not self._told and now - waiting[0].since > _PLACE_S:
+            self._told = True
+            log.warning("%d engines wait for a place: each asks Ray for %s", len(waiting),
+                        waiting[0].place, extra=event("waiting", engines=len(waiting)))  # fmt: skip
         if now - self._last_move > 2 * patience:
             states = "\n  ".join(
                 f"{link.name}: {link.waits}, {self._shards.held(link.name)} samples, a call is on "
@@ -331,18 +344,7 @@ class ClusterRunner:
 
 
 def _spelt(error: Exception) -> str:
-    """What Ray says of a death, less the advice."""
-    return f"{type(error).__name__}: {printable(error).strip().splitlines()[0][:200]}"
-
-
-def _add(total: Figures, more: Figures) -> None:
-    """Add the figures of a report to those of the run."""
-    for one in fields(Figures):
-        value, added = getattr(total, one.name), getattr(more, one.name)
-        if isinstance(value, dict):
-            for key, number in added.items():
-                value[key] = value.get(key, 0) + number
-        elif one.name == "peak_bytes":
-            total.peak_bytes = max(value, added)
-        else:
-            setattr(total, one.name, value + added)
+    """What was raised on a node, or what Ray says of a death, less the advice."""
+    error = getattr(error, "cause", None) or error
+    said = printable(error).strip().partition("\n")[0].partition(": ")[0]
+    return f"{type(error).__name__}: {said[:200]}"

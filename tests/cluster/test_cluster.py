@@ -174,10 +174,36 @@ def test_what_no_node_can_do_is_said(nodes: Any, data: Path, tiny_model: Path) -
         Pipeline(on(nodes, data, tiny_model, device="XPU"))
 
 
-def test_an_address_where_nothing_is(data: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ray://127.0.0.1:9", "nobody answers there"),
+        ("127.0.0.1:9", "nobody answers there"),
+        ("lokal", "local, auto, ray://HOST:PORT or HOST:PORT"),
+    ],
+)
+def test_an_address_where_nothing_is(data: Path, tiny_model: Path, address: str, said: str) -> None:
     pytest.importorskip("ray", reason="Ray is not installed (pip install -e '.[ray]')")
-    with pytest.raises(UsageError, match="Is a cluster running there"):
-        Pipeline(options(data, tiny_model, cluster="auto"))
+    with pytest.raises(UsageError, match=said):
+        Pipeline(options(data, tiny_model, cluster=address))
+
+
+def test_a_small_data_set_is_shared(nodes: Any, data: Path, tiny_model: Path) -> None:
+    """Whoever is ready first does not take all of it."""
+    with Pipeline(on(nodes, data, tiny_model, limit=6)) as pipeline:
+        runner: Any = pipeline._runner
+        granted: dict[str, int] = {}
+        shards = runner._shards
+        grant = shards.grant
+
+        def counted(engine: str, room: int) -> list[int]:
+            found: list[int] = grant(engine, room)
+            granted[engine] = max(granted.get(engine, 0), len(found))
+            return found
+
+        shards.grant = counted
+        assert len(list(pipeline)) == 6
+    assert max(granted.values()) <= 3
 
 
 @pytest.mark.parametrize(
@@ -185,7 +211,7 @@ def test_an_address_where_nothing_is(data: Path, tiny_model: Path) -> None:
     [
         ({"engines": 2}, "--engines N is for --cluster"),
         ({"cluster": "local", "in_process": True}, "--cluster has no effect with --in-process"),
-        ({"cluster": "local", "listen": "tcp://127.0.0.1"}, "leave --source, --windows or"),
+        ({"cluster": "local", "listen": "tcp://127.0.0.1"}, "data sets; leave --listen out"),
     ],
 )
 def test_options_that_do_not_go_together(chosen: dict[str, Any], said: str) -> None:

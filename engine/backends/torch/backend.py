@@ -146,7 +146,7 @@ def _device(name: str | None) -> torch.device:
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        device = torch.device(f"cuda:{name}" if name.isdecimal() else name)
+        device = torch.device(f"cuda:{name}" if name.isdecimal() else name.lower())
     except RuntimeError:
         raise UsageError(f"--device {name}: PyTorch knows cuda, cuda:1, cpu, …") from None
     if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
