@@ -47,7 +47,7 @@ def test_whatever_the_setting(
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize("wire", ["clips", "frames"])
+@pytest.mark.parametrize("wire", [pytest.param("clips", marks=pytest.mark.full), "frames"])
 def test_layout_clips(
     data: Path, tiny_model: Path, expected_of: Any, wire: Any, batch: int
 ) -> None:
@@ -78,7 +78,7 @@ def compare(ours: dict[str, Record], theirs: dict[str, Record], top: int = 5) ->
     return compared
 
 
-@pytest.mark.parametrize("layout", ["shared", "clips"])
+@pytest.mark.parametrize("layout", ["shared", pytest.param("clips", marks=pytest.mark.full)])
 def test_across_backends(data: Path, tiny_model: Path, layout: Any) -> None:
     pytest.importorskip("onnxruntime")
     found = []
