@@ -9,7 +9,6 @@ the wire. The same weights, interleaved in one run. Prints medians and ratios.
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import orjson
 from onnx import numpy_helper
 
 try:
@@ -29,7 +27,7 @@ except ImportError:
     raise SystemExit("gpu: PyTorch is not installed: pip install '.[torch]'") from None
 
 from benchmarks import workloads
-from benchmarks.measurement import Rates, interleave, publish, ratio, table
+from benchmarks.measurement import Rates, engine_run, interleave, publish, ratio, table
 from engine import demo
 from engine.constants import CLIP_SHAPE, VIEWS
 from engine.models import CLIPS, SHARED, open_model
@@ -101,16 +99,9 @@ def _engine(
         flags += ["--workers", args.workers]
 
     def measure() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            summary = Path(folder) / "summary.json"
-            command = [sys.executable, "-m", "engine.run", *map(str, flags), f"--summary={summary}"]
-            run = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                 check=False)  # fmt: skip
-            if run.returncode:
-                raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr.decode()}")
-            found = orjson.loads(summary.read_bytes())
-            summaries[name] = {key: found[key] for key in ("startup_s", "pipeline")}
-            return float(found["fps"])
+        found = engine_run(flags)
+        summaries[name] = {key: found[key] for key in ("startup_s", "pipeline")}
+        return float(found["fps"])
 
     return measure
 

@@ -7,16 +7,10 @@ medians and the ratio, end to end, preprocessing included.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import orjson
-
-from benchmarks.measurement import interleave, publish, ratio, table
+from benchmarks.measurement import engine_run, interleave, publish, ratio, table
 from engine import demo
 from engine.backends import PRECISIONS
 
@@ -52,20 +46,13 @@ def _engine(
 ) -> Callable[[], float]:
     """The rate of a run, as a user has it."""
 
+    flags = ["--dataset", args.dataset, "--model", args.model, "--precision", args.precision,
+             "--limit", args.samples, *more]  # fmt: skip
+
     def measure() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            summary = Path(folder) / "summary.json"
-            command = [
-                sys.executable, "-m", "engine.run", "--dataset", args.dataset, "--model",
-                args.model, "--precision", args.precision, "--limit", str(args.samples),
-                "--summary", str(summary), *more,
-            ]  # fmt: skip
-            run = subprocess.run(command, capture_output=True, check=False)
-            if run.returncode:
-                raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr.decode()}")
-            found: dict[str, Any] = orjson.loads(summary.read_bytes())
-            starts[name] = float(found["startup_s"])
-            return float(found["fps"])
+        found = engine_run(flags)
+        starts[name] = float(found["startup_s"])
+        return float(found["fps"])
 
     return measure
 

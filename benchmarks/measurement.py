@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,18 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", type=int, default=16, help="samples a measurement")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+
+
+def engine_run(flags: Sequence[object]) -> dict[str, Any]:
+    """The summary of ``engine.run`` with these flags, in processes of its own as a user has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        summary = Path(folder) / "summary.json"
+        command = [sys.executable, "-m", "engine.run", *map(str, flags), f"--summary={summary}"]
+        run = subprocess.run(command, capture_output=True, check=False)
+        if run.returncode:
+            raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr.decode()}")
+        found: dict[str, Any] = orjson.loads(summary.read_bytes())
+        return found
 
 
 def interleave(

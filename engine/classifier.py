@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.aggregator import average
-from engine.clips import decode
+from engine.clips import sampled
 from engine.errors import SampleError
 from engine.options import Options
 from engine.poses import PoseSequence
-from engine.runners import Runner, infer
+from engine.runners import Runner, infer, prepared
 from engine.setup import Setup
 
 
@@ -82,10 +82,9 @@ class _Network:
 
     def answer(self, poses: PoseSequence) -> Answer:
         options = self._setup.options
-        clips = decode(poses, options.reference, options.views)
+        placed = sampled(poses, options.reference, options.views)
         with self._lock:
-            self._runner.check(clips)
-            [logits] = infer(self._runner, [clips])
+            [logits] = infer(self._runner, [prepared(self._runner, placed)])
         scores = average(logits)
         label = int(scores.argmax())
         return Answer(label, self._setup.model.classes[label], float(scores[label]), scores)

@@ -31,7 +31,7 @@ from engine.frames import Frames
 from engine.heatmaps import Joints
 from engine.keys import Doorkeeper
 from engine.models import ModelFile
-from engine.runners import Runner, default_batch, open_runner
+from engine.runners import Runner, default_batch, open_runner, prepared
 from engine.wire import Message
 
 _REMEMBERED = 10_000  # leases; many more than can be out
@@ -181,10 +181,7 @@ class _Service:
         """Clips to run; None for joints that cannot be drawn, or clips that the network cannot
         take, which concerns that sample only."""
         try:
-            if isinstance(clips, JointClips) and not self._runner.draws:
-                clips = clips.drawn()
-            self._runner.check(clips)
-            return clips
+            return prepared(self._runner, clips)
         except Exception as error:
             stage = error.stage if isinstance(error, SampleError) else "decode"
             about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}

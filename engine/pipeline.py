@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from engine import backends
 from engine.aggregator import Aggregator, Failure, Figures, Record
-from engine.clips import HeatmapClips, JointClips, sampled
+from engine.clips import Clips, JointClips, sampled
 from engine.constants import preprocessing
 from engine.errors import EngineError, SampleError, UsageError, printable
 from engine.exchange import tcp_address, tcp_endpoint
@@ -27,7 +27,7 @@ from engine.executor import ExecutorSettings
 from engine.intake import Listed
 from engine.journal import NAMED, Identity, holds_records, read_journal
 from engine.options import Options
-from engine.runners import infer
+from engine.runners import infer, prepared
 from engine.setup import Setup
 from engine.sources.dataset import Sample, open_dataset
 
@@ -215,7 +215,7 @@ class _InProcess:
         return self._network.facts
 
     def records(self) -> Iterator[Record]:
-        waiting: list[tuple[Sample, HeatmapClips | JointClips, float]] = []
+        waiting: list[tuple[Sample, Clips | JointClips, float]] = []
         for sample in self._pipeline.samples:
             if self._pipeline.interrupted:
                 return
@@ -244,15 +244,12 @@ class _InProcess:
             self._closed = True
             self._network.close()
 
-    def _decode(self, sample: Sample) -> HeatmapClips | JointClips | Failure:
+    def _decode(self, sample: Sample) -> Clips | JointClips | Failure:
         self._aggregator.take(sample)
         try:
             poses = sample.poses(len(self._pipeline.model.classes))
             options = self._pipeline.options
-            placed = sampled(poses, options.reference, options.views)
-            clips = placed if self._network.draws else placed.drawn()
-            self._network.check(clips)
-            return clips
+            return prepared(self._network, sampled(poses, options.reference, options.views))
         except SampleError as error:
             return self._aggregator.fail(sample.index, error.stage, error)
         except EngineError:  # the data set is out of reach
@@ -261,9 +258,7 @@ class _InProcess:
             # Whatever else an unforeseen annotation provokes concerns that sample only.
             return self._aggregator.fail(sample.index, "decode", error)
 
-    def _infer(
-        self, batch: list[tuple[Sample, HeatmapClips | JointClips, float]]
-    ) -> Iterator[Record]:
+    def _infer(self, batch: list[tuple[Sample, Clips | JointClips, float]]) -> Iterator[Record]:
         padded, start = self._network.clips_padded, time.perf_counter()
         outputs = infer(self._network, [clips for _, clips, _ in batch])
         for (sample, _, decoding), logits in zip(batch, outputs, strict=True):

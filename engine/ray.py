@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.aggregator import average
-from engine.clips import HeatmapClips, JointClips, sampled
+from engine.clips import Clips, JointClips, sampled
 from engine.errors import SampleError, printable
 from engine.options import Options
 from engine.poses import PoseSequence
-from engine.runners import infer
+from engine.runners import infer, prepared
 from engine.setup import Setup
 
 Columns = dict[str, NDArray[Any]]
@@ -49,7 +49,7 @@ class Scorer:
         empty for others. All other columns stay.
         """
         count = len(next(iter(batch.values())))
-        clips: dict[int, HeatmapClips | JointClips] = {}
+        clips: dict[int, Clips | JointClips] = {}
         errors = [""] * count
         for row in range(count):
             try:
@@ -63,13 +63,11 @@ class Scorer:
         best = np.where(scored, np.nan_to_num(scores).argmax(axis=1), -1)
         return {**batch, "scores": scores, "best": best, "error": np.array(errors, np.str_)}
 
-    def _clips(self, annotation: dict[str, Any]) -> HeatmapClips | JointClips:
+    def _clips(self, annotation: dict[str, Any]) -> Clips | JointClips:
         # A column holds numpy's scalars and arrays where an annotation has Python's.
         for name in ("img_shape", "total_frames"):
             if isinstance(annotation.get(name), (np.ndarray, np.generic)):
                 annotation[name] = annotation[name].tolist()
         poses = PoseSequence.from_annotation(annotation)
         placed = sampled(poses, self._options.reference, self._options.views)
-        clips = placed if self._runner.draws else placed.drawn()
-        self._runner.check(clips)
-        return clips
+        return prepared(self._runner, placed)

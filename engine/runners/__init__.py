@@ -99,6 +99,15 @@ def default_batch(runner: Runner, views: int, room: int) -> int:
     return runner.step * ceil((windows if views == 1 else _BATCH) / runner.step)
 
 
+def prepared(runner: Runner, clips: Clips | JointClips) -> Clips | JointClips:
+    """Clips as the runner takes them: drawn, unless it draws by itself. Raises `SampleError` for
+    those that cannot be drawn, or that the network cannot take."""
+    if isinstance(clips, JointClips) and not runner.draws:
+        clips = clips.drawn()
+    runner.check(clips)
+    return clips
+
+
 def infer(runner: Runner, batch: Sequence[Clips | JointClips]) -> Iterator[NDArray[np.float32]]:
     """Logits of each sample of the batch, in order; the device is idle at the end."""
     for _, logits in runner.feed(list(enumerate(batch))):
