@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from engine import assets, backends, demo, machine
 from engine.aggregator import Aggregator
-from engine.backends import AUTO, TORCH, Precision
+from engine.backends import AUTO, INT8, TORCH, Precision
 from engine.backends.ascend import device_number
 from engine.devices import warn_of_others
 from engine.errors import UsageError
@@ -50,7 +50,10 @@ class Setup:
             options.layout, whole_clips=options.wire == CLIPS
         )
         name, reason = backends.choose(
-            options.backend, options.device, compiled=bool(model.compiled)
+            options.backend,
+            options.device,
+            compiled=bool(model.compiled),
+            quantised=model.precision == INT8,
         )
         wanted = options.precision
         precision = backends.default_precision(model) if wanted == AUTO else wanted

@@ -163,9 +163,12 @@ def available() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
-def choose(name: str, device: str | None = None, *, compiled: bool = False) -> tuple[str, str]:
+def choose(
+    name: str, device: str | None = None, *, compiled: bool = False, quantised: bool = False
+) -> tuple[str, str]:
     """The backend to load for ``--backend NAME --device DEVICE``, and why; `compiled` says that
-    the model is an OM. Raises `UsageError` where they do not go together."""
+    the model is an OM, `quantised` that it is in int8. Raises `UsageError` where they do not go
+    together."""
     found = available()
     if compiled and name not in (AUTO, *_OF_COMPILED):
         raise UsageError(f"--backend {name}: an OM runs on an Ascend NPU only (--backend acl)")
@@ -176,7 +179,7 @@ def choose(name: str, device: str | None = None, *, compiled: bool = False) -> t
             reason = "the model is an OM"
         elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
-        elif find_spec(TORCH) and NVIDIA.exists():
+        elif _on_gpu(device) and not quantised and find_spec(TORCH) and NVIDIA.exists():
             name, reason = TORCH, "there is an NVIDIA GPU"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
@@ -187,6 +190,11 @@ def choose(name: str, device: str | None = None, *, compiled: bool = False) -> t
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."
         raise UsageError(f"backend {name!r} is not registered; known: {known}")
     return name, reason
+
+
+def _on_gpu(device: str | None) -> bool:
+    """Whether ``--device`` leaves room for a GPU of PyTorch's, or names one."""
+    return device is None or device.startswith("cuda") or device[:1].isdecimal()
 
 
 def default_precision(model: ModelFile) -> Precision:

@@ -183,3 +183,7 @@ def test_auto_takes_it_where_a_gpu_is(tmp_path: Path, monkeypatch: pytest.Monkey
     assert backends.choose("auto") == ("torch", "there is an NVIDIA GPU")
     assert backends.choose("auto", "CUDAExecutionProvider")[0] == "onnxruntime"
     assert backends.choose("openvino")[0] == "openvino"
+    for device in ("cuda:1", "0"):
+        assert backends.choose("auto", device)[0] == "torch"
+    assert backends.choose("auto", "CPU")[0] == "openvino"
+    assert backends.choose("auto", quantised=True)[0] == "openvino"
