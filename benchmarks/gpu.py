@@ -69,7 +69,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         f"engine, {args.precision}, shared, keypoints", f"engine, {args.precision}, clips, clips",
         f"torch.compile, {args.precision}, pure inference",
     )  # fmt: skip
-    peer, form = _compiled(model, args.precision, args.device)
+    peer, form, forms = _compiled(model, args.precision, args.device)
     contestants = {
         ours: _engine(args, many, SHARED, "keypoints", summaries, ours),
         whole: _engine(args, few, CLIPS, "clips", summaries, whole),
@@ -79,7 +79,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     device = torch.device(args.device)
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "torch": torch.__version__, "compiled_form": form, "samples": args.samples,
+        "torch": torch.__version__, "compiled_form": form, "forms": forms, "samples": args.samples,
         "rounds": args.rounds, "seed": workloads.SEED, "rates": rates, "summaries": summaries,
         "ratios": {"end_to_end_over_compiled": ratio(rates, ours, compiled),
                    "end_to_end_over_clips": ratio(rates, ours, whole)},
@@ -106,8 +106,11 @@ def _engine(
     return measure
 
 
-def _compiled(model: Path, precision: str, name: str) -> tuple[Callable[[], float], str]:
-    """The fastest form and batch of the compiled network: its measurement, and which it is."""
+def _compiled(
+    model: Path, precision: str, name: str
+) -> tuple[Callable[[], float], str, dict[str, float]]:
+    """The fastest form and batch of the compiled network: its measurement, which it is, and the
+    rates of all."""
     device, dtype = torch.device(name), _DTYPES[precision]
     torch.backends.cudnn.benchmark = True
     found: dict[str, tuple[float, Callable[[], float]]] = {}
@@ -121,7 +124,7 @@ def _compiled(model: Path, precision: str, name: str) -> tuple[Callable[[], floa
             found[f"{form.__name__.strip('_')}, batch {batch}"] = measure(), measure
             print(f"{form.__name__}, batch {batch}: {measure():.1f} samples/s", file=sys.stderr)
     best = max(found, key=lambda key: found[key][0])
-    return found[best][1], best
+    return found[best][1], best, {name: rate for name, (rate, _) in found.items()}
 
 
 def _rate(forward: Callable[[Tensor], Tensor], clips: Tensor, batch: int) -> Callable[[], float]:
