@@ -75,30 +75,34 @@ def of_plan(positions: Ids, strides: Sequence[int]) -> Contexts:
     ids: NDArray[Any] = positions
     tables: list[NDArray[Any]] = []
     for stride in strides:
-        padded = np.pad(ids, ((0, 0), (1, 1)), constant_values=PADDING)
-        around = np.stack([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], axis=-1)[:, ::stride]
+        clips, length = ids.shape
+        padded = np.full((clips, length + 2), PADDING, np.int64)
+        padded[:, 1:-1] = ids
+        first = np.arange(clips)[:, None] * (length + 2) + np.arange(0, length, stride)
+        around = padded.reshape(-1)[first.reshape(-1, 1) + np.arange(3)]
         # one number for each triple: much faster than to compare rows
         base = int(ids.max()) + 2
-        digits = around.reshape(-1, 3).astype(np.int64) - PADDING
-        keys = (digits[:, 0] * base + digits[:, 1]) * base + digits[:, 2]
+        keys = (around - PADDING) @ np.array([base * base, base, 1])
         _, chosen, inverse = np.unique(keys, return_index=True, return_inverse=True)
-        ids = inverse.reshape(around.shape[:2])
-        tables.append(around.reshape(-1, 3)[chosen])
+        ids = inverse.reshape(first.shape)
+        tables.append(around[chosen])
     levels: list[Level] = []
     for number, table in enumerate(tables):
         use = np.zeros(len(table), int)
         if number + 1 < len(tables):
             above = tables[number + 1]
-            in_middle = np.isin(np.arange(len(table)), above[:, 1])
-            beside = np.isin(np.arange(len(table)), above[:, ::2])
-            use = np.where(beside, np.where(in_middle, 0, 2), 1)
+            in_middle, beside = np.zeros((2, len(table) + 1), bool)  # `PADDING` is the last one
+            in_middle[above[:, 1]] = beside[above[:, ::2]] = True
+            use = np.where(beside, np.where(in_middle, 0, 2), 1)[:-1]
             order = np.argsort(use, kind="stable")
-            rank = np.append(np.argsort(order), PADDING)  # `PADDING` is the last one's index, too
+            rank = np.full(len(table) + 1, PADDING)
+            rank[order] = np.arange(len(table))
             tables[number + 1] = rank[above]
             table, use = table[order], use[order]
-        levels.append(Level(_frozen(table), int((use == 0).sum()), int((use == 1).sum())))
-    clips, inverse = np.unique(ids, axis=0, return_inverse=True)
-    frozen_clips, frozen_inverse = _frozen(clips), _frozen(inverse.reshape(-1))
+        both, middle, _ = np.bincount(use, minlength=3).tolist()
+        levels.append(Level(_frozen(table), both, middle))
+    distinct, inverse = np.unique(ids, axis=0, return_inverse=True)
+    frozen_clips, frozen_inverse = _frozen(distinct), _frozen(inverse.reshape(-1))
     return Contexts(int(positions.max()) + 1, tuple(levels), frozen_clips, frozen_inverse)
 
 

@@ -68,14 +68,15 @@ class Lease:
         """Seconds of work of the two stages (`infer` as the executor reports it), of waiting
         for a worker, on the way and for the device (until it turned to this sample, its batch's
         others included), and from the grant to `now`."""
-        decoding = self.entered.get(Stage.DECODING, self.granted)
-        sent = self.entered.get(Stage.SENT, now)
-        queued = self.entered.get(Stage.QUEUED, sent)
+        # Messages may have been read late, but nothing was later than what came after it.
+        queued = min(self.entered.get(Stage.QUEUED, now), now - infer)
+        sent = min(self.entered.get(Stage.SENT, now), queued)
+        decoding = min(self.entered.get(Stage.DECODING, self.granted), sent - self.decode_s)
         return {
             "assign": max(0.0, decoding - self.granted),
             "decode": self.decode_s,
-            "transport": max(0.0, queued - sent),
-            "queue": max(0.0, now - infer - queued),
+            "transport": queued - sent,
+            "queue": now - infer - queued,
             "infer": infer,
             "total": now - self.granted,
         }

@@ -233,6 +233,17 @@ def test_who_waits_and_for_how_long() -> None:
     }  # fmt: skip
 
 
+def test_messages_that_are_read_late_count_no_time_twice() -> None:
+    t = table(1)
+    lease = grant(t, now=1)
+    for stage in (Stage.DECODING, Stage.SENT, Stage.QUEUED, Stage.RUNNING):
+        t.advance(lease.number, stage, 14)  # nobody listened until then
+    lease.decode_s = 0.5
+    assert lease.seconds(infer=4, now=14) == {
+        "assign": 8.5, "decode": 0.5, "transport": 0, "queue": 0, "infer": 4, "total": 13,
+    }  # fmt: skip
+
+
 def test_a_suspect_does_not_wait_for_ever_behind_fresh_samples() -> None:
     """As with a live source, of which there is always one more."""
     t = table(3)

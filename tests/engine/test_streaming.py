@@ -64,12 +64,15 @@ def test_stages_and_figures(data: Path, tiny_model: Path) -> None:
     with Pipeline(options(data, tiny_model)) as pipeline:
         records = [r for r in pipeline if isinstance(r, Prediction)]
         figures = pipeline.figures
+    left_out = []
     for record in records:
         assert set(record.ms) == {"assign", "decode", "transport", "queue", "infer", "total"}
         assert record.ms["total"] >= record.ms["infer"] > 0
-        # but for what goes on between a worker's messages, nothing is left out
         stages = sum(ms for stage, ms in record.ms.items() if stage != "total")
-        assert stages == pytest.approx(record.ms["total"], rel=0.25)
+        assert stages <= record.ms["total"] * 1.001
+        left_out.append(1 - stages / record.ms["total"])
+    # but for what goes on between a worker's messages, nothing is left out
+    assert np.median(left_out) < 0.25
     assert figures.decode_s > 0
     assert figures.infer_s == pytest.approx(sum(r.ms["infer"] for r in records) / 1e3)
     assert figures.bytes_sent > 21 * 2 * 5 * 17 * 9 * 6  # most joints are drawn on 16 cells

@@ -22,7 +22,8 @@ from engine.backends.torch import drawing
 from engine.backends.torch.drawing import Poses
 from engine.backends.torch.network import Network
 from engine.clips import ClipTensor, HeatmapClips, JointClips
-from engine.constants import CLIP_LEN, SIZE
+from engine.constants import CLIP_LEN, JOINTS, SIZE
+from engine.heatmaps import Joints
 
 F32 = NDArray[np.float32]
 
@@ -86,6 +87,21 @@ class Graphs:
             graph = _Graph(network, capacity, self._first, self._stream, pool, self.lanes)
             self._graphs.insert(0, graph)
         self._under_way: list[tuple[_Graph, int] | None] = [None] * self.lanes
+        for capacity in capacities:
+            self._warm(capacity, drawn=capacity is capacities[0])
+
+    def _warm(self, capacity: Capacity, *, drawn: bool) -> None:
+        """Run a wave of that size, of poses and if asked of frames that are `drawn`: what is done
+        the first time only is not charged to the first samples."""
+        at, peaks = np.zeros((1, capacity.frames, JOINTS, 2)), np.ones((1, capacity.frames, JOINTS))
+        joints = Joints(at, peaks.astype(np.float32))
+        poses = JointClips(joints, np.zeros((1, CLIP_LEN), np.int32), "0.24.1", twins=False)
+        strides = self._network.strides
+        levels = [np.zeros((1, 3), np.int32) for _ in strides]
+        clips = np.zeros((1, CLIP_LEN // prod(strides)), np.int32)
+        for sample in (poses, poses.drawn()) if drawn else (poses,):
+            self.start(0, Wave([sample], [0], capacity.frames, levels, clips))
+            self.finish(0)
 
     def start(self, lane: int, wave: Wave) -> None:
         """Begin to run it, in a free lane."""
@@ -150,7 +166,8 @@ class _Graph:
             torch.empty(self._found.shape, dtype=torch.float32, pin_memory=True)
             for _ in range(lanes)
         ]
-        self._done = [torch.cuda.Event() for _ in range(lanes)]
+        # The host sleeps while it waits: workers may need the core.
+        self._done = [torch.cuda.Event(blocking=True) for _ in range(lanes)]
 
     def holds(self, wave: Wave) -> bool:
         return all(count <= most for count, most in zip(wave.counts, self._most, strict=True))
