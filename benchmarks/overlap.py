@@ -69,7 +69,7 @@ def _compare(args: argparse.Namespace, path: Path) -> None:
         PREPARED: lambda: contestant(_prepared, alone),
         IN_PROCESS: lambda: contestant(_pipeline, alone),
     }
-    rates = interleave(contestants, args.rounds)
+    rates = interleave(contestants, args.rounds, warm_up=False)
     ratios = {
         "streaming_over_prepared": ratio(rates, STREAMING, PREPARED),
         "streaming_over_in_process": ratio(rates, STREAMING, IN_PROCESS),
