@@ -3,22 +3,21 @@
 Children connect to a socket in the private directory and are known by the names they were
 given. Workers of other machines, *guests*, connect to a TCP socket where ``--listen`` opens
 one; libzmq tells their connections apart, so that none can pass for another. Called by
-`engine.supervisor`.
+`engine.mail` and `engine.supervisor`.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from engine import wire
+from engine.addresses import is_loopback, tcp_address, tcp_endpoint
 from engine.errors import UsageError, WireError
 from engine.keys import Doorkeeper, ServerKeys
 from engine.wire import Message
@@ -62,31 +61,6 @@ class Listening:
         except zmq.ZMQError as error:
             raise UsageError(f"{self.option} {endpoint}: {error.strerror}") from None
         return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def tcp_address(address: str) -> tuple[str, int | None]:
-    """Host and port of ``tcp://HOST[:PORT]``. Raises `UsageError`."""
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or parts.scheme != "tcp" or parts.path:
-        raise UsageError(f"{address!r:.80} is no address; tcp://HOST:PORT is one")
-    return host, port
-
-
-def tcp_endpoint(host: str, port: int | str) -> str:
-    """The address of a host, by name or number of either kind, and a port."""
-    return f"tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _refusal(found: Mapping[str, Any]) -> WireError:

@@ -10,9 +10,9 @@ import time
 from types import TracebackType
 from typing import Any
 
+from engine.addresses import host_and_port, is_loopback
 from engine.aggregator import STAGES
 from engine.errors import UsageError
-from engine.exchange import is_loopback
 from engine.labels import Label
 from engine.livestream import Stream
 
@@ -24,18 +24,20 @@ class Exposition:
     """Serves from its making until `close`. Raises `UsageError` for an address that others reach,
     or that is taken."""
 
-    def __init__(self, address: str, stream: Stream) -> None:
+    def __init__(self, address: str) -> None:
         try:
             import prometheus_client as prometheus
         except ImportError as error:
             raise UsageError(f"--metrics: {error}; pip install '.[live]'") from None
-        host, _, port = address.rpartition(":")
-        if not is_loopback(host.strip("[]")) or not port.isdecimal():
-            raise UsageError(
-                f"--metrics {address}: HOST:PORT of loopback is needed, as 127.0.0.1:9400; a proxy "
-                "may forward it to others"
-            )
-        self._stream, self._updated = stream, 0.0
+        refusal = (
+            f"--metrics {address}: HOST:PORT of loopback is needed, as 127.0.0.1:9400; a proxy "
+            "may forward it to others"
+        )
+        host, port = host_and_port(address, refusal)
+        if not is_loopback(host):
+            raise UsageError(refusal)
+        self._stream: Stream | None = None
+        self._updated = 0.0
         registry = prometheus.CollectorRegistry()
         about: dict[str, Any] = {"registry": registry, "namespace": "posec3d"}
         self._labels = prometheus.Counter("labels", "Windows with a label", ["name"], **about)
@@ -76,12 +78,9 @@ class Exposition:
         )
         self._seen: dict[tuple[str, ...], float] = {}
         try:
-            self._server, self._thread = prometheus.start_http_server(
-                int(port), host.strip("[]"), registry
-            )
+            self._server, self._thread = prometheus.start_http_server(port, host, registry)
         except OSError as error:
             raise UsageError(f"--metrics {address}: {error.strerror}") from None
-        self.update(now=time.monotonic())
 
     def __enter__(self) -> Exposition:
         return self
@@ -100,6 +99,12 @@ class Exposition:
         self._server.server_close()
         self._thread.join()
 
+    def follow(self, stream: Stream) -> None:
+        """Show a stream's figures from now on."""
+        self._stream = stream
+        stream.watchers.append(self.update)
+        self.update(now=time.monotonic())
+
     def add(self, label: Label) -> None:
         """Count a label."""
         if label.error is not None:
@@ -116,10 +121,10 @@ class Exposition:
 
     def update(self, now: float) -> None:
         """Look at what is counted elsewhere, now and then."""
-        if now - self._updated < _EVERY_S:
+        stream = self._stream
+        if stream is None or now - self._updated < _EVERY_S:
             return
         self._updated = now
-        stream = self._stream
         totals, streams = stream.streams.totals(), stream.streams.figures
         waiting = stream.streams.waiting
         self._gauges["streams"].set(len(waiting))

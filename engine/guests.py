@@ -1,7 +1,7 @@
 """Guests: decode workers of other machines, which come and go as they like.
 
 They are no children: nobody starts them again, and that one is gone shows by its silence
-only. Pure bookkeeping; the clock is an argument. Called by `engine.supervisor`.
+only. Pure bookkeeping; the clock is an argument. Called by `engine.mail` and `engine.supervisor`.
 """
 
 from __future__ import annotations

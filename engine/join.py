@@ -23,10 +23,11 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from engine import __version__, wire
+from engine.addresses import tcp_address, tcp_endpoint
 from engine.child import SEND_TIMEOUT_MS, Control
 from engine.constants import REFERENCES, Views
 from engine.errors import EngineError, UsageError, WireError, printable
-from engine.exchange import HEARTBEAT_MS, tcp_address, tcp_endpoint
+from engine.exchange import HEARTBEAT_MS
 from engine.guests import ALIVE_EVERY_S
 from engine.keys import ClientKeys
 from engine.wire import WIRES, Message

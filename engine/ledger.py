@@ -2,7 +2,7 @@
 
 Comes in: samples, and what workers and executors say of their leases. Goes out: the
 messages that grant leases, and records. Decisions are `engine.leases`'; no sockets, no
-processes, and the clock is an argument. Called by `engine.supervisor`.
+processes, and the clock is an argument. Called by `engine.mail` and `engine.supervisor`.
 """
 
 from __future__ import annotations

@@ -56,6 +56,11 @@ def listen(options: Options) -> int:
         screen = stack.enter_context(open_screen(options))
         if screen is not None:
             sources = [admitting(source, screen.origins) for source in sources]
+        publisher = exposition = None
+        if options.publish is not None:
+            publisher = stack.enter_context(Publisher(options.publish, options.keys))
+        if options.metrics is not None:
+            exposition = stack.enter_context(Exposition(options.metrics))
         stream = stack.enter_context(Stream(options, sources))
         interruption.pipeline = stream
         _announce(stream)
@@ -67,12 +72,8 @@ def listen(options: Options) -> int:
             if not is_stream(Path(options.output)):
                 lines.truncate(0)  # what an earlier run wrote there
         tally = _Tally(stream)
-        publisher = exposition = None
-        if options.publish is not None:
-            publisher = stack.enter_context(Publisher(options.publish, options.keys))
-        if options.metrics is not None:
-            exposition = stack.enter_context(Exposition(options.metrics, stream))
-            stream.watchers.append(exposition.update)
+        if exposition is not None:
+            exposition.follow(stream)
         shown: dict[tuple[str, Any], str | None] = {}
         for label in stream:
             tally.add(label)

@@ -18,11 +18,11 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from engine import backends
+from engine.addresses import tcp_address, tcp_endpoint
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import Clips, JointClips, sampled
 from engine.constants import preprocessing
 from engine.errors import EngineError, SampleError, UsageError, printable
-from engine.exchange import tcp_address, tcp_endpoint
 from engine.executor import ExecutorSettings
 from engine.intake import Listed
 from engine.journal import NAMED, Identity, holds_records, read_journal
@@ -178,7 +178,9 @@ class _Runner(Protocol):
     """What does the work: processes, an engine on each node of a cluster, or this process."""
 
     watchers: list[Callable[[float], None]]
-    max_batch: int
+
+    @property
+    def max_batch(self) -> int: ...
 
     @property
     def engines(self) -> int: ...

@@ -1,7 +1,7 @@
 """The pool: the child processes of a run, one in each slot, replaced when they die.
 
-Called by `engine.supervisor` alone, which tells it what children say and what their work
-comes to; the pool decides when a run has lost too many of them to go on.
+Called by `engine.supervisor` and `engine.mail`, which tell it what children say and what their
+work comes to; the pool decides when a run has lost too many of them to go on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The supervisor: grants leases, watches children, turns logits into records.
+"""The supervisor: grants leases, watches children, ends what hangs.
 
 Runs in the parent, with the aggregator. Workers and executors are its children, and guests
-may join (`engine.guests`); what they say comes through `engine.exchange`, every decision
-on a lease is `engine.leases`'. Supervision in short:
+may join (`engine.guests`); what they say is `engine.mail`'s, every decision on a lease
+`engine.leases`'. Supervision in short:
 
 * a child that dies is replaced (`engine.pool`), and its leases are granted again;
 * a child that has work and says nothing for too long is killed, which is a death;
@@ -15,23 +15,24 @@ import atexit
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import zmq
 
-from engine import executor, processes, signals, snapshot
+from engine import processes, signals, snapshot
 from engine.aggregator import Aggregator, Record
 from engine.backends import Facts
 from engine.constants import VIEWS
-from engine.errors import StallError, UsageError, WireError, printable
+from engine.errors import StallError, UsageError
 from engine.events import PARENT, event
 from engine.exchange import Exchange, Listening
 from engine.guests import Guests
 from engine.intake import Intake, Supply
 from engine.leases import Stage
-from engine.ledger import OF_LEASES, OF_WORKERS, Ledger
+from engine.ledger import Ledger
+from engine.mail import Mail
 from engine.pool import Pool, PoolSettings
 from engine.processes import Child
 from engine.wire import Message
@@ -81,12 +82,10 @@ class Supervisor:
         )
         self._table = self._ledger.table
         self._guests = Guests(settings.pool.worker)
-        self._last_look = self._last_move = time.monotonic()
+        self._last_look = time.monotonic()
         self._next_search = self._last_look  # for silence
         self._state = ""  # none before the first sample
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
-        self._facts: dict[str, Facts] = {}  # by slot
-        self.max_batch = 0  # samples, as executors say
         self._closed = False
         with signals.deferred():
             self._directory = processes.private_directory()
@@ -97,6 +96,10 @@ class Supervisor:
                 shutil.rmtree(self._directory)
                 raise
             self._pool = Pool(settings.pool, self._directory, self._exchange.address)
+            self._mail = Mail(
+                self._exchange, self._pool, self._guests, self._ledger, self._figures,
+                settings.pool.workers,
+            )  # fmt: skip
             atexit.register(self.close)  # for a consumer that never closes us
 
     def start(self) -> Facts:
@@ -110,7 +113,7 @@ class Supervisor:
                 pass
             if self._interrupted():
                 raise KeyboardInterrupt
-        facts = [self._facts[slot] for slot in sorted(self._facts)]  # they came with READY
+        facts = [one for _, one in sorted(self._mail.facts.items())]  # they came with READY
         return replace(facts[0], device=", ".join(dict.fromkeys(one.device for one in facts)))
 
     def records(self) -> Iterator[Record]:
@@ -135,6 +138,11 @@ class Supervisor:
             self._exchange.close()
             shutil.rmtree(self._directory, ignore_errors=True)
             atexit.unregister(self.close)
+
+    @property
+    def max_batch(self) -> int:
+        """Samples that run as one batch at most."""
+        return self._mail.max_batch
 
     @property
     def port(self) -> int | None:
@@ -162,7 +170,9 @@ class Supervisor:
     def _step(self) -> Iterator[Record]:
         self._look_at_the_clock()
         self._state = self._table.waits()
-        yield from self._turn()
+        for record in self._turn():
+            self._pool.thrives()
+            yield record
 
     def _drain(self) -> Iterator[Record]:
         """Finish what is on its way, while the grace lasts."""
@@ -183,24 +193,10 @@ class Supervisor:
         convicted = self._ledger.lost(child.name, child.role, time.monotonic())
         self._figures.restarts += 1
         if not child.ready:  # it had no time to do anything; how often that may be, the pool says
-            self._last_move = time.monotonic()
+            self._mail.last_move = time.monotonic()
         if not self._interrupted():
             self._pool.replace(child)
-        yield from self._recorded(convicted)
-
-    def _part(self, guest: str, reason: str, *, blame: bool) -> list[Record]:
-        """A guest is gone: take its leases back."""
-        if self._guests.part(guest):
-            log.warning("%s %s", guest, reason, extra=event("parted", guest, reason=reason))
-        # should it still be there
-        self._exchange.send(guest, Message("stop", {"reason": f"the engine says that it {reason}"}))
-        self._exchange.forget(guest)
-        return self._recorded(self._ledger.lost(guest, "worker", time.monotonic(), blame=blame))
-
-    def _recorded(self, records: Sequence[Record]) -> list[Record]:
-        if records:
-            self._pool.thrives()
-        return list(records)
+        yield from convicted
 
     def _end_silence(self, now: float) -> Iterator[Record]:
         """Kill children that have work and say nothing; their sentinel does the rest. Guests
@@ -211,7 +207,7 @@ class Supervisor:
             child = self._pool.get(name)
             if child is None:
                 self._dump(f"{name} has work and says nothing; giving it up", "silent", name)
-                yield from self._part(name, "is gone", blame=True)
+                yield from self._mail.part(name, "is gone", blame=True)
             elif not child.killed:
                 limit = "lease" if child.role == "worker" else "stall"
                 self._dump(f"{name} has work and said nothing for longer than --{limit}-timeout; "
@@ -219,9 +215,9 @@ class Supervisor:
                 child.kill("silent")
         self._watched(lambda: self._pool.kill_late(now))
         if not len(self._table):  # a live source may have nothing to say
-            self._last_move = now
+            self._mail.last_move = now
         patience = sum(limits) + self._settings.pool.start_timeout
-        if now - self._last_move > patience:
+        if now - self._mail.last_move > patience:
             error = StallError(
                 f"nothing has moved for {patience:.0f} s (--lease-timeout, --stall-timeout and "
                 "--start-timeout together)"
@@ -274,9 +270,9 @@ class Supervisor:
         now = self._look_at_the_clock()
         for watch in self.watchers:
             watch(now)
-        yield from self._receive()
+        yield from self._mail.read()
         for child in [child for child in self._pool if not child.alive]:
-            yield from self._receive()  # what it said last counts
+            yield from self._mail.read()  # what it said last counts
             yield from self._bury(child)
         now = self._look_at_the_clock()
         if now >= self._next_search:  # it takes a look at every lease, while limits are seconds
@@ -293,109 +289,5 @@ class Supervisor:
         if gap > 10 * _TURN_MS / 1e3:
             self._table.forgive(gap)
             self._pool.forgive(gap)
-            self._last_move += gap
+            self._mail.last_move += gap
         return now
-
-    def _receive(self) -> Iterator[Record]:
-        for name, message in self._exchange.receive():
-            yield from self._heard(name, message)
-
-    def _heard(self, name: str | None, message: Message | WireError) -> list[Record]:
-        # No generator: one that a dying interpreter ends could name no exception any more.
-        try:
-            if isinstance(message, WireError):
-                raise message
-            return self._handle(name, message)
-        except (WireError, LookupError, TypeError, ValueError) as error:
-            self._dropped(str(error), name or PARENT)
-            return []
-
-    def _handle(self, name: str | None, message: Message) -> list[Record]:
-        child = self._pool.get(name) if name is not None else None
-        if child is not None and message.kind not in OF_LEASES:
-            self._about_child(child, message)
-        elif child is not None:
-            return self._about_lease(child.name, message)
-        elif name is not None and self._exchange.is_guest(name):
-            joined = self._guests.heard(name, time.monotonic())
-            if joined and message.kind in OF_WORKERS:
-                return self._about_lease(name, message)
-            return self._about_guest(name, message)
-        elif name is None or not self._pool.knew(name):
-            raise WireError("it is from nobody we know")
-        return []
-
-    def _about_lease(self, name: str, message: Message) -> list[Record]:
-        self._last_move = time.monotonic()
-        record = self._ledger.hear(name, message, self._last_move)
-        return self._recorded([record] if record is not None else [])
-
-    def _dropped(self, reason: str, process: str) -> None:
-        """Count a message that is not one of ours; tell of it, but not of every one of a flood."""
-        self._figures.dropped += 1
-        count = self._figures.dropped
-        if count < 10 or not count % 1000:
-            log.warning("%s dropped a message: %s (%d so far)", process, reason, count,
-                        extra=event("dropped", process, reason=reason, count=count))  # fmt: skip
-
-    def _about_child(self, child: Child, message: Message) -> None:
-        fields, kind = message.fields, message.kind
-        if kind == "ready":
-            self._ready(child, fields)
-        elif kind == "fatal":
-            if child.incarnation == 1:
-                raise UsageError(str(fields["message"]))
-            # What the first of its slot could do must be for the device; it may come back.
-            log.error("%s: %s", child.name, fields["message"], extra=event("log", child.name))
-        elif kind == "dropped":
-            self._dropped(str(fields["message"]), child.name)
-        elif kind == "log":
-            level, text = int(fields["level"]), str(fields["message"])
-            log.log(level, "%s: %s", child.name, text, extra=event("log", child.name))
-        else:
-            raise WireError(f"a message of kind {kind!r:.20}")
-
-    def _about_guest(self, name: str, message: Message) -> list[Record]:
-        now, kind = time.monotonic(), message.kind
-        if kind == "join":
-            answer = self._guests.join(name, message.fields)
-            host = printable(message.fields.get("host"))[:100]
-            log.warning("%s (%s): %s", name, host, answer.kind,
-                        extra=event("joining", name, host=host, answer=answer.kind))  # fmt: skip
-            self._exchange.send(name, answer)
-        elif kind == "ready":
-            self._guests.ready(name, now)
-            for executor_child in self._pool.of_role("executor"):
-                self._announce(name, executor_child)
-        elif kind == "leave":
-            return self._part(name, "left", blame=False)
-        elif kind == "dropped":
-            self._dropped(printable(message.fields["message"])[:300], name)
-        elif kind != "alive":
-            raise WireError(f"a message of kind {kind!r:.20} from a guest")
-        return []
-
-    def _ready(self, child: Child, fields: dict[str, Any]) -> None:
-        self._last_move = time.monotonic()
-        seconds, facts = self._last_move - child.started, fields["facts"]
-        log.debug("%s is ready after %.1f s: %s", child.name, seconds, facts,
-                  extra=event("ready", child.name, seconds=seconds, facts=facts))  # fmt: skip
-        self._pool.ready(child)
-        if child.role == "executor":
-            self._facts[child.slot], child.port = executor.facts_from(fields), fields["port"]
-            self.max_batch = int(fields["max_batch"])
-            # one batch runs, the next one fills
-            self._table.ahead = 2 * self.max_batch + self._settings.pool.workers
-            for one in self._pool.of_role("worker"):
-                self._announce(one.name, child)
-            for guest in self._guests.names:
-                self._announce(guest, child)
-        else:
-            for one in self._pool.of_role("executor"):
-                self._announce(child.name, one)
-
-    def _announce(self, worker_name: str, child: Child) -> None:
-        """Tell a worker where an executor takes clips."""
-        fields = {"slot": child.slot, "name": child.name,
-                  "endpoint": self._pool.endpoint(child.name), "port": child.port}  # fmt: skip
-        self._exchange.send(worker_name, Message("executor", fields))

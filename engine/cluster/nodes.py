@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine import machine
+from engine.addresses import host_and_port
 from engine.backends import TORCH
 from engine.errors import UsageError, printable
 from engine.setup import Setup
@@ -82,12 +83,11 @@ def _check(address: str) -> None:
     minutes, and heed no signal."""
     if address in (LOCAL, AUTO):
         return
-    host, _, port = address.removeprefix(_CLIENT).rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"--cluster {address}: local, auto, ray://HOST:PORT or HOST:PORT")
+    refusal = f"--cluster {address}: local, auto, ray://HOST:PORT or HOST:PORT"
+    where = host_and_port(address.removeprefix(_CLIENT), refusal)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
-    except (OSError, OverflowError) as error:
+        socket.create_connection(where, _ANSWER_S).close()
+    except OSError as error:
         raise UsageError(
             f"--cluster {address}: nobody answers there ({error}). Is a cluster running (ray start "
             "--head), and is this its port? The one for ray:// is another than that for nodes"

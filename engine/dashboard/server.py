@@ -30,8 +30,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from engine.addresses import bracketed, host_and_port, is_loopback
 from engine.errors import UsageError
-from engine.exchange import is_loopback
 
 DEFAULT = "127.0.0.1:8017"
 _READERS = 16
@@ -48,7 +48,9 @@ class Server:
     is taken. `camera`: WebSocket addresses that the page may send poses to."""
 
     def __init__(self, address: str, camera: list[str]) -> None:
-        self._host, port = _parse(address)
+        self._host, port = host_and_port(
+            address, f"--dashboard {address}: HOST:PORT is needed, such as {DEFAULT}"
+        )
         self._token = None if is_loopback(self._host) else secrets.token_urlsafe(24)
         self._latest: dict[str, tuple[int, bytes]] = {}
         self._count = self.readers = 0
@@ -79,14 +81,14 @@ class Server:
         host = self._host
         if host in ("0.0.0.0", "::"):
             host = platform.node()
-        where = f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        where = f"http://{bracketed(host)}:{self.port}/"
         return where if self._token is None else f"{where}?token={self._token}"
 
     @property
     def origins(self) -> list[str]:
         """What a browser calls the page's site."""
         names = {self._host, "localhost", "127.0.0.1"} if self._token is None else {self._host}
-        return sorted(f"http://{f'[{n}]' if ':' in n else n}:{self.port}" for n in names)
+        return sorted(f"http://{bracketed(n)}:{self.port}" for n in names)
 
     def publish(self, name: str, data: bytes) -> None:
         """Tell every reader, JSON without line breaks. Called from one thread."""
@@ -185,18 +187,6 @@ class Server:
         with contextlib.suppress(ValueError):
             return bool(ipaddress.ip_address(name))
         return name == platform.node().lower()
-
-
-def _parse(address: str) -> tuple[str, int]:
-    """Host and port. Raises `UsageError`."""
-    try:
-        parts = urlsplit(f"//{address}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or port is None or parts.path or parts.query:
-        raise UsageError(f"--dashboard {address}: HOST:PORT is needed, such as {DEFAULT}")
-    return host, port
 
 
 def _bind(address: str, host: str, port: int) -> socket.socket:

@@ -25,8 +25,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import zmq
 
+from engine.addresses import is_loopback, tcp_endpoint
 from engine.errors import SourceError, UsageError
-from engine.exchange import is_loopback, tcp_endpoint
 from engine.keys import ClientKeys, Doorkeeper, ServerKeys
 from engine.sources.live import Source, Stop
 from engine.sources.poses import MAX_BYTES

@@ -20,7 +20,7 @@ import pytest
 
 from engine import keys
 from engine.errors import UsageError
-from engine.exchange import Listening, tcp_address
+from engine.exchange import Listening
 from engine.options import Options
 from engine.pipeline import Pipeline
 from tests.engine.conftest import check, children, command, options
@@ -234,13 +234,6 @@ def test_nobody_there() -> None:
 def test_off_loopback_keys_are_needed(host: str) -> None:
     with pytest.raises(UsageError, match="so it needs --keys"):
         Listening.of(f"tcp://{host}:5555", None)
-
-
-@pytest.mark.parametrize("address", ["", "127.0.0.1:5", "udp://a:5", "tcp://", "tcp://a:b",
-                                     "tcp://a:99999999", "tcp://a:1/x"])  # fmt: skip
-def test_addresses(address: str) -> None:
-    with pytest.raises(UsageError, match="is no address"):
-        tcp_address(address)
 
 
 def test_a_port_that_is_taken(data: Path, tiny_model: Path) -> None:
