@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -102,3 +103,19 @@ def test_live_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["windows"] > 0
     assert found["others"] > 0
     assert (tmp_path / "a.svg").is_file()
+
+
+def test_overlap(tmp_path: Path, tiny_model: Path) -> None:
+    """Each contestant in a process of its own, on the same samples."""
+    data = tmp_path / "some.pkl"
+    data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "benchmarks.overlap", "--dataset", str(data), "--model",
+               str(tiny_model), "--samples", "2", "--rounds", "1", "--json", str(out)]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    found = orjson.loads(out.read_bytes())
+    assert set(found["rates"]) == {"streaming", "prepared clips", "in process"}
+    assert all(rate > 0 for rates in found["rates"].values() for rate in rates)
+    assert set(found["ratios"]) == {"streaming_over_prepared", "streaming_over_in_process"}
+    assert found["facts"]["precision"] == "f32"
