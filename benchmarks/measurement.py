@@ -24,9 +24,16 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
                         "benchmarks.workloads")  # fmt: skip
     parser.add_argument("--model", required=True, help="model or checkpoint")
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
-    parser.add_argument("--samples", type=int, default=16, help="samples a measurement")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")
+    parser.add_argument("--samples", type=positive, default=16, help="samples a measurement")
+    parser.add_argument("--rounds", type=positive, default=5, help="interleaved rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+
+
+def positive(text: str) -> int:
+    """A number of samples or rounds."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("at least 1 is needed")
+    return number
 
 
 def engine_run(flags: Sequence[object]) -> dict[str, Any]:

@@ -27,15 +27,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def tcp_address(address: str) -> tuple[str, int | None]:
-    """Host and port of ``tcp://HOST[:PORT]``. Raises `UsageError`."""
+def tcp_address(address: str, option: str = "") -> tuple[str, int | None]:
+    """Host and port of ``tcp://HOST[:PORT]``. Raises `UsageError`, which names the `option`."""
     scheme, _, rest = address.partition("://")
     try:
         if scheme != "tcp":
             raise ValueError(scheme)
         return _split(rest)
     except ValueError:
-        raise UsageError(f"{address!r:.80} is no address; tcp://HOST:PORT is one") from None
+        said = f"{option} {address!r:.80} is no address; tcp://HOST:PORT is one"
+        raise UsageError(said.lstrip()) from None
 
 
 def tcp_endpoint(host: str, port: int | str) -> str:
@@ -51,6 +52,6 @@ def bracketed(host: str) -> str:
 def _split(address: str) -> tuple[str, int | None]:
     """Raises `ValueError`."""
     parts = urlsplit(f"//{address}")
-    if not parts.hostname or parts.netloc != address or "@" in address:
+    if not parts.hostname or parts.netloc != address or "@" in address or address.endswith(":"):
         raise ValueError(address)
     return parts.hostname, parts.port

@@ -22,6 +22,7 @@ def parse(
     environment = os.environ if environment is None else environment
     parser = argparse.ArgumentParser(
         prog="python -m engine.run",
+        usage="%(prog)s [options]",  # all of them would hide the message above which they stand
         description="Recognise actions in 2-D skeletons with PoseC3D.",
         epilog="Every flag can be given as a variable, too: --max-batch as ENGINE_MAX_BATCH.",
         allow_abbrev=False,

@@ -42,7 +42,7 @@ class Listening:
     @classmethod
     def of(cls, address: str, keys: str | None, option: str = "--listen") -> Listening:
         """Of what an option and ``--keys`` say. Raises `UsageError`."""
-        host, port = tcp_address(address)
+        host, port = tcp_address(address, option)
         if keys is None and not is_loopback(host):
             raise UsageError(
                 f"{option} {address} is reachable from other machines, so it needs --keys FOLDER; "

@@ -17,6 +17,7 @@ import numpy as np
 import orjson
 import zmq
 
+from engine.addresses import tcp_endpoint
 from engine.dashboard import open_screen
 from engine.errors import UsageError, printable
 from engine.exchange import Listening
@@ -64,6 +65,8 @@ def listen(options: Options) -> int:
         stream = stack.enter_context(Stream(options, sources))
         interruption.pipeline = stream
         _announce(stream)
+        if publisher is not None:
+            print(f"publish   {publisher.endpoint}", flush=True)
         followed = None if screen is None else screen.follow(stream)
         drawing = None if options.save_video is None else _drawing(stream)
         lines = None
@@ -164,7 +167,8 @@ class Publisher:
             self._stack.callback(Doorkeeper(context, listening.keys).close)
         self._socket: zmq.Socket[bytes] = self._stack.enter_context(context.socket(zmq.PUB))
         self._socket.setsockopt(zmq.LINGER, 1000)
-        self.port = listening.bind(self._socket, listening.port)
+        port = listening.bind(self._socket, listening.port)
+        self.endpoint = tcp_endpoint(listening.host, port)
 
     def __enter__(self) -> Publisher:
         return self

@@ -71,7 +71,7 @@ def texts(text: str) -> tuple[str, ...]:
 TYPES: dict[Any, tuple[Any, str]] = {
     texts: (tuple, "texts"),
     int: (Integral, "a whole number"),
-    parse_bytes: (Integral, "a whole number"),
+    parse_bytes: (Integral, "a number of bytes, such as 512M,"),
     float: (Real, "a number"),
     bool: (bool, "True or False"),
     str: (str, "text"),

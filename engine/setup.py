@@ -73,7 +73,9 @@ class Setup:
             max_wait=options.max_wait_ms / 1e3,
             views=options.views,
             secret=secrets.token_bytes(32),
-            listening=Listening.of(options.listen, options.keys) if options.listen else None,
+            listening=Listening.of(options.listen, options.keys)
+            if options.listen is not None
+            else None,
             room=_room(options) // len(devices),
         )
         workers = 0 if options.in_process else options.workers or default_workers()

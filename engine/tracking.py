@@ -12,9 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
+from engine.errors import UsageError
 from engine.sources.poses import Person, PoseFrame
+
+try:
+    from scipy.optimize import linear_sum_assignment
+except ImportError as error:
+    raise UsageError(f"live sources: {error}; pip install '.[live]'") from None
 
 F32 = NDArray[np.float32]
 

@@ -255,6 +255,12 @@ def test_usage(key_folder: Path, tmp_path: Path) -> None:
         Listening.of("tcp://127.0.0.1", str(key_folder))
 
 
+def test_an_address_that_is_none(data: Path, tiny_model: Path) -> None:
+    for address in ("", "tcp://127.0.0.1:"):
+        with pytest.raises(UsageError, match=f"--listen '{address}' is no address"):
+            Pipeline(options(data, tiny_model, listen=address))
+
+
 def test_the_keys_command(tmp_path: Path, capsys: Any) -> None:
     folder = tmp_path / "keys"
     assert keys.main([str(folder), "alice", "bob"]) == 0

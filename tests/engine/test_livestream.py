@@ -290,7 +290,7 @@ def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -
     process = subprocess.Popen(
         command(tiny_model, "--source", f"replay:{videos}@30", "--output", out,
                 "--publish", f"tcp://127.0.0.1:{ports[0]}", "--metrics", f"127.0.0.1:{ports[1]}"),
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     found, page = [], ""
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
@@ -302,9 +302,9 @@ def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -
                 with contextlib.suppress(OSError):
                     url = f"http://127.0.0.1:{ports[1]}/metrics"
                     page = urllib.request.urlopen(url, timeout=5).read().decode()
-    assert process.wait(60) == 0
-    assert process.stderr is not None
-    process.stderr.close()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"publish   tcp://127.0.0.1:{ports[0]}\n" in said
     lines = out.read_bytes().splitlines(keepends=True)
     assert found
     assert [data for _, data in found] == lines[-len(found) :]
@@ -322,6 +322,18 @@ def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -
     assert (
         float(figures[f'posec3d_messages_total{{fate="refused",source="replay:{videos}@30"}}']) == 0
     )
+
+
+def test_without_what_live_sources_need(chdir_tmp: Path) -> None:
+    hidden = "import sys; sys.modules['scipy'] = None; from engine.run import main; "
+    run = subprocess.run(
+        [sys.executable, "-c", hidden + "sys.exit(main(['--source', 'demo']))"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert "live sources: " in run.stderr
+    assert "pip install '.[live]'" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
 
 
 def free_port() -> int:
@@ -351,6 +363,7 @@ def free_port() -> int:
             ["--source", "jsonl:-", "--publish", "tcp://0.0.0.0:1"],
             "--publish tcp://0.0.0.0:1 is re",
         ),
+        (["--source", "jsonl:-", "--publish", "tcp://a:b"], "--publish 'tcp://a:b' is no address"),
         (["--source", "jsonl:-", "--metrics", "0.0.0.0:9400"], "HOST:PORT of loopback is needed"),
     ],
 )

@@ -40,6 +40,7 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
         (["--unknown"], {}, "unrecognized arguments"),
         ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many: a whole number is needed"),
         (["--workers", "99999999"], {}, "--workers 99999999: must be at most 256"),
+        ([], {"ENGINE_MAX_MEMORY": "5X"}, "a number of bytes, such as 512M, is needed"),
         ([], {"ENGINE_IN_PROCESS": "yes"}, "expected 0 or 1"),
         ([], {"ENGINE_PRECISION": "f64"}, "choose from auto, f32, f16, bf16, int8"),
     ],
@@ -53,7 +54,9 @@ def test_usage_errors(
     with pytest.raises(SystemExit) as caught:
         parse(arguments, environment)
     assert caught.value.code == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 2, "the usage and the message"
 
 
 def test_as_python() -> None:
