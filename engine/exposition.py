@@ -7,6 +7,7 @@ thread. One registry, in the parent; called by `engine.listening`.
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -36,7 +37,6 @@ class Exposition:
         host, port = host_and_port(address, refusal)
         if not is_loopback(host):
             raise UsageError(refusal)
-        self._stream: Stream | None = None
         self._updated = 0.0
         registry = prometheus.CollectorRegistry()
         about: dict[str, Any] = {"registry": registry, "namespace": "posec3d"}
@@ -101,9 +101,8 @@ class Exposition:
 
     def follow(self, stream: Stream) -> None:
         """Show a stream's figures from now on."""
-        self._stream = stream
-        stream.watchers.append(self.update)
-        self.update(now=time.monotonic())
+        stream.watchers.append(partial(self._update, stream))
+        self._update(stream, time.monotonic())
 
     def add(self, label: Label) -> None:
         """Count a label."""
@@ -119,10 +118,9 @@ class Exposition:
             if stage in label.ms:
                 self._stages.labels(stage).observe(label.ms[stage] / 1e3)
 
-    def update(self, now: float) -> None:
+    def _update(self, stream: Stream, now: float) -> None:
         """Look at what is counted elsewhere, now and then."""
-        stream = self._stream
-        if stream is None or now - self._updated < _EVERY_S:
+        if now - self._updated < _EVERY_S:
             return
         self._updated = now
         totals, streams = stream.streams.totals(), stream.streams.figures

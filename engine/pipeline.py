@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from engine import backends
-from engine.addresses import tcp_address, tcp_endpoint
+from engine.addresses import tcp_endpoint
 from engine.aggregator import Aggregator, Failure, Figures, Record
 from engine.clips import Clips, JointClips, sampled
 from engine.constants import preprocessing
@@ -150,10 +150,8 @@ class Pipeline:
     @property
     def address(self) -> str | None:
         """Where workers of other machines may join, with ``--listen``."""
-        if self.options.listen is None or self._runner.port is None:
-            return None
-        host, _ = tcp_address(self.options.listen)
-        return tcp_endpoint(host, self._runner.port)
+        listening, port = self.setup.executors[0].listening, self._runner.port
+        return None if listening is None or port is None else tcp_endpoint(listening.host, port)
 
     @property
     def watchers(self) -> list[Callable[[float], None]]:
