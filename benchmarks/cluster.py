@@ -1,10 +1,10 @@
 """A cluster that exists in virtual time only, around the engine's own state machines.
 
-`engine.leases.LeaseTable` decides who does what and `engine.batching.Batcher` what runs together,
-as in a run; processes, networks and clocks are events here. Nodes have a worker and an executor
-each; they die, restart, hang and are killed for it, poison samples kill whoever works on them, and
-messages come late, after their senders' death as well. Everything follows from a seed. Raises
-`AssertionError` where a promise is broken.
+`engine.runtime.leases.LeaseTable` decides who does what and `engine.runtime.batching.Batcher` what
+runs together, as in a run; processes, networks and clocks are events here. Nodes have a worker and
+an executor each; they die, restart, hang and are killed for it, poison samples kill whoever works
+on them, and messages come late, after their senders' death as well. Everything follows from a seed.
+Raises `AssertionError` where a promise is broken.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from engine.batching import Batcher
-from engine.leases import MAX_DEATHS, Lease, LeaseTable, Stage, Task
+from engine.runtime.batching import Batcher
+from engine.runtime.leases import MAX_DEATHS, Lease, LeaseTable, Stage, Task
 
 _STEPS = 6  # of the driver with a lease: it grants it, and hears five times of it
 _MAX_WAIT_S = 0.005  # of a batch

@@ -24,7 +24,7 @@ import orjson
 
 from benchmarks.measurement import publish
 from benchmarks.memory import PeakMemory
-from engine.machine import peak_memory
+from engine.base.host import peak_memory
 from engine.sources.dataset import ANY_CLASSES, open_dataset
 
 _PERSONS, _FRAMES = 2, 150

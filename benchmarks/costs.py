@@ -20,21 +20,22 @@ import zmq
 from onnx import helper, numpy_helper
 
 from benchmarks import workloads
-from engine import executor, wire, worker
-from engine.aggregator import Aggregator, Prediction, average
-from engine.classes import HMDB51
-from engine.clips import HeatmapClips, JointClips, sampled
-from engine.constants import CLIP_SHAPE, JOINTS, VIEWS, Views
-from engine.intake import Intake, Listed
-from engine.journal import Journal, record_json
-from engine.ledger import Ledger
-from engine.options import Options
+from engine.base.classes import HMDB51
+from engine.base.constants import CLIP_SHAPE, JOINTS, VIEWS, Views
+from engine.base.options import Options
+from engine.outputs.journal import Journal, record_json
 from engine.pipeline import Pipeline
-from engine.poses import PoseSequence
-from engine.sampling import clip_plan
+from engine.runtime import executor, worker
+from engine.runtime.aggregator import Aggregator, Prediction, average
+from engine.runtime.intake import Intake, Listed
+from engine.runtime.scheduler import Ledger
+from engine.runtime.transport import wire
+from engine.runtime.transport.wire import Message, Wire
+from engine.runtime.worker import WorkerSettings
+from engine.skeletons.clips import HeatmapClips, JointClips, sampled
+from engine.skeletons.poses import PoseSequence
+from engine.skeletons.sampling import clip_plan
 from engine.sources.dataset import Sample
-from engine.wire import Message, Wire
-from engine.worker import WorkerSettings
 
 CLASSES = len(HMDB51)
 _WHOLE = 4  # samples that are measured as whole clip tensors, of 205 MB each

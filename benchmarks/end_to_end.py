@@ -26,12 +26,13 @@ from benchmarks import lengths, operations, peers, roofline, workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table
 from benchmarks.memory import PeakMemory
 from converters import quantize
-from engine import demo, wire
-from engine.clips import decode
-from engine.constants import VIEWS
-from engine.errors import EngineError, UsageError
-from engine.models import CLIPS, SHARED, open_model
-from engine.poses import PoseSequence
+from engine.base.constants import VIEWS
+from engine.base.errors import EngineError, UsageError
+from engine.network.models import CLIPS, SHARED, open_model
+from engine.runtime.transport import wire
+from engine.skeletons.clips import decode
+from engine.skeletons.poses import PoseSequence
+from engine.sources import demo
 
 # layout and wire; the first is what a run does by default
 PRECISIONS = ["f32", "bf16", "int8"]  # that a CPU computes in

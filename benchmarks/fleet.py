@@ -1,10 +1,10 @@
 """Engines on the nodes of a cluster, in virtual time, around the engine's own `Shards`.
 
-`engine.cluster.shards.Shards` decides which engine has what; how engines report is taken from
-`engine.cluster.actor`, how the driver asks and hears from `engine.cluster.runner`. Engines die,
-start anew, hang and are killed for it, poison kills the engine that gets to it, and reports come
-late, after the deaths of their engines as well. Everything follows from a seed. Raises
-`AssertionError` where a promise is broken.
+`engine.runtime.cluster.shards.Shards` decides which engine has what; how engines report is taken
+from `engine.runtime.cluster.actor`, how the driver asks and hears from
+`engine.runtime.cluster.runner`. Engines die, start anew, hang and are killed for it, poison kills
+the engine that gets to it, and reports come late, after the deaths of their engines as well.
+Everything follows from a seed. Raises `AssertionError` where a promise is broken.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from benchmarks.cluster import Work
 from benchmarks.scaling import REPORT_EVERY_S, Driver
-from engine.cluster.shards import Shards
-from engine.leases import MAX_DEATHS
+from engine.runtime.cluster.shards import Shards
+from engine.runtime.leases import MAX_DEATHS
 
 REST_S = 1.0  # of the driver, before it starts an engine anew
 _AHEAD_S = 0.5  # for which samples are granted ahead

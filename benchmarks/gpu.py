@@ -28,9 +28,9 @@ except ImportError:
 
 from benchmarks import workloads
 from benchmarks.measurement import Rates, engine_run, interleave, publish, ratio, table
-from engine import demo
-from engine.constants import CLIP_SHAPE, VIEWS
-from engine.models import CLIPS, SHARED, open_model
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.network.models import CLIPS, SHARED, open_model
+from engine.sources import demo
 
 _DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 _BATCHES = (2, 8)  # samples

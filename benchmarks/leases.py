@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measurement import interleave, publish, table
-from engine.cluster.shards import Shards
-from engine.leases import Lease, LeaseTable, Stage, Task
+from engine.runtime.cluster.shards import Shards
+from engine.runtime.leases import Lease, LeaseTable, Stage, Task
 
 _NODES = (1, 10, 100, 1000)
 _PER_NODE = (4, 32)  # leases out

@@ -10,12 +10,13 @@ import statistics
 from pathlib import Path
 
 from benchmarks import workloads
-from engine import wire, worker
-from engine.aggregator import Prediction
-from engine.backends import Precision
-from engine.options import Options
+from engine.backends.registry import Precision
+from engine.base.options import Options
 from engine.pipeline import Pipeline
-from engine.poses import PoseSequence
+from engine.runtime import worker
+from engine.runtime.aggregator import Prediction
+from engine.runtime.transport import wire
+from engine.skeletons.poses import PoseSequence
 
 LENGTHS = (15, 30, 40, 48, 60, 80, 100, 150, 200, 300, 600)  # frames
 _ROUNDS = 3

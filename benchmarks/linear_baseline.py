@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.demo.dataset import CLASSES, TEST_SAMPLES, sample
-from engine.heatmaps import center_crop, compact, resize
+from engine.skeletons.heatmaps import center_crop, compact, resize
+from engine.sources.demo.generation import CLASSES, TEST_SAMPLES, sample
 
 F64 = NDArray[np.float64]
 

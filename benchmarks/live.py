@@ -22,17 +22,18 @@ import numpy as np
 
 from benchmarks import operations
 from benchmarks.measurement import publish
-from engine import Options, Stream, machine
-from engine.clips import HeatmapClips, decode
-from engine.heatmaps import crop_around
-from engine.poses import PoseSequence
-from engine.progress import SampleProgress
-from engine.runners import Runner, infer
-from engine.setup import Setup
+from engine import Options, Stream
+from engine.base import host
+from engine.base.progress import SampleProgress
+from engine.network.runners.opening import Runner, infer
+from engine.runtime.setup import Setup
+from engine.skeletons.clips import HeatmapClips, decode
+from engine.skeletons.heatmaps import crop_around
+from engine.skeletons.poses import PoseSequence
 from engine.sources.dataset import Sample, open_dataset
-from engine.sources.files import frames_of
-from engine.sources.live import Source, Stop
-from engine.sources.poses import Person, PoseFrame
+from engine.sources.pose_frames import Person, PoseFrame
+from engine.sources.recorded import frames_of
+from engine.sources.source import Source, Stop
 
 _RATE = 30.0
 _STRIDES = (2, 4, 8, 12, 16, 24, 48)
@@ -56,7 +57,7 @@ def main() -> None:
     args = parser.parse_args()
     samples = open_dataset("demo", None, "train", _SAMPLES).samples
     results = {
-        "machine": machine.describe(),
+        "machine": host.describe(),
         "arguments": {k: str(v) for k, v in vars(args).items()},
         "strides": _strides(args, samples),
         "streams": _streams(args, samples),

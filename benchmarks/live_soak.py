@@ -29,11 +29,12 @@ import zmq
 
 from benchmarks.measurement import publish
 from benchmarks.memory import resident
-from engine import Options, Stream, machine
-from engine.progress import SampleProgress
+from engine import Options, Stream
+from engine.base import host
+from engine.base.progress import SampleProgress
 from engine.sources.dataset import Sample, open_dataset
-from engine.sources.files import frames_of, recorded
-from engine.sources.poses import PoseFrame
+from engine.sources.pose_frames import PoseFrame
+from engine.sources.recorded import frames_of, recorded
 
 _RATE = 30.0
 _SAMPLES = 24  # that streams show
@@ -78,7 +79,7 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
         summary = orjson.loads((Path(folder) / "summary.json").read_bytes())
     labels = [orjson.loads(line) for line in lines]
     return {
-        "machine": machine.describe(),
+        "machine": host.describe(),
         "arguments": {k: str(v) for k, v in vars(args).items()},
         "visits": len(crew.visits),
         **_compared(crew, labels, expected),

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measurement import engine_run, interleave, publish, ratio, table
-from engine import demo
-from engine.backends import PRECISIONS
+from engine.backends.registry import PRECISIONS
+from engine.sources import demo
 
 PLAIN, CLUSTER = "one machine", "--cluster local"
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from engine import __version__, machine
+from engine import __version__
+from engine.base import host
 
 Rates = dict[str, list[float]]
 
@@ -81,9 +82,9 @@ def table(rates: Rates, unit: str) -> str:
 
 def publish(path: Path | None, results: Mapping[str, Any]) -> None:
     """Print the machine; write everything to `path` if there is one."""
-    host = machine.describe()
-    versions = ", ".join(f"{k} {v}" for k, v in machine.versions().items())
-    print(f"{host['cpu']}, {host['cores']} cores; posec3d-engine {__version__}, {versions}")
+    machine = host.describe()
+    versions = ", ".join(f"{k} {v}" for k, v in host.versions().items())
+    print(f"{machine['cpu']}, {machine['cores']} cores; posec3d-engine {__version__}, {versions}")
     if path is not None:
-        text = {"machine": host, "engine": __version__, **results}
+        text = {"machine": machine, "engine": __version__, **results}
         path.write_bytes(orjson.dumps(text, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))

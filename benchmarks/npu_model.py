@@ -22,11 +22,11 @@ import numpy as np
 from benchmarks import operations, workloads
 from benchmarks.measurement import publish
 from converters.onnx2om import DEFAULT_UNIQUE
-from engine.clips import HeatmapClips, decode
-from engine.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
-from engine.poses import PoseSequence
-from engine.sampling import clip_plan
-from engine.wire import Message, encode
+from engine.base.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine.runtime.transport.wire import Message, encode
+from engine.skeletons.clips import HeatmapClips, decode
+from engine.skeletons.poses import PoseSequence
+from engine.skeletons.sampling import clip_plan
 
 _CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4  # bytes of a sample
 _FRAME = JOINTS * SIZE * SIZE * 4

@@ -12,7 +12,7 @@ dataset=${DATASET:-hmdb51}
 loop=${LOOP:-100}
 python=${PYTHON:-python3}
 cd "$(dirname "$0")/.."
-model=${MODEL:-$("$python" -c 'from engine.assets import DEFAULT_CHECKPOINT; print(DEFAULT_CHECKPOINT)')}
+model=${MODEL:-$("$python" -c 'from engine.base.assets import DEFAULT_CHECKPOINT; print(DEFAULT_CHECKPOINT)')}
 limit=(${LIMIT:+--limit "$LIMIT"})
 mkdir -p "$folder"
 rm -f "$folder"/{doctor,on_ascend,pure_*,run_*}.json "$folder"/failed.txt

@@ -1,7 +1,7 @@
 """Operations: how many a video needs, once everything that repeats is computed once.
 
 Counted from the network's shapes (`converters.network`) and the contexts of a video
-(`engine.contexts`); two a multiply-add, convolutions only.
+(`engine.network.contexts`); two a multiply-add, convolutions only.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from math import prod
 import numpy as np
 
 from converters.network import Architecture, Conv, bottlenecks, stem
-from engine.constants import CLIP_LEN, SIZE, VIEWS
-from engine.contexts import Contexts, of_plan
-from engine.rings import Ring
-from engine.sampling import clip_plan
+from engine.base.constants import CLIP_LEN, SIZE, VIEWS
+from engine.network.contexts import Contexts, of_plan
+from engine.network.increments import Ring
+from engine.skeletons.sampling import clip_plan
 
 
 def whole() -> float:

@@ -22,13 +22,13 @@ import multiprocess
 
 from benchmarks import workloads
 from benchmarks.measurement import common_arguments, interleave, publish, ratio, table
-from engine.clips import sampled
-from engine.options import Options
+from engine.base.options import Options
+from engine.network.runners.opening import infer, prepared
 from engine.pipeline import Pipeline
-from engine.runners import infer, prepared
-from engine.setup import Setup
+from engine.runtime.setup import Setup
+from engine.runtime.transport.wire import WIRES
+from engine.skeletons.clips import sampled
 from engine.sources.dataset import open_dataset
-from engine.wire import WIRES
 
 STREAMING, PREPARED, IN_PROCESS = "streaming", "prepared clips", "in process"
 

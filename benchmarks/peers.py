@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import openvino as ov
 
-from engine import machine
 from engine.backends.openvino import executed_precision, float_precision
-from engine.clips import preprocess
-from engine.constants import CLIP_SHAPE, VIEWS
-from engine.demo import CHECKPOINT
-from engine.errors import UsageError
-from engine.models import open_model
+from engine.base import host
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.errors import UsageError
+from engine.network.models import open_model
+from engine.skeletons.clips import preprocess
+from engine.sources.demo import CHECKPOINT
 
 Measure = Callable[[], float]
 _PURE_SAMPLES = 8
@@ -48,7 +48,7 @@ def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure
     network = core.read_model(open_model(model).path)
     network.reshape([1, 1, *CLIP_SHAPE])
     settings = {"INFERENCE_PRECISION_HINT": float_precision(core, "CPU", precision),
-                "INFERENCE_NUM_THREADS": machine.cores()}  # fmt: skip
+                "INFERENCE_NUM_THREADS": host.cores()}  # fmt: skip
     compiled = core.compile_model(network, "CPU", {**settings, **choice})
     if executed_precision(compiled) != precision:
         raise UsageError(f"OpenVINO executes {executed_precision(compiled)}, not {precision}")
@@ -76,7 +76,7 @@ def recipe(path: Path, model: str, folder: Path) -> Measure | None:
         return None
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = machine.cores()
+    options.intra_op_num_threads = host.cores()
     session = onnxruntime.InferenceSession(
         str(open_model(model).path), options, providers=["CPUExecutionProvider"]
     )
@@ -119,7 +119,7 @@ def torch_loader(path: Path) -> Measure | None:
     assert not unknown
     assert all(name.endswith("num_batches_tracked") for name in lacking)
     annotations = pickle.loads(path.read_bytes())[:_PEER_SAMPLES]
-    torch.set_num_threads(machine.cores())
+    torch.set_num_threads(host.cores())
 
     def measure() -> float:
         start = time.monotonic()
@@ -202,7 +202,7 @@ def _convolution() -> tuple[ov.Model, float]:
 
 def _graph_rate(graph: tuple[ov.Model, float], precision: str) -> float:
     model, operations = graph
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": machine.cores(),
+    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": host.cores(),
                 "NUM_STREAMS": 1}  # fmt: skip
     request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
     return _best(request.infer, operations)

@@ -18,15 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measurement import publish
-from engine import backends, devices, machine
-from engine.backends import AUTO, PRECISIONS, Backend
-from engine.backends.ascend import device_number
-from engine.batching import split_rows
-from engine.constants import VIEWS
-from engine.errors import EngineError, UsageError
-from engine.models import SHARED, open_model
-from engine.options import Options
+from engine.backends import registry
+from engine.backends.ascend import npus
+from engine.backends.ascend.common import device_number
+from engine.backends.registry import AUTO, PRECISIONS, Backend
+from engine.base import host
+from engine.base.constants import VIEWS
+from engine.base.errors import EngineError, UsageError
+from engine.base.options import Options
+from engine.network.models import SHARED, open_model
 from engine.pipeline import Pipeline
+from engine.runtime.batching import split_rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,13 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     model = open_model(args.model, args.gears)
-    name, _ = backends.choose(args.backend, args.device, compiled=bool(model.compiled))
+    name, _ = registry.choose(args.backend, args.device, compiled=bool(model.compiled))
     if model.compiled:
-        for warning in devices.warn_of_others([device_number(args.device)]):
+        for warning in npus.warn_of_others([device_number(args.device)]):
             print(f"warning: {warning}", file=sys.stderr)
-    precision = backends.default_precision(model) if args.precision == AUTO else args.precision
-    backend = backends.load(
-        name, model, device=args.device, precision=precision, threads=machine.cores()
+    precision = registry.default_precision(model) if args.precision == AUTO else args.precision
+    backend = registry.load(
+        name, model, device=args.device, precision=precision, threads=host.cores()
     )
     facts = backend.facts
     print(f"device only: {facts.runtime} on {facts.device}, {facts.precision}, "

@@ -13,10 +13,11 @@ from math import prod
 import numpy as np
 import onnx
 
-from engine import backends, machine
-from engine.backends import Array, Precision
-from engine.models import SHARED, open_model
-from engine.parts import FEATURES, FRAMES, Cuts, Part
+from engine.backends import registry
+from engine.backends.registry import Array, Precision
+from engine.base import host
+from engine.network.cuts import FEATURES, FRAMES, Cuts, Part
+from engine.network.models import SHARED, open_model
 
 _RUNS = 40
 _COPIED = 1 << 28  # bytes, many times the largest cache
@@ -25,8 +26,8 @@ _COPIED = 1 << 28  # bytes, many times the largest cache
 def parts(model: str, precision: Precision) -> dict[str, dict[str, float]]:
     """Operations, bytes and best seconds of a run of each part on the default backend."""
     file = replace(open_model(model), layout=SHARED)
-    name, _ = backends.choose(backends.AUTO)
-    backend = backends.load(name, file, device=None, precision=precision, threads=machine.cores())
+    name, _ = registry.choose(registry.AUTO)
+    backend = registry.load(name, file, device=None, precision=precision, threads=host.cores())
     cuts = Cuts.of(file.path)
     numbered = [cuts.block(number, backend.rows) for number in range(len(cuts.strides))]
     found: dict[str, dict[str, float]] = {}
@@ -64,7 +65,7 @@ def _array(name: str, shape: tuple[int, ...], values: np.dtype[np.generic]) -> A
 
 
 def _seconds(
-    network: backends.PartNetwork, inputs: dict[str, Array], outputs: dict[str, Array]
+    network: registry.PartNetwork, inputs: dict[str, Array], outputs: dict[str, Array]
 ) -> float:
     """Of one run when every lane is kept busy: the best of several turns."""
     lanes = [

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.aggregator import average
-from engine.constants import VIEWS
-from engine.errors import EngineError, UsageError
-from engine.metrics import mean_class_accuracy, top_k_accuracy
+from engine.base.constants import VIEWS
+from engine.base.errors import EngineError, UsageError
+from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
+from engine.runtime.aggregator import average
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,8 +25,8 @@ from benchmarks import operations, scaling, workloads
 from benchmarks.cluster import Cluster, Conditions, Outcome, Work
 from benchmarks.measurement import publish
 from benchmarks.scaling import Failures, Sample
-from engine import wire
-from engine.sampling import clip_plan
+from engine.runtime.transport import wire
+from engine.skeletons.sampling import clip_plan
 
 _WIRE = "keypoints between nodes"
 _BUDGET = 16 << 30

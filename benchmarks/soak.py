@@ -23,9 +23,10 @@ import numpy as np
 
 from benchmarks.measurement import publish
 from benchmarks.memory import resident
-from engine import Options, Pipeline, machine
-from engine.aggregator import Prediction, Record
-from engine.progress import SampleProgress
+from engine import Options, Pipeline
+from engine.base import host
+from engine.base.progress import SampleProgress
+from engine.runtime.aggregator import Prediction, Record
 
 _TRIAL = 24  # samples that tell how many a run of so many minutes takes
 _COMPARED = 24  # scored again, undisturbed
@@ -72,7 +73,7 @@ def soak(args: argparse.Namespace) -> dict[str, Any]:
         seconds = time.monotonic() - start
     counts = Counter(record.id for record in records)
     return {
-        "machine": machine.describe(),
+        "machine": host.describe(),
         "arguments": {k: str(v) for k, v in vars(args).items()},
         "seconds": seconds,
         "samples": count,

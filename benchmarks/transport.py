@@ -19,10 +19,11 @@ import zmq
 
 from benchmarks import workloads
 from benchmarks.measurement import publish
-from engine import wire, worker
-from engine.poses import PoseSequence
-from engine.processes import private_directory
-from engine.wire import Message
+from engine.runtime import worker
+from engine.runtime.processes import private_directory
+from engine.runtime.transport import wire
+from engine.runtime.transport.wire import Message
+from engine.skeletons.poses import PoseSequence
 
 LENGTHS = (30, 90, 300)
 # user-space copies of a sample's array bytes after rendering, by wire and place

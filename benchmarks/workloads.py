@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from engine import demo
-from engine.demo.dataset import TEST_SAMPLES, sample
-from engine.errors import UsageError
+from engine.base.errors import UsageError
+from engine.sources import demo
 from engine.sources.dataset import open_dataset
+from engine.sources.demo.generation import TEST_SAMPLES, sample
 
 HMDB51_LIKE, CROWD = "hmdb51_like", "crowd"
 _PERSONS = {HMDB51_LIKE: 1, CROWD: 10}

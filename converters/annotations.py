@@ -17,14 +17,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from converters import piecemeal
-from engine.errors import DatasetError, EngineError, OutputError, UsageError
-from engine.machine import peak_memory
-from engine.options import parse_bytes
-from engine.progress import SampleProgress
+from engine.base.errors import DatasetError, EngineError, OutputError, UsageError
+from engine.base.host import peak_memory
+from engine.base.options import parse_bytes
+from engine.base.progress import SampleProgress
 from engine.sources.annotations import Splits
 
 try:
-    from converters.shards import ShardWriter, seal
+    from converters.columns import ShardWriter, seal
 except ImportError as error:
     _MISSING: ImportError | None = error
 else:

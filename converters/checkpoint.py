@@ -26,7 +26,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import DatasetError, ModelError
+from engine.base.errors import DatasetError, ModelError
 from engine.sources.pickles import Constructor, check_memo
 
 StateDict = dict[str, NDArray[Any]]

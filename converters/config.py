@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from converters.network import BLOCKS_BY_DEPTH, Architecture
-from engine import constants
-from engine.errors import ModelError
+from engine.base import constants
+from engine.base.errors import ModelError
 
 SHIPPED = {
     "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint": Architecture(),

@@ -21,8 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, convolutions, stem
 from engine import __version__
-from engine.constants import CLIP_SHAPE, VIEWS, preprocessing
-from engine.errors import ModelError
+from engine.base.constants import CLIP_SHAPE, VIEWS, preprocessing
+from engine.base.errors import ModelError
 
 OPSET = 11
 IR_VERSION = 6

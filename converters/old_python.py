@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from engine.errors import ModelError, UsageError
+from engine.base.errors import ModelError, UsageError
 
 
 def run_script(python: str, name: str, *arguments: object) -> None:

@@ -18,13 +18,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import assets, devices
-from engine.compiled import SUFFIX, Description, parse_gears, unfit_characters
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, NUM_CLIPS, SIZE, VIEWS, preprocessing
-from engine.errors import EngineError, ModelError, UsageError
-from engine.files import write_atomically
-from engine.models import CLIPS, LAYOUTS, SHARED, ModelFile, open_model
-from engine.parts import FRAMES, PLAN, Cuts
+from engine.backends.ascend import npus
+from engine.base import assets
+from engine.base.constants import (
+    CLIP_LEN,
+    CLIP_SHAPE,
+    JOINTS,
+    NUM_CLIPS,
+    SIZE,
+    VIEWS,
+    preprocessing,
+)
+from engine.base.errors import EngineError, ModelError, UsageError
+from engine.base.files import write_atomically
+from engine.network.cuts import FRAMES, PLAN, Cuts
+from engine.network.models import CLIPS, LAYOUTS, SHARED, ModelFile, open_model
+from engine.network.om import SUFFIX, Description, parse_gears, unfit_characters
 
 DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory
 # Distinct frames; a video of 480 frames or more has 480. Few videos pass from one to the next.
@@ -256,7 +265,7 @@ def _several(text: str, most: int = 4096) -> tuple[int, ...]:
 
 
 def _soc_version() -> str:
-    found = devices.npus()
+    found = npus.npus()
     if not found:
         raise UsageError(
             "no NPU here tells what to compile for; give --soc-version, which is Ascend and the "
@@ -269,7 +278,7 @@ def _check_environment() -> None:
     """Raise `UsageError` where atc cannot run."""
     if shutil.which("atc") is not None:
         return
-    home, _ = devices.toolkit({})
+    home, _ = npus.toolkit({})
     if home is None:
         raise UsageError(
             "there is no atc here: it comes with CANN's toolkit (python -m engine.doctor); "

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from converters.old_python import run_script
-from engine.aggregator import Prediction
-from engine.clips import preprocess
-from engine.errors import EngineError
-from engine.options import Options
+from engine.base.errors import EngineError
+from engine.base.options import Options
 from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Prediction
+from engine.skeletons.clips import preprocess
 
 TOLERANCE = 2e-4  # of a logit, absolute: mmaction2's own float32 is within 4e-5
 

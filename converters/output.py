@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from engine.errors import ModelError
+from engine.base.errors import ModelError
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ from typing import IO, Any, ClassVar
 
 import numpy as np
 
-from engine.errors import DatasetError, EngineError
-from engine.progress import ByteProgress
+from engine.base.errors import DatasetError, EngineError
+from engine.base.progress import ByteProgress
 from engine.sources import pickles
 from engine.sources.annotations import Splits, json_lines, of_pickle, read_annotations
 

@@ -24,17 +24,18 @@ from numpy.typing import NDArray
 from onnx import version_converter
 
 from converters.output import proven
-from engine import demo, metrics
-from engine.aggregator import Prediction
-from engine.backends import Precision
-from engine.clips import HeatmapClips, decode
-from engine.constants import CLIP_SHAPE, VIEWS
-from engine.errors import DatasetError, EngineError, SampleError, UsageError
-from engine.models import open_model
-from engine.options import Options
+from engine.backends.registry import Precision
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
+from engine.base.options import Options
+from engine.base.progress import SampleProgress
+from engine.base.signals import INTERRUPTIONS
+from engine.network.models import open_model
+from engine.outputs import accuracy
 from engine.pipeline import Pipeline
-from engine.progress import SampleProgress
-from engine.signals import INTERRUPTIONS
+from engine.runtime.aggregator import Prediction
+from engine.skeletons.clips import HeatmapClips, decode
+from engine.sources import demo
 from engine.sources.dataset import Sample, open_dataset
 
 OPSET = 13  # the first with a scale for each channel of a kernel
@@ -236,8 +237,8 @@ def _measure(args: argparse.Namespace, path: str, precision: Precision, count: i
     scores = np.array([p.scores for p in labelled])
     labels = [p.label for p in labelled]
     return _Accuracy(
-        metrics.top_k_accuracy(scores, labels, 1),
-        metrics.top_k_accuracy(scores, labels, 5),
+        accuracy.top_k_accuracy(scores, labels, 1),
+        accuracy.top_k_accuracy(scores, labels, 5),
         {p.id: int(p.scores.argmax()) for p in found},
     )
 

@@ -1,7 +1,7 @@
 """Train the demo weights: ``python -m converters.train_demo OUTPUT.pth``.
 
 A PoseC3D of the published architecture, from scratch, on the demo's train split
-(`engine.demo`), which never ends: every clip is a new sample. Short, small clips first,
+(`engine.sources.demo`), which never ends: every clip is a new sample. Short, small clips first,
 the real size last; batch normalisation is re-estimated on clips of the test pipeline.
 Deterministic up to the runtime's own order of sums; about 90 minutes on two cores.
 Needs torch (``pip install -e '.[convert]'``). The test split is not looked at.
@@ -24,12 +24,12 @@ from torch import Tensor
 
 from converters.network import Architecture
 from converters.torch_network import Network
-from engine.clips import decode
-from engine.constants import SIGMA, SIZE
-from engine.demo.dataset import sample
-from engine.heatmaps import TWIN, center_crop, compact, flip, resize
-from engine.poses import PoseSequence
-from engine.progress import SampleProgress
+from engine.base.constants import SIGMA, SIZE
+from engine.base.progress import SampleProgress
+from engine.skeletons.clips import decode
+from engine.skeletons.heatmaps import TWIN, center_crop, compact, flip, resize
+from engine.skeletons.poses import PoseSequence
+from engine.sources.demo.generation import sample
 
 F32 = NDArray[np.float32]
 

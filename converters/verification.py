@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, stem
-from engine.constants import CLIP_SHAPE
+from engine.base.constants import CLIP_SHAPE
 
 TOLERANCE = 1e-4  # relative to the largest logit
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from engine.base.options import Options
     from engine.classifier import classify
-    from engine.clips import preprocess
     from engine.livestream import Stream, stream
-    from engine.options import Options
     from engine.pipeline import Pipeline, predict
+    from engine.skeletons.clips import preprocess
 
 __version__ = "0.1.0"
 
@@ -41,11 +41,11 @@ def __getattr__(name: str) -> Any:
 
         return classify
     if name == "preprocess":
-        from engine.clips import preprocess
+        from engine.skeletons.clips import preprocess
 
         return preprocess
     if name == "Options":
-        from engine.options import Options
+        from engine.base.options import Options
 
         return Options
     raise AttributeError(f"module 'engine' has no attribute {name!r}")

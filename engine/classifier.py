@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.aggregator import average
-from engine.clips import sampled
-from engine.errors import SampleError
-from engine.options import Options
-from engine.poses import PoseSequence
-from engine.runners import Runner, infer, prepared
-from engine.setup import Setup
+from engine.base.errors import SampleError
+from engine.base.options import Options
+from engine.network.runners.opening import Runner, infer, prepared
+from engine.runtime.aggregator import average
+from engine.runtime.setup import Setup
+from engine.skeletons.clips import sampled
+from engine.skeletons.poses import PoseSequence
 
 
 @dataclass(frozen=True, eq=False)

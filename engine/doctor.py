@@ -17,7 +17,8 @@ from typing import Any
 
 import orjson
 
-from engine import devices, machine
+from engine.backends.ascend import npus
+from engine.base import host
 
 _HOW = "docs/ascend.md"
 
@@ -38,12 +39,12 @@ def examine() -> list[Finding]:
 
 
 def _cpu() -> list[Finding]:
-    features = ", ".join(devices.cpu_features())
+    features = ", ".join(npus.cpu_features())
     found = [
-        Finding("CPU", True, f"{machine.cpu_model()}, {machine.cores()} cores"),
+        Finding("CPU", True, f"{host.cpu_model()}, {host.cores()} cores"),
         Finding("CPU precisions", True, f"f32{', ' + features if features else ''}"),
     ]
-    runtimes = devices.runtimes()
+    runtimes = npus.runtimes()
     found += [Finding(name, True, ", ".join(provided)) for name, provided in runtimes.items()]
     if not any(name.startswith("ONNX Runtime") for name in runtimes):
         found.append(Finding("ONNX Runtime", False, "not installed",
@@ -52,7 +53,7 @@ def _cpu() -> list[Finding]:
 
 
 def _npus() -> list[Finding]:
-    chips, why = devices.npu_smi()
+    chips, why = npus.npu_smi()
     if not chips:
         return [Finding("NPU", False, f"none: {why}",
                         "an Ascend host has npu-smi from the driver package; in a container it is "
@@ -71,13 +72,13 @@ def _npus() -> list[Finding]:
 
 
 def _software() -> list[Finding]:
-    home, version = devices.toolkit()
+    home, version = npus.toolkit()
     found = [
         Finding("CANN", home is not None, f"{version or 'of unknown version'} in {home}"
                 if home else "not found",
                 f"install the toolkit, or take its container: {_HOW}" if home is None else ""),
     ]  # fmt: skip
-    sourced = devices.environment_set()
+    sourced = npus.environment_set()
     script = next((Path(place) / "set_env.sh" for place in
                    ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")
                    if (Path(place) / "set_env.sh").is_file()), None)  # fmt: skip
@@ -85,21 +86,21 @@ def _software() -> list[Finding]:
         Finding("CANN environment", sourced, "set" if sourced else "not set", "" if sourced
                 else f"source {script or '…/set_env.sh of the toolkit'}")
     )  # fmt: skip
-    for name in devices.VARIABLES:
+    for name in npus.VARIABLES:
         if value := os.environ.get(name):
             found.append(Finding(name, True, value))
     atc = shutil.which("atc")
     found.append(Finding("atc", atc is not None, atc or "not on PATH", "" if atc else
                          "comes with the toolkit; needed to compile only"))  # fmt: skip
-    about = devices.pyacl()
+    about = npus.pyacl()
     found.append(Finding("pyACL (--backend pyacl)", "error" not in about, _spelt(about),
                          "comes with CANN, whose set_env.sh puts it on the path"
                          if "error" in about else ""))  # fmt: skip
-    about = devices.aclruntime()
+    about = npus.aclruntime()
     if "error" in about:
         built = (
             ""
-            if devices.python_fits()
+            if npus.python_fits()
             else (f"; it is built for Python 3.7 to 3.12, and this is {sys.version.split()[0]}")
         )
         found.append(Finding("aclruntime (--backend acl)", False, f"{_spelt(about)}{built}",
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     findings = examine()
     if args.json:
-        about = {"machine": machine.describe(), "findings": [asdict(f) for f in findings]}
+        about = {"machine": host.describe(), "findings": [asdict(f) for f in findings]}
         print(orjson.dumps(about, option=orjson.OPT_INDENT_2).decode())
         return 0
     width = max(len(finding.topic) for finding in findings)

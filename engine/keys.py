@@ -19,7 +19,7 @@ import zmq
 import zmq.auth
 from zmq.auth.thread import ThreadAuthenticator
 
-from engine.errors import EngineError, OutputError, UsageError
+from engine.base.errors import EngineError, OutputError, UsageError
 
 _ENGINE = "engine"
 _DOMAIN = b"posec3d"

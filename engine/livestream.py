@@ -15,18 +15,18 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from engine.aggregator import Aggregator, Figures
-from engine.errors import SourceError, UsageError
-from engine.labels import Label, Labels
-from engine.live import LiveSupply
-from engine.options import Options
-from engine.setup import Setup
-from engine.smoothing import Smoother
-from engine.sources.live import Message, Source, open_source
-from engine.sources.poses import PoseFrame
-from engine.streams import StreamLimits, Streams
-from engine.tracking import Tracker
-from engine.windows import Grid
+from engine.base.errors import SourceError, UsageError
+from engine.base.options import Options
+from engine.live.labels import Label, Labels
+from engine.live.smoothing import Smoother
+from engine.live.streams import StreamLimits, Streams
+from engine.live.supply import LiveSupply
+from engine.live.tracking import Tracker
+from engine.live.windows import Grid
+from engine.runtime.aggregator import Aggregator, Figures
+from engine.runtime.setup import Setup
+from engine.sources.pose_frames import PoseFrame
+from engine.sources.source import Message, Source, open_source
 
 
 class Stream:

@@ -17,18 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from engine import backends
-from engine.addresses import tcp_endpoint
-from engine.aggregator import Aggregator, Failure, Figures, Record
-from engine.clips import Clips, JointClips, sampled
-from engine.constants import preprocessing
-from engine.errors import EngineError, SampleError, UsageError, printable
-from engine.executor import ExecutorSettings
-from engine.intake import Listed
-from engine.journal import NAMED, Identity, holds_records, read_journal
-from engine.options import Options
-from engine.runners import infer, prepared
-from engine.setup import Setup
+from engine.backends import registry
+from engine.base.addresses import tcp_endpoint
+from engine.base.constants import preprocessing
+from engine.base.errors import EngineError, SampleError, UsageError, printable
+from engine.base.options import Options
+from engine.network.runners.opening import infer, prepared
+from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
+from engine.runtime.aggregator import Aggregator, Failure, Figures, Record
+from engine.runtime.executor import ExecutorSettings
+from engine.runtime.intake import Listed
+from engine.runtime.setup import Setup
+from engine.skeletons.clips import Clips, JointClips, sampled
 from engine.sources.dataset import Sample, open_dataset
 
 
@@ -69,7 +69,7 @@ class Pipeline:
         if self.options.in_process:
             return _InProcess(self, self.setup.executors[0], self._aggregator)
         if self.options.cluster is not None:
-            from engine.cluster.runner import ClusterRunner  # which needs Ray
+            from engine.runtime.cluster.runner import ClusterRunner  # which needs Ray
 
             return ClusterRunner(
                 iter(self.samples),
@@ -186,7 +186,7 @@ class _Runner(Protocol):
     @property
     def port(self) -> int | None: ...
 
-    def start(self) -> backends.Facts: ...
+    def start(self) -> registry.Facts: ...
 
     def records(self) -> Iterator[Record]: ...
 
@@ -211,7 +211,7 @@ class _InProcess:
         self.max_batch = self._network.step
         self.watchers: list[Callable[[float], None]] = []
 
-    def start(self) -> backends.Facts:
+    def start(self) -> registry.Facts:
         return self._network.facts
 
     def records(self) -> Iterator[Record]:

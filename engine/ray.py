@@ -1,7 +1,7 @@
 """Scoring inside a Ray Data pipeline of one's own: a class for ``Dataset.map_batches``.
 
 Comes in: a batch of columns, one row a sample. Goes out: the same rows with scores. For runs with
-a journal, leases and exactly one record a sample there is ``--cluster`` (`engine.cluster`)::
+a journal, leases and exactly one record a sample there is ``--cluster``::
 
     import ray
     from engine.ray import Scorer
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.aggregator import average
-from engine.clips import Clips, JointClips, sampled
-from engine.errors import SampleError, printable
-from engine.options import Options
-from engine.poses import PoseSequence
-from engine.runners import infer, prepared
-from engine.setup import Setup
+from engine.base.errors import SampleError, printable
+from engine.base.options import Options
+from engine.network.runners.opening import infer, prepared
+from engine.runtime.aggregator import average
+from engine.runtime.setup import Setup
+from engine.skeletons.clips import Clips, JointClips, sampled
+from engine.skeletons.poses import PoseSequence
 
 Columns = dict[str, NDArray[Any]]
 

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine import __version__
-from engine.errors import EngineError, Interrupted, SampleError, UsageError, printable
-from engine.signals import deferred, interruptible
+from engine.base.errors import EngineError, Interrupted, SampleError, UsageError, printable
+from engine.base.signals import deferred, interruptible
 
 if TYPE_CHECKING:
-    from engine.aggregator import Record
-    from engine.journal import Journal
-    from engine.options import Options
-    from engine.page import Page
+    from engine.base.options import Options
+    from engine.outputs.html_report import Page
+    from engine.outputs.journal import Journal
     from engine.pipeline import Pipeline
+    from engine.runtime.aggregator import Record
 
 log = logging.getLogger("engine")
 
@@ -62,10 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     with deferred():  # an exception in the middle of loading a library may be lost there
-        from engine.arguments import parse
-        from engine.events import event, events_to
-        from engine.journal import Journal
-        from engine.results import check_outputs
+        from engine.base.events import event, events_to
+        from engine.cli.arguments import parse
+        from engine.outputs.journal import Journal
+        from engine.outputs.results import check_outputs
 
     given = sys.argv[1:] if arguments is None else arguments
     if not given and "ENGINE_DATASET" not in os.environ:
@@ -73,12 +73,12 @@ def _run(arguments: Sequence[str] | None) -> int:
     options = parse(given)
     if options.dump_bin is not None:
         with deferred():
-            from engine.dump import dump
+            from engine.cli.dump import dump
         return dump(options, Path(options.dump_bin))
     check_outputs(options)
     if options.source or options.windows:
         with deferred():
-            from engine.listening import listen
+            from engine.cli.listen import listen
         with events_to(options.log_json):
             return listen(options)
     name = options.resume or options.output
@@ -101,12 +101,12 @@ def _run(arguments: Sequence[str] | None) -> int:
 def _recognise(options: Options, journal: Journal | None) -> int:
     """The run itself, between its options and its exit code."""
     with deferred():
-        from engine import report
-        from engine.dashboard import open_screen
-        from engine.files import write_json
-        from engine.page import Page
+        from engine.base.files import write_json
+        from engine.outputs import summary
+        from engine.outputs.dashboard import open_screen
+        from engine.outputs.html_report import Page
+        from engine.outputs.results import ResultWriter
         from engine.pipeline import Pipeline
-        from engine.results import ResultWriter
 
     opened = time.monotonic()
     with (
@@ -125,18 +125,18 @@ def _recognise(options: Options, journal: Journal | None) -> int:
         except EngineError as error:  # what has been computed is written all the same
             errors.append(error)
         figures = {"seconds": page.seconds, "startup_s": started - opened}
-        summary = report.summarise(pipeline, writer.predictions, writer.failures, **figures)
-        print("\n".join(report.lines(summary, writer.failures)), flush=True)
+        figured = summary.summarise(pipeline, writer.predictions, writer.failures, **figures)
+        print("\n".join(summary.lines(figured, writer.failures)), flush=True)
         shown: dict[str, Any] = {
             "pipeline": pipeline,
-            "summary": summary,
+            "summary": figured,
             "predictions": writer.predictions,
             "failures": writer.failures,
         }
         for name, write in (
             (options.scores, partial(writer.write_archive, field="scores")),
             (options.logits, partial(writer.write_archive, field="logits")),
-            (options.summary, partial(write_json, value=summary)),
+            (options.summary, partial(write_json, value=figured)),
             (options.report, partial(page.write, **shown)),
         ):
             try:
@@ -158,9 +158,9 @@ def _score(
     pipeline: Pipeline, takers: Sequence[Callable[[Record], None]], page: Page, started: float
 ) -> None:
     """Hand the records on as they come."""
-    from engine.events import event
-    from engine.progress import LINE_EVERY_S, SampleProgress
-    from engine.report import busy_shares, spell_shares
+    from engine.base.events import event
+    from engine.base.progress import LINE_EVERY_S, SampleProgress
+    from engine.outputs.summary import busy_shares, spell_shares
 
     before, said = len(pipeline.resumed), started
     with SampleProgress("samples", len(pipeline.dataset.samples), before) as progress:
@@ -179,7 +179,7 @@ def _score(
 
 def _has_records(path: Path) -> bool:
     """Whether a later run could go on with it."""
-    from engine.journal import holds_records, identity_path
+    from engine.outputs.journal import holds_records, identity_path
 
     return holds_records(path) and identity_path(path).is_file()
 
@@ -200,8 +200,8 @@ def _offer() -> Sequence[str]:
 
 
 def _announce(pipeline: Pipeline) -> None:
-    from engine.backends import devices
-    from engine.events import event
+    from engine.backends.registry import devices
+    from engine.base.events import event
 
     data, facts, setup = pipeline.dataset, pipeline.facts, pipeline.setup
     given = asdict(pipeline.options)

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, settings
 from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
 from converters.quantize import quantise
-from engine.classes import HMDB51
-from engine.clips import decode
-from engine.poses import PoseSequence
-from engine.signals import INTERRUPTIONS
+from engine.base.classes import HMDB51
+from engine.base.signals import INTERRUPTIONS
+from engine.skeletons.clips import decode
+from engine.skeletons.poses import PoseSequence
 
 # How fast a machine is says nothing about what is tested.
 settings.register_profile("any machine", deadline=None,

@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.backends import Array, Facts, Precision
-from engine.constants import CLIP_SHAPE, VIEWS
-from engine.errors import BackendError, ModelError, UsageError
-from engine.models import SHARED, ModelFile
-from engine.parts import Part
+from engine.backends.registry import Array, Facts, Precision
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.errors import BackendError, ModelError, UsageError
+from engine.network.cuts import Part
+from engine.network.models import SHARED, ModelFile
 
 CPU = "CPUExecutionProvider"
 # Of an Ascend NPU. Unlike all others it computes in fp16 unless told not to.

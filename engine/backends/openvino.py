@@ -8,11 +8,11 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engine.backends import INT8, Array, Facts, Precision, require_precision
-from engine.constants import CLIP_SHAPE, VIEWS
-from engine.errors import BackendError, ModelError, UsageError
-from engine.models import SHARED, ModelFile
-from engine.parts import HANDED, Part
+from engine.backends.registry import INT8, Array, Facts, Precision, require_precision
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.errors import BackendError, ModelError, UsageError
+from engine.network.cuts import HANDED, Part
+from engine.network.models import SHARED, ModelFile
 
 
 class OpenVINOBackend:

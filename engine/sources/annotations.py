@@ -29,9 +29,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from engine.constants import JOINTS
-from engine.errors import DatasetError
-from engine.machine import memory_limit
+from engine.base.constants import JOINTS
+from engine.base.errors import DatasetError
+from engine.base.host import memory_limit
 from engine.sources import pickles
 
 Splits = Mapping[str, list[str]]

@@ -29,8 +29,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from engine.constants import JOINTS
-from engine.errors import DatasetError, EngineError, SampleError, printable
+from engine.base.constants import JOINTS
+from engine.base.errors import DatasetError, EngineError, SampleError, printable
 from engine.sources.folders import Folder, open_folder
 
 FORMAT, VERSION = "posec3d-engine columns", 1

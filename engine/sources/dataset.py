@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import __version__, assets, demo
-from engine.demo import dataset as generator
-from engine.errors import DatasetError, SampleError
-from engine.poses import PoseSequence, whole_number
+from engine import __version__
+from engine.base import assets
+from engine.base.errors import DatasetError, SampleError
+from engine.skeletons.poses import PoseSequence, whole_number
+from engine.sources import demo
 from engine.sources.annotations import AnnotationFile, Unreadable, identifier_key, read_annotations
+from engine.sources.demo import generation as generator
 
 if TYPE_CHECKING:
     from engine.sources.columns import Columns

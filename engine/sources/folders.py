@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from engine.errors import DatasetError
+from engine.base.errors import DatasetError
 
 
 class Folder(Protocol):

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import DatasetError
+from engine.base.errors import DatasetError
 
 _KINDS = "biufSUOcmM"  # dtypes that hold nothing but values; refused later, by sample
 

@@ -8,7 +8,7 @@
   connect as well, through a browser on this machine, so that Host and Origin are looked at:
   ``?origin=https://page`` lets a page in (several times several), programs send no Origin.
 
-Opened by `engine.sources.live`.
+Opened by `engine.sources.source`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import zmq
 
-from engine.addresses import is_loopback, tcp_endpoint
-from engine.errors import SourceError, UsageError
+from engine.base.addresses import is_loopback, tcp_endpoint
+from engine.base.errors import SourceError, UsageError
 from engine.keys import ClientKeys, Doorkeeper, ServerKeys
-from engine.sources.live import Source, Stop
-from engine.sources.poses import MAX_BYTES
+from engine.sources.pose_frames import MAX_BYTES
+from engine.sources.source import Source, Stop
 
 _POLL_MS = 100
 _WAITING = 1000  # messages

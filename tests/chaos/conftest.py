@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from engine.aggregator import Record
-from engine.options import Options
+from engine.base.options import Options
 from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Record
 from tests.conftest import annotation
-from tests.engine.conftest import (  # noqa: F401  # fixtures
+from tests.integration.conftest import (  # noqa: F401  # fixtures
     check,
     children,
     data,

@@ -21,7 +21,7 @@ import pytest
 
 from engine.pipeline import Pipeline
 from tests.conftest import annotation, descendants
-from tests.engine.conftest import check, command, options
+from tests.integration.conftest import check, command, options
 
 
 def start(data: Path, model: Path, output: Path, *more: object) -> subprocess.Popen[str]:
@@ -189,7 +189,7 @@ def test_draining_finishes_what_is_on_its_way(
 
 
 FROZEN = """
-import os, signal, engine.runners.shared as module
+import os, signal, engine.network.runners.shared as module
 plain = module.SharedRunner.feed
 def feed(self, batch, meanwhile):
     if len(batch) == 4:

@@ -19,11 +19,11 @@ from typing import Any
 import pytest
 
 from engine import keys
-from engine.errors import UsageError
-from engine.exchange import Listening
-from engine.options import Options
+from engine.base.errors import UsageError
+from engine.base.options import Options
 from engine.pipeline import Pipeline
-from tests.engine.conftest import check, children, command, options
+from engine.runtime.transport.sockets import Listening
+from tests.integration.conftest import check, children, command, options
 
 
 @pytest.fixture

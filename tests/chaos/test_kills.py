@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from engine.aggregator import Failure
-from engine.errors import WorkerError
+from engine.base.errors import WorkerError
 from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Failure
 from tests.chaos.conftest import disturbed, in_children
-from tests.engine.conftest import check, children, options
+from tests.integration.conftest import check, children, options
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))]
 
@@ -84,7 +84,7 @@ def test_what_a_killed_worker_held_is_soon_with_another(
 
 
 BACKEND = """
-import engine.runners.shared as module
+import engine.network.runners.shared as module
 plain = module.SharedRunner.feed
 def feed(self, batch, meanwhile):
     if any(clips.unique in (17, 53) for _, clips in batch):
@@ -97,7 +97,7 @@ WAYS = {
     "segfaults": "import ctypes; ctypes.string_at(0)",
     "exits": "import os; os._exit(0)",
     "no memory": "raise MemoryError('bad alloc')",
-    "error": "from engine.errors import BackendError; raise BackendError('device error 507015')",
+    "error": "import engine.base.errors as e; raise e.BackendError('device error 507015')",
     "out of memory": """
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (1 << 20, 1 << 20))

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from engine import machine, wire
-from engine.aggregator import Prediction
+from engine.base import host
+from engine.outputs.results import ResultWriter
 from engine.pipeline import Pipeline
-from engine.results import ResultWriter
+from engine.runtime.aggregator import Prediction
+from engine.runtime.transport import wire
 from tests.conftest import annotation, descendants
-from tests.engine.conftest import check, command, options
+from tests.integration.conftest import check, command, options
 
 
 def rss(pid: int) -> int:
@@ -118,7 +119,7 @@ def test_more_poses_than_a_message_holds(
     assert sum(isinstance(r, Prediction) for r in records.values()) == 2
 
 
-MACHINE = machine.memory_limit()
+MACHINE = host.memory_limit()
 
 
 @pytest.mark.parametrize(
@@ -141,13 +142,13 @@ def test_limits_of_control_groups(tmp_path: Path, cgroup: str, files: Any, limit
         path = tmp_path / "groups" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
-    assert machine.memory_limit(tmp_path / "proc", tmp_path / "groups") == limit
+    assert host.memory_limit(tmp_path / "proc", tmp_path / "groups") == limit
 
 
 def test_the_default_follows_the_limit(
     data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "memory_limit", lambda: 400_000_000)
+    monkeypatch.setattr(host, "memory_limit", lambda: 400_000_000)
     with Pipeline(options(data, tiny_model, workers=1)) as pipeline:
         runner: Any = pipeline._runner
         assert runner._table.budget == 100_000_000

@@ -16,8 +16,8 @@ import onnx
 import pytest
 from onnx import external_data_helper
 
-from engine.errors import ModelError
-from engine.models import open_model
+from engine.base.errors import ModelError
+from engine.network.models import open_model
 from tests.conftest import DATA
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.aggregator import Failure, Prediction, Record
-from engine.errors import DatasetError
+from engine.base.errors import DatasetError
 from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Failure, Prediction, Record
 from engine.sources.dataset import open_dataset
 from tests.chaos.conftest import in_children
 from tests.conftest import annotation
-from tests.engine.conftest import check, command, options
+from tests.integration.conftest import check, command, options
 
 NAN, INF = float("nan"), float("inf")
 
@@ -171,7 +171,7 @@ def test_the_command(tiny_model: Path, tmp_path: Path) -> None:
 
 
 HANGING = """
-import time, engine.clips as clips
+import time, engine.skeletons.clips as clips
 plain = clips.sampled
 def decode(poses, reference, views):
     if poses.total_frames == 17:

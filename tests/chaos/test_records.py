@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.aggregator import Aggregator, Failure, Record
-from engine.constants import VIEWS
-from engine.intake import Intake, Listed
-from engine.ledger import Ledger
+from engine.base.constants import VIEWS
+from engine.runtime.aggregator import Aggregator, Failure, Record
+from engine.runtime.intake import Intake, Listed
+from engine.runtime.scheduler import Ledger
+from engine.runtime.transport.wire import Message
+from engine.runtime.worker import WorkerSettings
 from engine.sources.dataset import Sample
-from engine.wire import Message
-from engine.worker import WorkerSettings
 from tests.conftest import annotation
 
 CLASSES = 51

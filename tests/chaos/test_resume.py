@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.errors import UsageError
-from engine.journal import identity_path
-from engine.options import Options
+from engine.base.errors import UsageError
+from engine.base.options import Options
+from engine.outputs.journal import identity_path
 from engine.pipeline import Pipeline
 from tests.conftest import TINY, annotation, random_state_dict, write_model
-from tests.engine.conftest import command, options
+from tests.integration.conftest import command, options
 
 
 def run(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:

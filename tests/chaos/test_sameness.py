@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.aggregator import Prediction, Record
 from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Prediction, Record
 from tests.chaos.conftest import disturbed
-from tests.engine.conftest import check, options
+from tests.integration.conftest import check, options
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 12))]
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from engine.aggregator import Failure
-from engine.errors import StallError
+from engine.base.errors import StallError
 from engine.pipeline import Pipeline
-from engine.processes import Child
+from engine.runtime.aggregator import Failure
+from engine.runtime.processes import Child
 from tests.chaos.conftest import in_children
-from tests.engine.conftest import check, children, command, options
+from tests.integration.conftest import check, children, command, options
 
 LIMIT = 2.0
 
@@ -58,7 +58,7 @@ def test_a_stopped_process(
 
 
 HANGING = """
-import time, engine.runners.shared as module
+import time, engine.network.runners.shared as module
 plain = module.SharedRunner.{method}
 def hang(self, *arguments, **more):
     if {when}:
@@ -101,7 +101,9 @@ def test_processes_that_keep_falling_silent(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     """Nothing ever comes back, and no sample is to blame: it has not been started."""
-    script = "import time, engine.executor as e; e._Service._take = lambda *_: time.sleep(1e6)"
+    script = (
+        "import time, engine.runtime.executor as e; e._Service._take = lambda *_: time.sleep(1e6)"
+    )
     in_children(tmp_path, monkeypatch, script)
     chosen = options(data, tiny_model, workers=1, lease_timeout=1, stall_timeout=1)
     with Pipeline(chosen) as pipeline, pytest.raises(StallError, match="10 processes died without"):

@@ -15,17 +15,17 @@ import orjson
 import pytest
 import zmq
 
-from engine import wire
-from engine.constants import VIEWS
-from engine.errors import WireError
-from engine.executor import _clips
+from engine.base.constants import VIEWS
+from engine.base.errors import WireError
 from engine.pipeline import Pipeline
-from engine.poses import PoseSequence
-from engine.wire import Message
-from engine.worker import WorkerSettings, clips_message, lease_message
+from engine.runtime.executor import _clips
+from engine.runtime.transport import wire
+from engine.runtime.transport.wire import Message
+from engine.runtime.worker import WorkerSettings, clips_message, lease_message
+from engine.skeletons.poses import PoseSequence
 from tests.chaos.test_memory import rss
 from tests.conftest import annotation
-from tests.engine.conftest import check, children, options
+from tests.integration.conftest import check, children, options
 
 Frames = list[bytes]
 

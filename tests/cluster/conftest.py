@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import traces
-from tests.engine.conftest import data, expected, expected_of  # noqa: F401  # fixtures
+from tests.integration.conftest import data, expected, expected_of  # noqa: F401  # fixtures
 
 # So that a node that is gone is missed within seconds, not half a minute.
 HEALTH = {

@@ -20,14 +20,14 @@ import numpy as np
 import orjson
 import pytest
 
-from engine.aggregator import Failure, Prediction, Record
-from engine.errors import UsageError
-from engine.options import Options
+from engine.base.errors import UsageError
+from engine.base.options import Options
 from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Failure, Prediction, Record
 from engine.sources.dataset import Sample
 from tests.cluster.conftest import NODE
 from tests.conftest import annotation
-from tests.engine.conftest import check, command, options
+from tests.integration.conftest import check, command, options
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 

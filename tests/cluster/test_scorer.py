@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.aggregator import Failure, Prediction
 from engine.pipeline import Pipeline
 from engine.ray import Columns, Scorer
+from engine.runtime.aggregator import Failure, Prediction
 from engine.sources.dataset import open_dataset
-from tests.engine.conftest import options
+from tests.integration.conftest import options
 
 
 def columns(data: Path) -> Columns:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.assets import file_sha256
-from engine.classes import HMDB51
-from engine.compiled import Description
-from engine.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS, preprocessing
-from engine.parts import Cuts
+from engine.base.assets import file_sha256
+from engine.base.classes import HMDB51
+from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS, preprocessing
+from engine.network.cuts import Cuts
+from engine.network.om import Description
 from tests.doubles import om
 
 INPUT = "onnx::Reshape_0"

@@ -10,17 +10,17 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from engine.backends import Array, Facts, PartNetwork, Precision, Wave
+from engine.backends.registry import Array, Facts, PartNetwork, Precision, Wave
 from engine.backends.torch import plain
 from engine.backends.torch.network import Network
 from engine.backends.torch.steps import plan
 from engine.backends.torch.waves import Capacity, Graphs, Plain
-from engine.clips import ClipTensor
-from engine.constants import CLIP_LEN, CLIP_SHAPE, VIEWS
-from engine.contexts import contexts
-from engine.errors import BackendError, UsageError
-from engine.models import ModelFile
-from engine.parts import Part
+from engine.base.constants import CLIP_LEN, CLIP_SHAPE, VIEWS
+from engine.base.errors import BackendError, UsageError
+from engine.network.contexts import contexts
+from engine.network.cuts import Part
+from engine.network.models import ModelFile
+from engine.skeletons.clips import ClipTensor
 
 log = logging.getLogger("engine")
 

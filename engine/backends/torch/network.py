@@ -68,8 +68,8 @@ class Network:
         """Logits, float32 [clips, classes], filled up to more.
 
         `first`: of each frame what `first` makes of it. `tables`: of each level int32 [rows, 3], as
-        `engine.contexts.Level.sources`. `clips`: int32 [clips, positions]. `counts`: int32, how
-        many of them there really are: frames, rows of each level, clips.
+        `engine.network.contexts.Level.sources`. `clips`: int32 [clips, positions]. `counts`: int32,
+        how many of them there really are: frames, rows of each level, clips.
         """
         found = {self._steps.steps[0].target.name: first}
         for step, weights, unused in zip(

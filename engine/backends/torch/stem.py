@@ -13,10 +13,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.backends.torch.drawing import FLIPPED, MIRRORED
+from engine.backends.torch.rasteriser import FLIPPED, MIRRORED
 from engine.backends.torch.steps import Convolution
-from engine.constants import JOINTS, SCORE_THRESHOLD, SIGMA, SIZE
-from engine.heatmaps import REACH, TWIN
+from engine.base.constants import JOINTS, SCORE_THRESHOLD, SIGMA, SIZE
+from engine.skeletons.heatmaps import REACH, TWIN
 
 TAPS = 64  # of a kernel, filled up with zeros
 _TILE = 8  # pixels, each way
@@ -39,7 +39,7 @@ def draw(
     bias: Tensor,
     kernel: int,
 ) -> None:
-    """Draw `engine.backends.torch.drawing.Poses` and run the network's first step into `out`,
+    """Draw `engine.backends.torch.rasteriser.Poses` and run the network's first step into `out`,
     [frames, 56, 56, outputs]. `weight`: [17, taps, outputs].
     """
     tiles = (SIZE // _TILE) ** 2
@@ -62,7 +62,7 @@ def _window(
     THRESHOLD: tl.constexpr, FLIPPED: tl.constexpr, MIRRORED: tl.constexpr,
 ):  # fmt: skip
     # A joint's x, and the cells that it is drawn on, none for one that is not. As
-    # `engine.heatmaps` has it: float64, towards zero, what is far off brought near.
+    # `engine.skeletons.heatmaps` has it: float64, towards zero, what is far off brought near.
     across = tl.load(centres + 2 * at, mask=mask, other=0.0)
     down = tl.load(centres + 2 * at + 1, mask=mask, other=0.0)
     peak = tl.load(peaks + at, mask=mask, other=0.0).to(tl.float64)

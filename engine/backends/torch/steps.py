@@ -1,9 +1,9 @@
 """Steps: the network as a list of convolutions over rows, for layout ``shared`` on one device.
 
-Comes in: the ONNX graph of layout ``clips``. Goes out: `Steps`. Called when `TorchBackend` loads
-a model; opens no device. A row is a frame or a context (`engine.contexts`). A temporal convolution
-takes the rows of three positions of the level below, what goes around it those of the middle
-one; so no row is computed twice, and none is copied in between.
+Comes in: the ONNX graph of layout ``clips``. Goes out: `Steps`. Called when `TorchBackend` loads a
+model; opens no device. A row is a frame or a context (`engine.network.contexts`). A temporal
+convolution takes the rows of three positions of the level below, what goes around it those of the
+middle one; so no row is computed twice, and none is copied in between.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from engine.constants import JOINTS, SIZE
-from engine.errors import ModelError
-from engine.parts import FRAMES, Cuts, Head
+from engine.base.constants import JOINTS, SIZE
+from engine.base.errors import ModelError
+from engine.network.cuts import FRAMES, Cuts, Head
 
 F32 = NDArray[np.float32]
 

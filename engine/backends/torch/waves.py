@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.backends import Wave
-from engine.backends.torch import drawing
-from engine.backends.torch.drawing import Poses
+from engine.backends.registry import Wave
+from engine.backends.torch import rasteriser
 from engine.backends.torch.network import Network
-from engine.clips import ClipTensor, HeatmapClips, JointClips
-from engine.constants import CLIP_LEN, JOINTS, SIZE
-from engine.heatmaps import Joints
+from engine.backends.torch.rasteriser import Poses
+from engine.base.constants import CLIP_LEN, JOINTS, SIZE
+from engine.skeletons.clips import ClipTensor, HeatmapClips, JointClips
+from engine.skeletons.heatmaps import Joints
 
 F32 = NDArray[np.float32]
 
@@ -209,9 +209,9 @@ def _drawn(network: Network, wave: Wave) -> Tensor:
         elif isinstance(clips, HeatmapClips):
             places, values = clips.frames.entries()
             part = canvas[first : first + len(clips.frames)]
-            drawing.put(part, _sent(places, device), _sent(values, device))
+            rasteriser.put(part, _sent(places, device), _sent(values, device))
     if any(isinstance(clips, JointClips) for clips in wave.samples):
-        drawing.draw(canvas, Poses.of(wave.samples, wave.firsts, wave.frames))
+        rasteriser.draw(canvas, Poses.of(wave.samples, wave.firsts, wave.frames))
     return canvas
 
 

@@ -1,0 +1,100 @@
+"""What the two runtimes of an Ascend NPU share: numbers of devices, shapes, codes of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from engine.backends.ascend.process import OutOfDeviceMemory
+from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine.base.errors import ModelError, UsageError
+from engine.network.om import CompiledFile, memory_advice
+
+MAX_DEVICE = 255
+Shape = tuple[int, ...]
+
+# Errors of ACL, and what to look at.
+CODES = {
+    100000: "a parameter that the device does not take",
+    107001: "there is no such device; npu-smi info lists them",
+    107002: "the device's context is gone",
+    107004: "the model belongs to another context",
+    200000: "the host has no memory left",
+    207001: "the device has no memory left; npu-smi info shows whose it is",
+    207018: "the device has no memory left; npu-smi info shows whose it is",
+    245000: "the device has no memory left for the model; npu-smi info shows whose it is",
+    507011: "the model's execution failed; compare the OM's soc_version with npu-smi info",
+    507014: "an AI core timed out: a shape too large for it, or a device in trouble",
+    507015: "an AI core raised an exception; npu-smi info -t health tells the device's state",
+    507018: "an AI CPU raised an exception; npu-smi info -t health tells the device's state",
+    507033: "the device cannot be opened; npu-smi info, and is another user's process on it?",
+}
+OF_DEVICE = (107001, 107002, 507033)  # whatever the file is
+OF_MEMORY = (200000, 207001, 207018, 245000)
+
+
+def device_number(device: str | None) -> int:
+    """The number of ``--device``, 0 if it is not given. Raises `UsageError`."""
+    text = (device or "0").strip()
+    if not text.isdecimal() or int(text) > MAX_DEVICE:
+        raise UsageError(
+            f"--device {device}: an NPU is a number from 0 to {MAX_DEVICE}, the column `Device` of "
+            "npu-smi info"
+        )
+    return int(text)
+
+
+def spelt(code: int) -> str:
+    """An error of ACL's in words."""
+    return f"ACL error {code}" + (f": {CODES[code]}" if code in CODES else "")
+
+
+def check_shapes(
+    file: CompiledFile, inputs: Sequence[Shape], outputs: int, *, clips: bool
+) -> Shape:
+    """The shape of a sample (layout ``clips``) or a frame, after checking that a file takes them
+    and gives one output. Raises `ModelError`."""
+    wanted: list[Shape] = [(VIEWS, *CLIP_SHAPE)] if clips else [(JOINTS, SIZE, SIZE), (CLIP_LEN,)]
+    if outputs != 1 or [shape[1:] for shape in inputs] != wanted:
+        raise ModelError(
+            f"{file.path}: {outputs} outputs, inputs of shapes {list(inputs)}; expected one "
+            f"output and [N, …] of {wanted}, layout {'clips' if clips else 'shared'}"
+        )
+    return wanted[0]
+
+
+class Loaded(Protocol):
+    """A file on the device: `dtype` of its first input, `classes` that it tells apart."""
+
+    file: CompiledFile
+    dtype: str
+    classes: int
+
+
+Graph = TypeVar("Graph", bound=Loaded)
+
+
+def load_all(
+    files: Sequence[CompiledFile],
+    layout: str,
+    load: Callable[[CompiledFile], Graph],
+    notes: list[str],
+) -> list[Graph]:
+    """Load what the device has memory for, at least one; `notes` are told of the others. Raises
+    `ModelError` where there is none, or where they are not of one network."""
+    graphs: list[Graph] = []
+    for file in files:
+        try:
+            graphs.append(load(file))
+        except OutOfDeviceMemory as error:
+            notes.append(f"{error}; going on without {file.path.name}")
+            if file is files[-1] and not graphs:
+                raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
+    first = graphs[0]
+    for other in graphs[1:]:
+        if (other.dtype, other.classes) != (first.dtype, first.classes):
+            raise ModelError(
+                f"{first.file.path} and {other.file.path} are not of one network: "
+                f"{first.dtype} to {first.classes} classes, {other.dtype} to {other.classes}"
+            )
+    return graphs

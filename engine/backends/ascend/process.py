@@ -1,0 +1,179 @@
+"""The device process: owns a device whose runtime holds the GIL, and does nothing else.
+
+Started by `engine.backends.ascend.remote`, as ``python -m engine.backends.ascend.process``. Comes
+in: slots that are filled. Goes out: slots with logits. What the runtime prints on standard output
+is kept and sent along with an error, because it is the only place where some runtimes give the
+reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.ascend.slots import Line, Slot, SlotShape
+from engine.backends.registry import Array, Facts
+from engine.base.errors import BackendError, EngineError, printable
+from engine.network.om import CompiledFile
+
+_PR_SET_PDEATHSIG = 1
+_KEPT = 2000  # characters of what the runtime printed
+
+
+class OutOfDeviceMemory(BackendError):
+    """The device has not the memory for a run, or for a file. A smaller one may do."""
+
+
+class Session(Protocol):
+    """A network on a device, in the device process.
+
+    `sizes` and `lanes` as of a `Backend`; `dtype` of its clips or frames. `classes`: how many
+    logits it gives a clip. `files`: those that it has loaded, with their gears. `notes`: what
+    became of the others.
+    """
+
+    facts: Facts
+    files: list[CompiledFile]
+    notes: list[str]
+    sizes: tuple[int, ...]
+    lanes: int
+    dtype: str
+    classes: int
+
+    def start(self, lane: int, inputs: tuple[Array, ...]) -> None:
+        """Take a run, and begin it if the runtime can do so without waiting for it."""
+
+    def finish(self, lane: int) -> tuple[NDArray[np.float32], float]:
+        """Execute, or wait: logits [clips, classes], and the seconds that the device took for
+        execution alone. Raises `BackendError` or `OutOfDeviceMemory`."""
+
+    def close(self) -> None:
+        """Give the device back."""
+
+
+class Opener(Protocol):
+    """What makes a session. `said`: returns what the runtime has printed since the last call.
+    Raises `UsageError`, `BackendError` or `OutOfDeviceMemory`."""
+
+    def __call__(
+        self, files: tuple[CompiledFile, ...], layout: str, device: int, said: Printed
+    ) -> Session: ...
+
+
+class Printed:
+    """What goes to standard output, kept in memory. The runtime's C++ writes there, too, so the
+    descriptor itself is redirected."""
+
+    def __init__(self) -> None:
+        self._fd = os.memfd_create("posec3d-printed")
+        os.dup2(self._fd, 1)
+        self._libc = ctypes.CDLL(None)
+
+    def __call__(self) -> str:
+        sys.stdout.flush()
+        self._libc.fflush(None)
+        size = os.lseek(self._fd, 0, os.SEEK_END)
+        text = os.pread(self._fd, _KEPT, max(0, size - _KEPT)).decode(errors="replace")
+        os.ftruncate(self._fd, 0)
+        os.lseek(self._fd, 0, os.SEEK_SET)
+        return printable(text.strip()) if text.strip() else ""
+
+
+def main() -> None:
+    """The process."""
+    fd, parent = map(int, sys.argv[1:3])
+    _die_with(parent)
+    line = Line(socket.socket(fileno=fd))
+    with contextlib.suppress(EOFError):  # nobody is there any more
+        _serve(line, Printed())
+    os._exit(0)  # a runtime's own clean-up at exit may hang when the device is lost
+
+
+def _serve(line: Line, said: Printed) -> None:
+    request = line.receive()
+    module, _, name = request["opener"].partition(":")
+    files = tuple(
+        CompiledFile(**{**about, "path": Path(about["path"]), "gears": tuple(about["gears"])})
+        for about in request["files"]
+    )
+    try:
+        opener: Opener = getattr(importlib.import_module(module), name)
+        session = opener(files, request["layout"], request["device"], said)
+    except Exception as error:
+        line.send(**_trouble(error, said))
+        return
+    facts = asdict(session.facts)
+    gears = {str(file.path): file.gears for file in session.files}
+    line.send(facts=facts, sizes=session.sizes, dtype=session.dtype, classes=session.classes,
+              gears=gears, notes=session.notes)  # fmt: skip
+    shape = SlotShape(**line.receive())
+    try:
+        _loop(line, session, line.receive_slots(shape), said)
+    finally:
+        session.close()
+
+
+def _loop(line: Line, session: Session, slots: list[Slot], said: Printed) -> None:
+    """Run what comes, in order. A second run is taken while the first one is under way; it may
+    be of the same slot."""
+    under_way: deque[tuple[int, int, int]] = deque()
+    free = deque(range(session.lanes))
+    while True:
+        if under_way and (not free or not line.waiting()):
+            lane, slot, first = under_way.popleft()
+            free.append(lane)
+            try:
+                logits, seconds = session.finish(lane)
+            except Exception as error:
+                line.send(**_trouble(error, said))
+                continue
+            said()  # a long run must not keep what was of no use
+            slots[slot].logits[first : first + len(logits)] = logits
+            line.send(seconds=seconds)
+            continue
+        job = line.receive()
+        if "stop" in job:
+            return
+        lane, slot, first = free.popleft(), job["slot"], job["first"]
+        try:
+            session.start(lane, slots[slot].inputs(first, job["size"]))
+        except Exception as error:
+            free.append(lane)
+            line.send(**_trouble(error, said))
+            continue
+        under_way.append((lane, slot, first))
+
+
+def _trouble(error: Exception, said: Printed) -> dict[str, Any]:
+    """An error as a message."""
+    if not isinstance(error, (EngineError, ImportError)):  # what nobody foresaw
+        traceback.print_exception(error)
+        error = BackendError(f"the device process failed: {type(error).__name__}: {error}")
+    missing = error.name if isinstance(error, ImportError) else None
+    return {"error": type(error).__name__, "message": printable(error), "missing": missing,
+            "printed": said()}  # fmt: skip
+
+
+def _die_with(parent: int) -> None:
+    """End when the parent does, whatever the runtime is doing at that moment: a thread that
+    watches the parent could not run while the runtime holds the GIL."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was faster
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

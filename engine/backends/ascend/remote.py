@@ -1,0 +1,262 @@
+"""A backend whose runtime is in a process of its own, fed through slots.
+
+Called by the executor, which fills one slot while the device works on the other one. Nothing of
+the runtime is in the executor, so that neither its GIL nor its crash is the executor's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.ascend.slots import Line, Slot, SlotShape
+from engine.backends.registry import Array, Facts, PartNetwork
+from engine.base.constants import VIEWS
+from engine.base.errors import BackendError, ModelError, UsageError
+from engine.base.signals import INTERRUPTIONS
+from engine.network.cuts import Part
+from engine.network.models import CLIPS, ModelFile
+from engine.network.om import CompiledFile, memory_advice
+from engine.runtime.batching import split_rows
+from engine.runtime.processes import KILL_GRACE_S
+
+log = logging.getLogger("engine")
+
+LANES = 2  # one slot is run, the other one filled
+_STOP_S = 5.0
+_DOCTOR = "python -m engine.doctor says what this host lacks"
+
+
+class RemoteBackend:
+    """A compiled network on a device, in a device process.
+
+    `opener`: ``module:name`` of the `engine.backends.ascend.process.Opener` there. Where the device
+    has not the memory for a run and there is a smaller file, it goes on with that one. Raises
+    `UsageError`, `ModelError` or `BackendError` where the device or a file cannot be opened.
+    """
+
+    lanes = LANES
+    rows = 0
+    values = np.dtype(np.float32)
+
+    def __init__(self, opener: str, model: ModelFile, device: int) -> None:
+        self._opener, self._model, self._device = opener, model, device
+        self._given = sorted(model.compiled, key=lambda file: file.gears, reverse=True)
+        self._files = self._given  # those in use
+        self._slots: list[Slot] = []
+        self._jobs: deque[tuple[int, int, list[tuple[int, int]]]] = deque()
+        self.executed_s: float | None = None
+        self._open()
+
+    facts: Facts
+    sizes: tuple[int, ...]
+
+    def part(self, part: Part) -> PartNetwork:
+        raise UsageError("a compiled network is not run in parts")
+
+    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
+        return self._slots[lane].inputs(0, size)
+
+    def start(self, lane: int, size: int) -> None:
+        self._submit(lane, size)
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        while True:
+            try:
+                return self._finished(lane)
+            except _OutOfMemory as error:
+                self._shrink(error)
+
+    def close(self) -> None:
+        self._end(_STOP_S)
+        for slot in self._slots:
+            os.close(slot.fd)
+
+    # The process
+
+    def _open(self) -> None:
+        """Start a device process with the files that are left."""
+        self._line, theirs = Line.pair()
+        path = os.pathsep.join(part or os.getcwd() for part in sys.path)
+        command = [sys.executable, "-m", "engine.backends.ascend.process", str(theirs.fileno()),
+                   str(os.getpid())]  # fmt: skip
+        # Interruptions are for those who decide when it is over; a child inherits the mask.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            )  # fmt: skip
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+        try:
+            self._load()
+        except BaseException:
+            self._end(0)
+            raise
+
+    def _load(self) -> None:
+        try:
+            self._line.send(
+                opener=self._opener, layout=self._model.layout, device=self._device,
+                files=[{**asdict(file), "path": str(file.path)} for file in self._files],
+            )  # fmt: skip
+            answer = self._line.receive()
+        except EOFError:
+            raise self._dead("while it loaded the model") from None
+        if answer.get("error") == "OutOfDeviceMemory" and len(self._files) > 1:
+            log.warning("%s; going on without %s", _spelt(answer), self._files[0].path.name)
+            self._files = self._files[1:]
+            self._end(0)
+            self._open()
+            return
+        if "error" in answer:
+            _refuse(answer, self._files, self._model.layout)
+        for note in answer["notes"]:
+            log.warning("%s", note)
+        if answer["classes"] != len(self._model.classes):
+            raise ModelError(
+                f"{self._model.path} has {answer['classes']} outputs a clip, and "
+                f"{len(self._model.classes)} class names are known; python -m converters.onnx2om "
+                "MODEL.onnx --describe writes them beside it"
+            )
+        gears = {path: tuple(found) for path, found in answer["gears"].items()}
+        self._given = [
+            replace(file, gears=gears.get(str(file.path), file.gears)) for file in self._given
+        ]
+        self._files = [file for file in self._given if str(file.path) in gears]
+        self.sizes = tuple(answer["sizes"])
+        self.facts = replace(Facts(**answer["facts"]), precision=self._model.precision)
+        layout, dtype = self._model.layout, answer["dtype"]
+        shape = SlotShape(layout, self.sizes[-1], dtype, answer["classes"])
+        if not self._slots:  # else they are large enough, and hold what has to be run again
+            self._shape = shape
+            self._slots = [Slot.create(shape) for _ in range(LANES)]
+        try:
+            self._line.send(**asdict(self._shape))
+            self._line.send_slots(self._slots)
+        except EOFError:
+            raise self._dead("after it had loaded the model") from None
+
+    def _end(self, patience: float) -> None:
+        with suppress(EOFError):
+            self._line.send(stop=True)
+        self._reap(patience)
+        self._line.close()
+
+    def _dead(self, when: str) -> BackendError:
+        code = self._reap(_STOP_S)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return BackendError(f"the device process died {when} ({how}); {_DOCTOR}")
+
+    def _reap(self, patience: float) -> int:
+        """The exit code of the process, which is killed if it does not end by itself. Raises
+        `BackendError` where even that does not help."""
+        for more in (patience, KILL_GRACE_S):
+            with suppress(subprocess.TimeoutExpired):
+                return self._process.wait(more)
+            self._process.kill()
+        raise BackendError(
+            f"the device process (pid {self._process.pid}) was killed and does not die: it hangs "
+            "in the device's driver"
+        )
+
+    # Runs
+
+    def _submit(self, lane: int, size: int) -> None:
+        """Send a run, as several where its size is no longer to be had."""
+        pieces = _pieces(size, self.sizes)
+        self._jobs.append((lane, size, pieces))
+        try:
+            for first, count in pieces:
+                self._line.send(slot=lane, first=first, size=count)
+        except EOFError:
+            raise self._dead("between two runs") from None
+
+    def _finished(self, lane: int) -> NDArray[np.float32]:
+        """The logits of the oldest run, when the device process has them."""
+        expected, size, pieces = self._jobs[0]
+        assert lane == expected
+        seconds = 0.0
+        for _ in pieces:
+            try:
+                answer = self._line.receive()
+            except EOFError:
+                raise self._dead(f"over a run of {size}") from None
+            if answer.get("error") == "OutOfDeviceMemory":
+                raise _OutOfMemory(_spelt(answer))
+            if "error" in answer:
+                raise BackendError(_spelt(answer))
+            seconds += answer["seconds"]
+        self._jobs.popleft()
+        self.executed_s = seconds
+        rows = size if self._model.layout == CLIPS else VIEWS
+        return np.array(self._slots[lane].logits[:rows])
+
+    def _shrink(self, error: _OutOfMemory) -> None:
+        """Go on without the files of the failed run's size or more, in a new process: what the
+        old one has allocated for that run is lost to it."""
+        largest = max(count for _, count in self._jobs[0][2])
+        layout = self._model.layout
+        # One that did not fit beside a larger one may do so now; its size may not be known.
+        smaller = [
+            file for file in self._given
+            if (VIEWS * file.gears[-1] < largest if file.gears else file not in self._files)
+        ]  # fmt: skip
+        if layout != CLIPS or not smaller:
+            raise ModelError(f"{error}. {memory_advice(self._files, layout)}") from None
+        log.warning("%s; going on with %s", error, ", ".join(f.path.name for f in smaller))
+        self._end(0)
+        self._files = smaller
+        self._open()
+        jobs = list(self._jobs)
+        self._jobs.clear()
+        for lane, whole, _ in jobs:
+            self._submit(lane, whole)
+
+
+class _OutOfMemory(BackendError):
+    """What the device process calls `OutOfDeviceMemory`."""
+
+
+def _pieces(size: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
+    """Runs of the sizes to be had over rows 0 to `size`: (first row, rows). Where they do not
+    fit exactly, the last one begins earlier and computes some rows twice."""
+    if size in sizes:
+        return [(0, size)]
+    pieces, first = [], 0
+    for count in split_rows(size, sizes):
+        pieces.append((min(first, size - count), count))
+        first += count
+    return pieces
+
+
+def _spelt(answer: dict[str, Any]) -> str:
+    printed = f". The runtime printed: {answer['printed']}" if answer["printed"] else ""
+    return f"{answer['message']}{printed}"
+
+
+def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile], layout: str) -> NoReturn:
+    """Raise what kept the device process from loading the model."""
+    kind, message = answer["error"], _spelt(answer)
+    if answer["missing"]:
+        raise UsageError(f"this host has no {answer['missing']} ({message}); {_DOCTOR}")
+    if kind == "ModelError":
+        raise ModelError(message)
+    if kind == "OutOfDeviceMemory":
+        raise ModelError(f"{message}. {memory_advice(files, layout)}")
+    if kind == "UsageError":
+        raise UsageError(message)
+    raise BackendError(message)

@@ -1,0 +1,169 @@
+"""Published files by name: found on this machine, or downloaded once.
+
+Comes in: an `Asset`. Goes out: a path. Looked for in ``ENGINE_DATA_DIR``, then in the
+cache directory (``ENGINE_CACHE_DIR``, default ``$XDG_CACHE_HOME/posec3d-engine``), then
+downloaded there: resumed where an earlier try ended, moved into place when whole.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import IO
+
+from engine.base.errors import EngineError, UsageError
+from engine.base.progress import ByteProgress
+
+_TIMEOUT_S = 30.0  # without a byte
+_BLOCK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A published file. `sha256` is a prefix of its digest, hex; empty if not published."""
+
+    name: str
+    filename: str
+    url: str
+    sha256: str = ""
+
+
+_CONFIG = "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint"
+
+DATASETS = {
+    "hmdb51": Asset(
+        "hmdb51",
+        "hmdb51.pkl",
+        "https://download.openmmlab.com/mmaction/posec3d/hmdb51.pkl",
+    ),
+}
+CHECKPOINTS = {
+    _CONFIG: Asset(
+        _CONFIG,
+        f"{_CONFIG}-76ffdd8b.pth",
+        f"https://download.openmmlab.com/mmaction/skeleton/posec3d/{_CONFIG}/{_CONFIG}-76ffdd8b.pth",
+        "76ffdd8b",
+    ),
+}
+DEFAULT_CHECKPOINT = _CONFIG
+
+
+def cache_dir() -> Path:
+    """Where downloads and converted models are kept; created on first use."""
+    base = os.environ.get("ENGINE_CACHE_DIR")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posec3d-engine"
+
+
+def locate(asset: Asset) -> Path:
+    """The asset's path on this machine. Raises `UsageError` that says where to put the file."""
+    data_dir = os.environ.get("ENGINE_DATA_DIR")
+    if data_dir:
+        path = Path(data_dir) / asset.filename
+        if path.is_file():
+            _check_digest(path, asset)
+            return path
+    path = cache_dir() / asset.filename
+    if path.is_file():
+        _check_digest(path, asset)
+        return path
+    try:
+        _download(asset, path)
+    except (OSError, HTTPException) as error:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        raise UsageError(
+            f"{asset.name}: {asset.filename} is not on this machine and could not be "
+            f"downloaded ({reason}).\n"
+            f"Fetch {asset.url}\n"
+            f"and put it at {path}, or into a directory that ENGINE_DATA_DIR names."
+        ) from None
+    return path
+
+
+def _download(asset: Asset, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        _download_part(asset, part, path)
+    finally:
+        if part.is_file() and not part.stat().st_size:
+            part.unlink()
+
+
+def _download_part(asset: Asset, part: Path, path: Path) -> None:
+    with part.open("ab") as target:
+        fcntl.flock(target, fcntl.LOCK_EX)  # two runs at once: the second waits, then finds it
+        if path.is_file():
+            part.unlink(missing_ok=True)
+            return
+        tag = part.with_name(part.name + ".etag")
+        have = target.tell()
+        with _open(asset.url, have, tag) as response:
+            if response.status != 206:
+                target.truncate(0)
+                have = 0
+            etag = response.headers.get("ETag")
+            if etag:
+                tag.write_text(etag)
+            _copy(response, target, asset.filename, have)
+        target.flush()
+        os.fsync(target.fileno())
+        try:
+            _check_digest(part, asset)
+        except EngineError:
+            part.unlink()
+            tag.unlink(missing_ok=True)
+            raise
+        os.replace(part, path)
+        tag.unlink(missing_ok=True)
+
+
+def _open(url: str, have: int, tag: Path) -> HTTPResponse:
+    """The file from byte `have` on (status 206), or whole (200) where it has changed."""
+    request = urllib.request.Request(url)
+    if have and tag.is_file():
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag.read_text())
+    try:
+        response: HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # nothing left to send: what is here cannot be continued
+            raise
+        response = urllib.request.urlopen(url, timeout=_TIMEOUT_S)
+    return response
+
+
+def _copy(response: HTTPResponse, target: IO[bytes], name: str, have: int) -> None:
+    length = response.headers.get("Content-Length")
+    total = have + int(length) if length is not None else None
+    with ByteProgress(name, total, have) as progress:
+        while block := response.read(_BLOCK):
+            target.write(block)
+            have += len(block)
+            progress.update(have)
+    if total is not None and have != total:
+        raise OSError(f"connection closed after {have} of {total} bytes; run again to continue")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        while block := source.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_digest(path: Path, asset: Asset) -> None:
+    if asset.sha256 and not file_sha256(path).startswith(asset.sha256):
+        raise UsageError(
+            f"{path}: its SHA-256 does not begin with {asset.sha256}, so it is not the "
+            f"published {asset.filename}. Delete it and run again"
+        )

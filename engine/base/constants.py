@@ -1,0 +1,65 @@
+"""The constants of the reference recipe that this engine computes.
+
+They are those of mmaction2's configuration
+``slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint``. The
+kernels of `engine.skeletons.sampling` and `engine.skeletons.heatmaps` are written for exactly these
+values; a model file that carries others is refused (`engine.network.models`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+Reference = Literal["0.24.1", "1.x"]
+"""Which mmaction2 draws the flipped clips: 0.24.1 flips coordinates and draws
+again, 1.x mirrors the finished heatmaps."""
+
+REFERENCES: Final[tuple[Reference, ...]] = ("0.24.1", "1.x")
+
+CLIP_LEN: Final = 48  # frames a clip
+NUM_CLIPS: Final = 10  # clips a video, before flipping
+VIEWS: Final = 2 * NUM_CLIPS  # the same ten clips flipped follow
+
+Views = Literal[1, 20]
+"""Clips of a sample that are averaged: all of the reference's, or the first of them alone."""
+
+
+def plan_rows(views: int) -> tuple[int, bool]:
+    """How many clips are planned for so many views, and whether their flipped twins follow."""
+    twins = views == VIEWS
+    return (NUM_CLIPS if twins else views), twins
+
+
+SEED: Final = 255  # of the legacy generator, set anew for every video
+JOINTS: Final = 17  # COCO order
+SIZE: Final = 56  # height and width of a heatmap, pixels
+SIGMA: Final = 0.6  # of the Gaussian, pixels
+BOX_PADDING: Final = 0.25  # added to the half sides of the box around the poses
+BOX_THRESHOLD: Final = 10.0  # pixels; smaller boxes are left as they are
+SCORE_THRESHOLD: Final = 1e-4  # joints below are not drawn
+LEFT_JOINTS: Final = (1, 3, 5, 7, 9, 11, 13, 15)
+RIGHT_JOINTS: Final = (2, 4, 6, 8, 10, 12, 14, 16)
+
+CLIP_SHAPE: Final = (JOINTS, CLIP_LEN, SIZE, SIZE)
+
+
+def preprocessing() -> dict[str, Any]:
+    """The constants as a model file's metadata carries them (JSON types only)."""
+    return {
+        "clip_len": CLIP_LEN,
+        "num_clips": NUM_CLIPS,
+        "double": True,
+        "seed": SEED,
+        "joints": JOINTS,
+        "size": SIZE,
+        "sigma": SIGMA,
+        "padding": BOX_PADDING,
+        "threshold": BOX_THRESHOLD,
+        "hw_ratio": 1.0,
+        "allow_imgpad": True,
+        "use_score": True,
+        "with_kp": True,
+        "with_limb": False,
+        "left_kp": list(LEFT_JOINTS),
+        "right_kp": list(RIGHT_JOINTS),
+    }

@@ -1,0 +1,117 @@
+"""Progress of long work: a live bar on a terminal, plain lines elsewhere.
+
+Called by `engine.run` (samples) and `engine.base.assets` (bytes). Writes to stderr, so
+that stdout stays free for results.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from abc import ABC, abstractmethod
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Column
+
+LINE_EVERY_S = 5.0  # between plain lines
+
+
+class _Progress(ABC):
+    """A count that grows; what it counts is the subclasses' business."""
+
+    _columns: tuple[ProgressColumn, ...] = ()
+
+    def __init__(self, title: str, total: int | None, done: int = 0) -> None:
+        self._title, self._total, self._done = title, total, done
+        self._first = done
+        self._start = self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> _Progress:
+        console = Console(stderr=True)
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=12),
+                *self._columns,
+                console=console,
+                expand=True,
+            )
+            self._task = self._bar.add_task(self._title, total=self._total, note="", rate="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, note: str = "") -> None:
+        """Say that `done` of the total are done; `note` is shown behind."""
+        self._done = done
+        if self._bar is not None:
+            rate = f"{self._rate(time.monotonic()):.2f}/s"
+            self._bar.update(self._task, completed=done, note=note, rate=rate)
+            return
+        now = time.monotonic()
+        if now - self._last_line >= LINE_EVERY_S:
+            self._last_line = now
+            print(f"{self._title}: {self._line(now)}{note and '  ' + note}", file=sys.stderr)
+
+    def _rate(self, now: float) -> float:
+        return (self._done - self._first) / max(now - self._start, 1e-9)
+
+    def _eta(self, now: float) -> str:
+        rate = self._rate(now)
+        if self._total is None or rate <= 0:
+            return "?"
+        return f"{(self._total - self._done) / rate:.0f} s"
+
+    @abstractmethod
+    def _line(self, now: float) -> str:
+        """What a plain line says of the count, the rate and the time left."""
+
+
+class SampleProgress(_Progress):
+    """Samples of a run, or what else the title says, with rate and time left."""
+
+    _columns = (
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        TextColumn(
+            "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
+    )
+
+    def _line(self, now: float) -> str:
+        rate = self._rate(now)
+        return f"{self._done}/{self._total}  {rate:.2f}/s  {self._eta(now)} left"
+
+
+class ByteProgress(_Progress):
+    """Bytes of a download."""
+
+    _columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+
+    def _line(self, now: float) -> str:
+        of = f" of {self._total / 1e6:.1f}" if self._total is not None else ""
+        rate = self._rate(now)
+        return f"{self._done / 1e6:.1f}{of} MB  {rate / 1e6:.2f} MB/s  {self._eta(now)} left"

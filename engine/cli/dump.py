@@ -1,0 +1,74 @@
+"""The dump: clip tensors as the files that the published recipe's first step writes.
+
+Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor [20, 17, 48, 56, 56]
+(205 MB), and ``DIR/hmdb51_label.txt``. For comparing tensors with other programs, and for feeding
+``ais_bench``; the engine itself needs none of these files. Called by `engine.run`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.errors import OutputError, SampleError
+from engine.base.files import guarded, write_atomically
+from engine.base.options import Options
+from engine.base.progress import SampleProgress
+from engine.skeletons.clips import HeatmapClips, decode
+from engine.sources.dataset import ANY_CLASSES, Sample, open_dataset
+
+LABELS = "hmdb51_label.txt"
+_CLIP = int(np.prod(CLIP_SHAPE)) * 4  # bytes
+
+
+def dump(options: Options, folder: Path) -> int:
+    """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
+    decoded, which then has no file. Raises `OutputError`, also for too small a disk."""
+    dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
+    samples = dataset.samples
+    guarded(folder, lambda: (folder / "bin").mkdir(parents=True, exist_ok=True))
+    _check_room(folder, len(samples) * VIEWS * _CLIP)
+    failed = 0
+    with SampleProgress("samples", len(samples)) as progress:
+        for done, sample in enumerate(samples, 1):
+            try:
+                clips = decode(sample.poses(ANY_CLASSES), options.reference)
+            except SampleError as error:
+                failed += 1
+                print(f"engine.run: {sample.id}: {error}", file=sys.stderr)
+                continue
+            path = folder / "bin" / f"{sample.index:05d}.bin"
+            write_atomically(path, partial(_write, clips))
+            progress.update(done, path.name)
+    _write_labels(folder / LABELS, samples)
+    print(f"wrote {len(samples) - failed} tensors to {folder / 'bin'}")
+    return SampleError.exit_code if failed else 0
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise OutputError(
+            f"--dump-bin {folder}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; "
+            "--limit takes fewer samples"
+        )
+
+
+def _write(clips: HeatmapClips, target: IO[bytes]) -> None:
+    clip = np.empty((1, *CLIP_SHAPE), np.float32)
+    for number in range(VIEWS):
+        clips.write(number, clip)
+        target.write(clip.data)
+
+
+def _write_labels(path: Path, samples: Sequence[Sample]) -> None:
+    """A line ``00000 LABEL`` for each sample that has a label."""
+    lines = [f"{s.index:05d} {s.label}\n" for s in samples if s.label is not None]
+    write_atomically(path, lambda target: target.write("".join(lines).encode()))

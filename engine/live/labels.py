@@ -1,0 +1,98 @@
+"""Labels: the records of windows in their order again, smoothed into what somebody does.
+
+Comes in: windows as they are asked about, and their records as they come, in any order. Goes out:
+`Label`, for each person (or group) of each stream in the order of its windows. Pure, and the clock
+is an argument. Called by `engine.livestream`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.live.smoothing import Smoother
+from engine.live.windows import Who, Window
+from engine.runtime.aggregator import Failure, Prediction, Record
+
+_TRACKS = 10_000  # persons that are remembered; the ones silent for longest are forgotten
+Key = tuple[str, Who]
+
+
+@dataclass(frozen=True, eq=False)
+class Label:
+    """What somebody does, as of a window.
+
+    `who`: the person's id, None for a group. `t`: seconds on the source's clock, of the window's
+    last frame; `first` and `last`: numbers of its frames. `label` and `name`: the class that the
+    smoothed scores stand for, None for no action; `score`: theirs, of the best class. `scores`:
+    of this window alone, float32 [classes]. `latency_ms`: since its last frame arrived; `ms`: by
+    stage, as of a `Prediction`. `error`: why this window has no scores.
+    """
+
+    stream: str
+    who: Who
+    t: float
+    first: int
+    last: int
+    label: int | None
+    name: str | None
+    score: float
+    scores: NDArray[np.float32] | None
+    latency_ms: float
+    ms: dict[str, float] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass
+class _Track:
+    smoother: Smoother
+    order: deque[int] = field(default_factory=deque)  # windows without a label yet
+
+
+class Labels:
+    """`classes`: names. `smoother_of`: makes the smoother of a person or group."""
+
+    def __init__(self, classes: Sequence[str], smoother_of: Callable[[], Smoother]) -> None:
+        self._classes, self._smoother_of = classes, smoother_of
+        self._asked: dict[int, tuple[Window, float]] = {}
+        self._records: dict[int, Record] = {}
+        self._tracks: OrderedDict[Key, _Track] = OrderedDict()
+
+    def expect(self, index: int, window: Window, arrived: float) -> None:
+        """A window is asked about as sample `index`; its last frame arrived then."""
+        self._asked[index] = window, arrived
+        key = window.stream, window.who
+        track = self._tracks.setdefault(key, _Track(self._smoother_of()))
+        self._tracks.move_to_end(key)
+        track.order.append(index)
+        while len(self._tracks) > _TRACKS and not next(iter(self._tracks.values())).order:
+            self._tracks.popitem(last=False)
+
+    def complete(self, record: Record, now: float) -> list[Label]:
+        """A window has its record; the labels that can be told now."""
+        self._records[record.index] = record
+        window, _ = self._asked[record.index]
+        track = self._tracks[window.stream, window.who]
+        found = []
+        while track.order and track.order[0] in self._records:
+            index = track.order.popleft()
+            found.append(self._label(track, *self._asked.pop(index), self._records.pop(index), now))
+        return found
+
+    def _label(
+        self, track: _Track, window: Window, arrived: float, record: Record, now: float
+    ) -> Label:
+        about = window.stream, window.who, window.t, window.first, window.last
+        latency = 1e3 * (now - arrived)
+        if isinstance(record, Failure):
+            message = f"{record.type} ({record.stage}): {record.message}"
+            return Label(*about, None, None, 0.0, None, latency, error=message)
+        assert isinstance(record, Prediction)
+        label, mean = track.smoother.add(record.scores)
+        name = None if label is None else self._classes[label]
+        score = float(mean.max() if label is None else mean[label])
+        return Label(*about, label, name, score, record.scores, latency, record.ms)

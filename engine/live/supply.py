@@ -1,0 +1,231 @@
+"""Live: windows of sources that are still speaking, as samples for the pipeline.
+
+Comes in: pose frames, from sources in threads of their own. Goes out: samples, one a window. A
+source that is live is heard at once and its oldest windows are left out where the device is too
+slow; one that is recorded (a file) is read as fast as it can be scored, and nothing of it is left
+out. Called by `engine.runtime.supervisor`, through `Supply`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from engine.base.errors import EngineError, SourceError, printable
+from engine.base.events import event
+from engine.live.inbox import Inbox
+from engine.live.meter import Meter
+from engine.live.streams import Streams
+from engine.live.windows import Window
+from engine.skeletons.poses import Crop, PoseSequence, Track
+from engine.sources.dataset import Sample
+from engine.sources.pose_frames import PoseFrame, decode, parse
+from engine.sources.source import Lost, Message, Source
+
+log = logging.getLogger("engine")
+
+_LOOK_S = 0.02  # at a source's frames, before there is a look at everything else
+_FLOOD_S = 0.001  # a source that is faster than we are is read more slowly
+_WAIT_S = 0.1
+_JOIN_S = 2.0
+
+
+@dataclass
+class SourceFigures:
+    """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
+    here or in the source); whether it is over, and the error that ended it."""
+
+    taken: int = 0
+    refused: int = 0
+    lost: int = 0
+    over: bool = False
+    error: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _WindowSample(Sample):
+    """A window; `crop` and `track` as those of its poses."""
+
+    crop: Crop | None
+    track: Track | None
+
+    def poses(self, num_classes: int) -> PoseSequence:
+        return replace(super().poses(num_classes), crop=self.crop, track=self.track)
+
+
+@dataclass
+class _Feed:
+    """A source in its thread."""
+
+    source: Source
+    inbox: Inbox
+    meter: Meter
+    figures: SourceFigures = field(default_factory=SourceFigures)
+    thread: threading.Thread | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.thread is not None and not self.thread.is_alive() and not self.inbox
+
+
+class LiveSupply:
+    """Samples of live and recorded sources; see `engine.runtime.intake.Supply`. `expect` is told
+    the number of each sample, its window, and when its last frame arrived. `fps`: frames/s of
+    streams that do not say."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        streams: Streams,
+        expect: Callable[[int, Window, float], None],
+        fps: float = 30.0,
+    ) -> None:
+        self._streams, self._expect = streams, expect
+        self._feeds = [_Feed(source, Inbox(live=source.live), Meter(fps)) for source in sources]
+        self._stopping = False
+        self._count = 0
+        self.fd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def start(self) -> None:
+        """Start to listen."""
+        for feed in self._feeds:
+            feed.thread = threading.Thread(
+                target=self._listen, args=(feed,), name=feed.source.name, daemon=True
+            )
+            feed.thread.start()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every source is over and every window has been taken."""
+        return all(feed.over for feed in self._feeds) and not self._streams.waiting
+
+    @property
+    def figures(self) -> dict[str, SourceFigures]:
+        """What became of the messages, by source."""
+        return {feed.source.name: feed.figures for feed in self._feeds}
+
+    def poll(self) -> None:
+        """Look at what live sources have said; notice what has fallen silent."""
+        assert self.fd is not None
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+        now = time.monotonic()
+        for feed in self._feeds:
+            while feed.source.live and self._take(feed):
+                if time.monotonic() - now > _LOOK_S:
+                    self._wake()  # to go on
+                    break
+        read = all(not feed.inbox for feed in self._feeds if not feed.source.live)
+        self._streams.sweep(now, recorded=read and not self._streams.recorded)
+        if all(feed.over for feed in self._feeds):
+            self._streams.end(now)
+
+    def next(self) -> Sample | None:
+        self.poll()
+        while (found := self._streams.next()) is None:
+            if not any(self._take(feed) for feed in self._feeds if not feed.source.live):
+                self.poll()  # the last of them may have ended meanwhile
+                found = self._streams.next()
+                break
+        return None if found is None else self._sample(*found)
+
+    def close(self) -> None:
+        """Tell sources to stop, and wait a moment for them."""
+        self._stopping = True
+        until = time.monotonic() + _JOIN_S
+        for feed in self._feeds:
+            if feed.thread is not None:
+                feed.thread.join(max(0.0, until - time.monotonic()))
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    def _sample(self, window: Window, arrived: float) -> Sample:
+        index, self._count = self._count, self._count + 1
+        self._expect(index, window, arrived)
+        poses = window.poses
+        who = "" if window.who is None else f"/{window.who}"
+        annotation = {"keypoint": poses.keypoint, "keypoint_score": poses.keypoint_score,
+                      "img_shape": poses.img_shape, "total_frames": poses.total_frames}  # fmt: skip
+        name = f"{window.stream}{who}@{window.last}"
+        return _WindowSample(index, name, annotation, poses.crop, poses.track)
+
+    def _take(self, feed: _Feed) -> bool:
+        """Look at one frame of a source. False where there is none."""
+        if (found := feed.inbox.take()) is None:
+            return False
+        frame, arrived = found
+        self._streams.add(frame, arrived, live=feed.source.live, now=time.monotonic())
+        return True
+
+    # In the source's thread
+
+    def _listen(self, feed: _Feed) -> None:
+        figures = feed.figures
+        try:
+            for message in feed.source.messages(lambda: self._stopping):
+                if self._stopping:
+                    return
+                try:
+                    self._hear(feed, message)
+                except SourceError as error:
+                    figures.refused += 1
+                    if figures.refused < 10 or not figures.refused % 1000:
+                        log.warning("%s: %s (%d so far)", feed.source.name, error, figures.refused)
+        except EngineError as error:
+            figures.error = str(error)
+        except Exception as error:
+            figures.error = f"{type(error).__name__}: {printable(error)}"
+        finally:
+            figures.over = True
+            if figures.error is not None:
+                log.error("%s ended: %s", feed.source.name, figures.error,
+                          extra=event("source", feed.source.name, error=figures.error))  # fmt: skip
+            self._wake()
+
+    def _hear(self, feed: _Feed, message: Message) -> None:
+        """Raises `SourceError` for what is no pose frame."""
+        if isinstance(message, SourceError):
+            raise message
+        if isinstance(message, Lost):
+            feed.figures.lost += message.frames
+            return
+        if isinstance(message, PoseFrame):
+            stream, rate = message.stream, message.rate
+        else:
+            message = decode(message)
+            stream, rate = message.get("stream", ""), message.get("rate")
+        if feed.source.live and not feed.meter.admits(str(stream), _said(rate), time.monotonic()):
+            feed.figures.lost += 1
+            time.sleep(_FLOOD_S)
+            return
+        frame = message if isinstance(message, PoseFrame) else parse(message)
+        feed.figures.taken += 1
+        self._put(feed, frame)
+
+    def _put(self, feed: _Feed, frame: PoseFrame) -> None:
+        item = frame, time.monotonic()
+        if feed.source.live:
+            if not feed.inbox.put(item, 0):
+                feed.figures.lost += 1
+                time.sleep(_FLOOD_S)
+        else:
+            while not feed.inbox.put(item, _WAIT_S) and not self._stopping:
+                pass
+        self._wake()
+
+    def _wake(self) -> None:
+        fd = self.fd
+        if fd is not None:
+            with contextlib.suppress(OSError):  # closed meanwhile
+                os.eventfd_write(fd, 1)
+
+
+def _said(rate: object) -> float | None:
+    """A rate as a message has it, not checked yet."""
+    return rate if isinstance(rate, (int, float)) and rate > 0 else None

@@ -1,0 +1,317 @@
+"""Model files: what a file says of itself, and whether this engine can honour it.
+
+Comes in: what ``--model`` says. Goes out: a `ModelFile`. Called by `engine.pipeline`
+before a backend loads it. Checkpoints are converted once, by one call of
+``python -m converters.pytorch2onnx``, into the cache directory.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import onnx
+from google.protobuf.message import DecodeError, Message
+
+from engine import __version__
+from engine.base import assets
+from engine.base.classes import HMDB51
+from engine.base.constants import CLIP_SHAPE, VIEWS, preprocessing
+from engine.base.errors import ModelError, UsageError, printable
+from engine.network import om
+from engine.network.cuts import Cuts
+from engine.network.om import CompiledFile
+from engine.sources import demo
+
+log = logging.getLogger("engine")
+
+Layout = Literal["clips", "shared"]
+LAYOUTS: tuple[Layout, ...] = ("clips", "shared")
+CLIPS, SHARED = LAYOUTS
+_CHECKPOINT_SUFFIXES = (".pth", ".pt")
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A network on disk.
+
+    `path`: an ``.onnx`` or ``.om`` file. `sha256`: of that file, hex. `input_name`: of
+    its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
+    the file leaves it free. `classes`: names, one an output. `precision`: ``f32``, ``int8``
+    for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
+    ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all;
+    `path`, `input_name` and `batch` are of the first of them, of no name, and None then.
+    """
+
+    path: Path
+    sha256: str
+    input_name: str
+    batch: int | None
+    classes: tuple[str, ...]
+    precision: str
+    layout: Layout = CLIPS
+    compiled: tuple[CompiledFile, ...] = ()
+
+    def with_layout(self, wanted: str, *, whole_clips: bool) -> ModelFile:
+        """The same file, to be run in a layout, or ``auto``; `whole_clips` says that samples
+        come as such. Raises `UsageError` where that cannot be."""
+        if self.compiled:
+            return self._as_compiled(wanted, whole_clips)
+        if wanted == SHARED and whole_clips:
+            raise UsageError("--layout shared needs distinct frames, which --wire clips has not")
+        if wanted == "auto":
+            shares = not whole_clips and self.batch is None and self._can_be_cut()
+            return replace(self, layout=SHARED if shares else CLIPS)
+        return replace(self, layout=SHARED if wanted == SHARED else CLIPS)
+
+    def _as_compiled(self, wanted: str, whole_clips: bool) -> ModelFile:
+        if wanted not in ("auto", self.layout):
+            raise UsageError(f"--layout {wanted}: {self.path} was compiled as {self.layout}")
+        if self.layout == SHARED and whole_clips:
+            raise UsageError(
+                f"{self.path} takes distinct frames (layout shared), which --wire clips has not"
+            )
+        return self
+
+    def _can_be_cut(self) -> bool:
+        try:
+            Cuts.of(self.path)
+        except ModelError:
+            return False
+        return True
+
+
+def open_model(spec: str, gears: str | None = None) -> ModelFile:
+    """Find, convert if need be, and check the model that `spec` names.
+
+    `spec` is an ``.onnx`` path, one ``.om`` path or several separated by commas, a checkpoint
+    (``.pth``), ``demo``, or the name of a published checkpoint. `gears` as of ``--gears``.
+    Raises `ModelError` (or `UsageError` where a published file is not at hand) that says what
+    to do.
+    """
+    if spec.endswith(om.SUFFIX):
+        return _read_compiled([Path(part) for part in spec.split(",")], gears)
+    if gears is not None:
+        raise UsageError(f"--gears is for an .om file, which {spec} is not")
+    if spec == demo.NAME:
+        path = _converted(demo.CHECKPOINT)
+    elif spec in assets.CHECKPOINTS:
+        path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
+    else:
+        path = Path(spec)
+        if path.is_dir():
+            raise ModelError(f"model {spec} is a folder; a .onnx, .om or .pth file is needed")
+        if not path.is_file():
+            known = "\n  ".join((demo.NAME, *assets.CHECKPOINTS))
+            raise ModelError(f"model {spec}: no such file, and not a known name:\n  {known}")
+        if path.suffix in _CHECKPOINT_SUFFIXES:
+            path = _converted(path)
+    if path.suffix != ".onnx":
+        raise ModelError(f"{path}: models end in .onnx, .om or .pth")
+    return _read_onnx(path)
+
+
+def _converted(checkpoint: Path) -> Path:
+    """The ONNX of a checkpoint, from the cache or converted now."""
+    digest = assets.file_sha256(checkpoint)
+    folder = assets.cache_dir() / "models"
+    path = folder / f"{checkpoint.stem}-{digest[:12]}-v{__version__}.onnx"
+    if path.is_file():
+        try:
+            _read_onnx(path)
+            return path
+        except ModelError:
+            log.warning("%s is damaged; converting again", path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"the cache directory {printable(folder)} cannot be made ({error.strerror}), and "
+            f"{printable(checkpoint)} must be converted into it; ENGINE_CACHE_DIR names another"
+        ) from None
+    log.info("converting %s (once)", checkpoint)
+    command = [sys.executable, "-m", "converters.pytorch2onnx", assets.DEFAULT_CHECKPOINT,
+               str(checkpoint), "--output-file", str(path)]  # fmt: skip
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
+        if "than the config describes" in reason:
+            reason += (
+                f"\nCheckpoints are converted as {assets.DEFAULT_CHECKPOINT}; for another network "
+                "run python -m converters.pytorch2onnx with its config and pass the .onnx"
+            )
+        raise ModelError(reason)
+    return path
+
+
+def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
+    """OM files as one model. Their shapes are checked where they are loaded."""
+    for path in paths:
+        if path.suffix != om.SUFFIX:
+            raise ModelError(f"{path}: only .om files may be listed, separated by commas")
+        if not path.is_file():
+            raise ModelError(f"model {path}: no such file")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ModelError(f"{', '.join(map(str, paths))}: the same file twice")
+    found = [om.describe(path) for path in paths]
+    described = [about for about in found if about is not None]
+    if gears is not None and (described or len(paths) > 1):
+        raise UsageError("--gears is for one .om file without a .om.json, which would tell them")
+    if described and len(described) < len(paths):
+        bare = next(p for p, about in zip(paths, found, strict=True) if about is None)
+        raise ModelError(f"{bare} has no {bare.name}.json, the others have theirs")
+    files = tuple(
+        CompiledFile(om.check_path(path), om.parse_gears(gears) if gears else ())
+        if about is None
+        else CompiledFile(om.check_path(path), about.gears, about.geared, about.soc_version)
+        for path, about in zip(paths, found, strict=True)
+    )
+    if not described:
+        log.warning("%s: no %s.json, taken as layout `clips` of HMDB51 with mmaction2's constants",
+                    paths[0], paths[0].name)  # fmt: skip
+    else:
+        _check_alike(paths, described)
+    digests = [assets.file_sha256(path) for path in paths]
+    return ModelFile(
+        path=paths[0],
+        sha256=digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest(),
+        input_name="",
+        batch=None,
+        classes=described[0].classes if described else HMDB51,
+        precision=described[0].precision if described else "f16",  # what atc compiles for
+        layout=SHARED if described and described[0].layout == SHARED else CLIPS,
+        compiled=files,
+    )
+
+
+def _check_alike(paths: Sequence[Path], found: Sequence[om.Description]) -> None:
+    """Raise `ModelError` unless the files are one network, each for other sizes."""
+    first = found[0]
+    for path, about in zip(paths, found, strict=True):
+        if about.layout not in LAYOUTS:
+            raise ModelError(f"{path}: layout {about.layout!r}; known: {' and '.join(LAYOUTS)}")
+        _check_preprocessing(path, about.preprocessing)
+        for name in ("layout", "dtype", "precision", "classes", "preprocessing"):
+            if getattr(about, name) != getattr(first, name):
+                raise ModelError(f"{paths[0]} and {path} differ in {name}: not one network")
+        if about.geared and len(found) > 1:
+            raise ModelError(f"{path} has several gears; it runs alone, not in a list of files")
+    gears = [about.gears for about in found]
+    if len(set(gears)) < len(gears):
+        raise ModelError(f"{', '.join(map(str, paths))}: two files of the same size")
+
+
+def _read_onnx(path: Path) -> ModelFile:
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except (DecodeError, OSError) as error:
+        raise ModelError(f"{path} is damaged or not an ONNX file ({error})") from None
+    if not path.stat().st_size:
+        raise ModelError(f"{path} is empty")
+    graph = model.graph
+    output = graph.output[0].name if graph.output else ""
+    if any(node.op_type == "Softmax" and output in node.output for node in graph.node):
+        raise ModelError(f"{path} ends in a Softmax; export it without: the engine needs logits")
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors(model)):
+        raise ModelError(f"{path} keeps its weights in other files; store it as one file")
+    weights = {t.name for t in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in weights]
+    if len(inputs) != 1 or len(graph.output) != 1:
+        raise ModelError(
+            f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; "
+            "a PoseC3D of layout `clips` has one of each"
+        )
+    shape = _shape(inputs[0])
+    if len(shape) != 6 or shape[1:] != (VIEWS, *CLIP_SHAPE):
+        raise ModelError(
+            f"{path}: input {inputs[0].name!r} has shape {_spell(shape)}; expected "
+            f"{_spell((None, VIEWS, *CLIP_SHAPE))}"
+        )
+    if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        raise ModelError(f"{path}: input {inputs[0].name!r} is not float32")
+    columns = _shape(graph.output[0])
+    if len(columns) != 2 or columns[1] is None:
+        raise ModelError(f"{path}: output has shape {_spell(columns)}; expected [clips, classes]")
+    properties = {p.key: p.value for p in model.metadata_props}
+    return ModelFile(
+        path=path,
+        sha256=assets.file_sha256(path),
+        input_name=inputs[0].name,
+        batch=shape[0],
+        classes=_classes(path, properties, columns[1]),
+        precision=_precision(graph),
+    )
+
+
+def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str, ...]:
+    """Class names out of the metadata, after checking the rest of it."""
+    if "layout" not in properties:
+        log.warning(
+            "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
+        )
+        return HMDB51 if count == len(HMDB51) else tuple(f"class_{i}" for i in range(count))
+    if properties["layout"] not in LAYOUTS:
+        raise ModelError(
+            f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}"
+        )
+    try:
+        constants: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
+        classes = tuple(
+            str(name).encode("utf-8", "backslashreplace").decode()
+            for name in json.loads(properties["classes"])
+        )
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
+    _check_preprocessing(path, constants)
+    if len(classes) != count:
+        raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
+    return classes
+
+
+def _check_preprocessing(path: Path, constants: Mapping[str, Any]) -> None:
+    """Raise `ModelError` for constants that this engine cannot honour."""
+    for key, value in preprocessing().items():
+        if constants.get(key, value) != value:
+            raise ModelError(
+                f"{path} wants preprocessing {key}={constants[key]!r}; "
+                f"this engine computes {key}={value!r} only"
+            )
+    unknown = constants.keys() - preprocessing().keys()
+    if unknown:
+        raise ModelError(f"{path} wants unknown preprocessing {', '.join(sorted(unknown))}")
+
+
+def _precision(graph: onnx.GraphProto) -> str:
+    """What a runtime that computes in the types of the file computes in."""
+    if any(node.op_type == "QuantizeLinear" for node in graph.node):
+        return "int8"  # by `converters.quantize`, or as it does
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}  # int64: shapes
+    return "f32" if {t.data_type for t in graph.initializer} <= floats else "mixed"
+
+
+def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
+    """Every tensor in a model, wherever it hides: a runtime reads the files that they name."""
+    if isinstance(message, onnx.TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _tensors(part)
+
+
+def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """Dimensions; None where the file leaves one free."""
+    dims = value.type.tensor_type.shape.dim
+    return tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+
+
+def _spell(shape: tuple[int | None, ...]) -> str:
+    return "[" + ", ".join("batch" if n is None else str(n) for n in shape) + "]"

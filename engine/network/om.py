@@ -1,0 +1,143 @@
+"""Compiled models: OM files of Ascend NPUs, and what is known of them.
+
+An OM carries none of our metadata and its runtime hides for which batch sizes it was compiled
+(its *gears*), so `converters.onnx2om` writes ``NAME.om.json`` beside ``NAME.om``. Read by
+`engine.network.models`; opens no device.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from engine.base import assets
+from engine.base.errors import ModelError, UsageError
+from engine.base.files import write_json
+
+SUFFIX = ".om"
+DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What ``NAME.om.json`` says of ``NAME.om``.
+
+    `gears`: how large the first dimension of the first input may be, ascending: samples in
+    layout ``clips``, frames in layout ``shared``. `geared`: whether one graph has them all
+    (``--dynamic_batch_size``); otherwise there is one. `dtype`: of that input. `precision`: as
+    of a `ModelFile`. `sha256`: of the OM.
+    """
+
+    layout: str
+    gears: tuple[int, ...]
+    geared: bool
+    dtype: str
+    precision: str
+    classes: tuple[str, ...]
+    preprocessing: dict[str, Any]
+    soc_version: str
+    sha256: str
+
+    def write(self, om: Path) -> None:
+        """Write it beside an OM. Raises `OutputError`."""
+        write_json(_sidecar(om), asdict(self))
+
+
+@dataclass(frozen=True)
+class CompiledFile:
+    """An OM to load. `gears` are empty and `geared` and `soc_version` None where nothing says
+    so."""
+
+    path: Path
+    gears: tuple[int, ...] = ()
+    geared: bool | None = None
+    soc_version: str | None = None
+
+
+def _sidecar(om: Path) -> Path:
+    return om.with_name(f"{om.name}.json")
+
+
+def describe(om: Path) -> Description | None:
+    """What the file beside an OM says; None where there is none. Raises `ModelError`."""
+    path = _sidecar(om)
+    if not path.is_file():
+        return None
+    again = "python -m converters.onnx2om MODEL.onnx --describe writes it anew"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        values = {f.name: found[f.name] for f in fields(Description)}
+        for name in ("gears", "classes"):
+            values[name] = tuple(values[name])
+        description = Description(**values)
+        gears = description.gears
+        if not gears or list(gears) != sorted({int(gear) for gear in gears}) or gears[0] < 1:
+            raise ValueError(f"gears {gears}")
+        if description.dtype not in DTYPES:
+            raise ValueError(f"dtype {description.dtype!r}")
+        if not description.geared and len(gears) > 1:
+            raise ValueError(f"a static graph of gears {gears}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged ({error!r:.200}); {again}") from None
+    if description.sha256 != assets.file_sha256(om):
+        raise ModelError(f"{path} describes another file than {om.name} is now; {again}")
+    return description
+
+
+def check_path(om: Path) -> Path:
+    """The path as the runtime will be told it.
+
+    Raises `ModelError` for one that the runtime would refuse without a reason, which it does
+    for its own rules: a regular file, owned safely, of a name that it can spell.
+    """
+    path = om.resolve()
+    text = str(path)
+    if unfit := unfit_characters(path):
+        raise ModelError(
+            f"{path}: the runtime takes letters, digits and _ . / - in a path only, not "
+            f"{unfit}; move the file"
+        )
+    if len(path.parts) > 32 or len(path.name) > 255 or len(text) > 4096:
+        raise ModelError(f"{path}: the path is too long for the runtime; move the file")
+    mode = path.stat().st_mode
+    if mode & (stat.S_IWGRP | stat.S_IWOTH) or not mode & stat.S_IRUSR:
+        raise ModelError(
+            f"{path} can be written by others (mode {mode & 0o777:o}), which the runtime refuses: "
+            "chmod 640"
+        )
+    return path
+
+
+def unfit_characters(path: Path) -> str:
+    """What the runtime would refuse in a path, spelt; empty where there is nothing."""
+    return " ".join(map(repr, sorted(set(re.findall(r"[^A-Za-z0-9_./-]", str(path))))))
+
+
+def parse_gears(text: str, option: str = "--gears", most: int = 4096) -> tuple[int, ...]:
+    """The numbers of ``--gears 1,2,4,8``, ascending. Raises `UsageError`."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and 0 < int(part) <= most for part in parts):
+        raise UsageError(f"{option} {text}: numbers from 1 to {most}, separated by commas")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def memory_advice(files: Sequence[CompiledFile], layout: str) -> str:
+    """What to do where the device has not the memory for these files."""
+    gears = sorted({gear for file in files for gear in file.gears})
+    others = "npu-smi info tells who else uses the device"
+    if len(files) == 1 and len(gears) > 1:
+        half = 1 if layout == "clips" else 2  # frames come in pairs
+        less = ",".join(str(gear // half) for gear in gears[:-1])
+        return (
+            "An OM with gears reserves the memory of the largest of them, whichever is run: "
+            f"compile it anew without {gears[-1] // half} (python -m converters.onnx2om --gears "
+            f"{less})"
+        )
+    if layout == "clips":
+        return f"Give a smaller file as well, as in --model A_bs8.om,A_bs1.om; {others}"
+    return f"Leave out the files for most frames (python -m converters.onnx2om --unique); {others}"

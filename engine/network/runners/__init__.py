@@ -1,0 +1,1 @@
+"""Runners: one for each way of executing a network over samples. `opening` chooses."""

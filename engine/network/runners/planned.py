@@ -1,0 +1,117 @@
+"""Layout ``shared`` as one compiled graph: a run is a sample, its distinct frames and its plan.
+
+Called by the executor. A compiler for a device takes no loop over parts
+(`engine.network.runners.shared`) and their tensors would go through the host; the graph of
+`Cuts.planned` computes the first layers once a frame and gathers the clips on the device. Frames
+beyond a sample's own are filler that the plan never names.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.registry import Backend, Facts
+from engine.base.constants import VIEWS
+from engine.base.errors import ModelError, SampleError
+from engine.skeletons.clips import Clips, HeatmapClips, JointClips
+
+F32 = NDArray[np.float32]
+
+
+class PlannedRunner:
+    """Owns a backend; `classes`: how many the model names. `clips_padded` stays 0: filler is
+    frames here, not clips."""
+
+    draws = False
+    step = 1
+
+    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
+        self._backend, self._classes, self._views = backend, classes, views
+        self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
+        self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
+        self._turns = count()
+        self.clips_run = self.clips_padded = 0
+        self.together = 1
+        self._backend.start(0, backend.sizes[0])  # who cannot compute is found before READY
+        self._checked(self._backend.finish(0))
+
+    @property
+    def facts(self) -> Facts:
+        return self._backend.facts
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run is under way."""
+        return not self._runs
+
+    @property
+    def pending(self) -> list[int]:
+        """Keys of the samples that are not complete."""
+        return [key for _, key in self._runs]
+
+    def check(self, clips: Clips | JointClips) -> None:
+        assert isinstance(clips, HeatmapClips)
+        largest = self._backend.sizes[-1]
+        if len(clips.frames) > largest:
+            raise SampleError(
+                f"{clips.unique} distinct frames, and the largest file takes {largest // 2}: "
+                "python -m converters.onnx2om --layout shared --unique compiles for more",
+                stage="infer",
+            )
+
+    def pads(self, samples: int) -> bool:
+        """Never by whole clips."""
+        return False
+
+    def close(self) -> None:
+        self._backend.close()
+
+    def feed(
+        self,
+        batch: Sequence[tuple[int, Clips | JointClips]],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Iterator[tuple[int, F32]]:
+        """Start the runs of a batch of (key, clips); yields as `Runner.feed` says."""
+        for key, clips in batch:
+            assert isinstance(clips, HeatmapClips)
+            if len(self._runs) == self._backend.lanes:
+                yield from self.collect()
+            lane = next(self._turns) % self._backend.lanes
+            self._write(lane, clips)
+            size = next(size for size in self._backend.sizes if size >= len(clips.frames))
+            self._backend.start(lane, size)
+            self._runs.append((lane, key))
+            meanwhile()
+
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
+        """Wait for the oldest run; yields its sample."""
+        lane, key = self._runs.popleft()
+        logits = self._checked(self._backend.finish(lane))
+        self.clips_run += self._views
+        yield key, logits[: self._views]
+
+    def _write(self, lane: int, clips: HeatmapClips) -> None:
+        """Write a sample over the one that was there before: only its cells are cleared."""
+        frames, plan = self._backend.inputs(lane, self._backend.sizes[-1])
+        canvas, left = frames.reshape(-1), self._left[lane]
+        if left is not None:
+            canvas[left] = 0
+        places, values = clips.frames.entries()
+        canvas[places] = values
+        self._left[lane] = places
+        plan[:] = 0  # rows beyond the sample's own are filler, too
+        plan[: len(clips.plan)] = clips.plan
+        if clips.twins:
+            plan[len(clips.plan) :] = clips.plan + clips.unique
+
+    def _checked(self, output: F32) -> F32:
+        if output.shape != (VIEWS, self._classes):
+            raise ModelError(
+                f"the network returned shape {output.shape}; expected {(VIEWS, self._classes)}"
+            )
+        return output

@@ -1,0 +1,136 @@
+"""Rows: where the frames and contexts of a wave are, and what outlives it.
+
+Buffers hold a row for each frame or context (`engine.network.runners.shared`); this is how samples
+share them, and how the rows of one level are taken for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.registry import Array
+from engine.base.constants import CLIP_LEN, NUM_CLIPS
+from engine.network.contexts import PADDING
+from engine.network.cuts import FEATURES, FRAMES, NEXT, PREVIOUS, SHORTCUT, THIS, Part
+from engine.network.increments import slot_id
+from engine.skeletons.sparse import Frames
+
+Rows = NDArray[np.int64]
+Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
+
+CAPACITY: Final = NUM_CLIPS * CLIP_LEN  # rows that one half has at most at any level
+USES: Final = 3  # of rows: each begins with a run of its own
+_TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row each is taken from
+
+
+class Placed:
+    """Where in a buffer the ids of each half are, given how many there are by use.
+
+    `regions`: the rows of each use; each begins with a run of its own. `rows`: for each half
+    the row of each of its ids.
+    """
+
+    def __init__(self, counts: Sequence[tuple[int, ...]], run: int) -> None:
+        self.regions: list[range] = []
+        parts: list[list[Rows]] = [[] for _ in counts]
+        self._counts = np.cumsum([(0, *count) for count in counts], axis=1)
+        first = 0
+        for use in range(len(counts[0])):
+            row = first
+            for half, count in enumerate(counts):
+                parts[half].append(np.arange(row, row + count[use]))
+                row += count[use]
+            self.regions.append(range(first, row))
+            first = -(-row // run) * run
+        self.rows = [np.concatenate(part) for part in parts]
+
+    def located(self, sources: Sequence[NDArray[Any]]) -> list[Rows]:
+        """Rows instead of ids; `PADDING` is -1, the last row, of zeros, and stays, as do the ids
+        below it of what is kept."""
+        return [
+            np.where(ids > PADDING, rows[np.maximum(ids, 0)], ids) if len(rows) else ids
+            for ids, rows in zip(sources, self.rows, strict=True)
+        ]
+
+    def gathered(self, tables: Sequence[Rows], use: int) -> Rows:
+        """The entries of one use out of a table of each half, in the order of its region."""
+        borders = self._counts[:, use : use + 2]
+        return np.concatenate([table[a:b] for table, (a, b) in zip(tables, borders, strict=True)])
+
+
+class Drawn:
+    """Writes frames out, over those that were there before: only their cells are cleared."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._left: dict[int, NDArray[np.int64]] = {}  # by buffer: places that are not zero
+
+    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
+        canvas = out[FRAMES].reshape(-1)
+        left = self._left.get(id(out))
+        canvas[slice(None) if left is None else left] = 0
+        places, values = self._frames[first:last].entries()
+        canvas[places] = values
+        self._left[id(out)] = places
+
+
+class Taken:
+    """Rows of a level's buffer, taken for the contexts of the next one; below `PADDING`, as
+    `engine.network.increments.slot_id` has it, rows of what is `kept` of that level."""
+
+    def __init__(self, below: dict[str, Array], table: Rows, kept: dict[str, Array]) -> None:
+        self._below, self._kept = below, kept
+        # One contiguous list for each tap; numpy then copies whole rows.
+        self._rows = np.ascontiguousarray(table.T)
+
+    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
+        for name, tap in _TAPS:
+            rows = self._rows[tap, first:last]
+            into = out[name][: last - first]
+            np.take(self._below[name], rows, axis=0, out=into, mode="wrap")
+            for place in np.flatnonzero(rows < PADDING):
+                into[place] = self._kept[name][slot_id(rows[place])]
+
+
+def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:
+    """What each level hands on: arrays of rows, the last one for padding.
+
+    The next level reads it and no other does, so every second level has the same memory.
+    """
+    layouts: list[Layout] = []
+    for part in parts:
+        run = next(iter(part.outputs.values()))[0]
+        layouts.append({
+            name: ((CAPACITY + USES * run + 1, *shape[1:]), dtype)
+            for name, (shape, dtype) in layout(part, values).items()
+        })  # fmt: skip
+    needed = [nbytes(one) for one in layouts]
+    memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
+    return [laid_out(one, memory[n % 2]) for n, one in enumerate(layouts)]
+
+
+def nbytes(arrays: Layout) -> int:
+    return sum(prod(shape) * dtype.itemsize for shape, dtype in arrays.values())
+
+
+def laid_out(wanted: Layout, memory: Array) -> dict[str, Array]:
+    """Arrays in a piece of memory, one behind the other."""
+    arrays, start = {}, 0
+    for name, (shape, dtype) in wanted.items():
+        end = start + prod(shape) * dtype.itemsize
+        arrays[name] = memory[start:end].view(dtype).reshape(shape)
+        start = end
+    return arrays
+
+
+def layout(part: Part, values: np.dtype[Any]) -> Layout:
+    """What a part hands on."""
+    return {
+        name: (shape, np.dtype(np.float32) if name == FEATURES else values)
+        for name, shape in part.outputs.items()
+    }

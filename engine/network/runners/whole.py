@@ -1,0 +1,133 @@
+"""Layout ``clips``: whole clips of several samples through runs of the sizes that a backend takes.
+
+Called by the executor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.backends.registry import Array, Backend, Facts
+from engine.base.constants import VIEWS
+from engine.base.errors import ModelError
+from engine.runtime.batching import split_rows
+from engine.skeletons.clips import Clips, JointClips
+
+F32 = NDArray[np.float32]
+
+
+class ClipsRunner:
+    """Owns a backend. `classes`: how many the model names; `views`: clips of every sample.
+
+    `clips_run` and `clips_padded` count what the device was given: real and filler.
+    """
+
+    draws = False
+
+    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
+        self._backend, self._views = backend, views
+        self._classes = classes
+        self._turn = 0
+        self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
+        self._keys: deque[int] = deque()  # of the samples not complete yet, in order
+        self._rows: list[F32] = []  # logits of the first of them, so far
+        self._try()
+        self.clips_run, self.together = 0, 1
+        self.clips_padded = 0
+
+    @property
+    def facts(self) -> Facts:
+        return self._backend.facts
+
+    def close(self) -> None:
+        self._backend.close()
+
+    @property
+    def step(self) -> int:
+        """Samples that fill the largest run, at least one."""
+        return max(1, self._backend.sizes[-1] // self._views)
+
+    @property
+    def idle(self) -> bool:
+        """Whether no run is under way."""
+        return not self._runs
+
+    @property
+    def pending(self) -> list[int]:
+        """Keys of the samples that are not complete."""
+        return list(self._keys)
+
+    def check(self, clips: Clips | JointClips) -> None:
+        pass  # it takes every sample
+
+    def pads(self, samples: int) -> bool:
+        """Whether a batch of so many samples needs filler clips."""
+        rows = self._views * samples
+        return sum(split_rows(rows, self._backend.sizes)) > rows
+
+    def feed(
+        self,
+        batch: Sequence[tuple[int, Clips | JointClips]],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Iterator[tuple[int, F32]]:
+        """Start the runs of a batch of (key, clips).
+
+        Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
+        the order in which they were fed; the last runs are still under way at the end, so
+        that the device has work until the next batch (or `collect`). `meanwhile` is called
+        after each start, while the device is busy.
+        """
+        self._keys.extend(key for key, _ in batch)
+        drawn = [clips for _, clips in batch if not isinstance(clips, JointClips)]
+        total, first = self._views * len(drawn), 0
+        for size in split_rows(total, self._backend.sizes):
+            lane = self._turn % self._backend.lanes
+            if len(self._runs) == self._backend.lanes:
+                yield from self.collect()
+            [buffer] = self._backend.inputs(lane, size)
+            real = min(size, total - first)
+            _fill(buffer[:real], drawn, first)
+            buffer[real:] = 0
+            self._backend.start(lane, size)
+            self._runs.append((lane, size, real))
+            self._turn += 1
+            self.clips_run += real
+            self.clips_padded += size - real
+            first += real
+            meanwhile()
+
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
+        """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
+        lane, size, real = self._runs.popleft()
+        self._rows.extend(self._checked(self._backend.finish(lane), size)[:real])
+        while len(self._rows) >= self._views:
+            yield self._keys.popleft(), np.stack(self._rows[: self._views])
+            del self._rows[: self._views]
+
+    def _try(self) -> None:
+        """One run of nothing: who can be opened and cannot compute is found before READY."""
+        size = min(self._backend.sizes)
+        self._backend.start(0, size)
+        self._checked(self._backend.finish(0), size)
+
+    def _checked(self, output: F32, size: int) -> F32:
+        if output.shape != (size, self._classes):
+            raise ModelError(
+                f"the network returned shape {output.shape} for {size} clips; "
+                f"expected a row of {self._classes} logits a clip"
+            )
+        return output.astype(np.float32, copy=False)
+
+
+def _fill(out: Array, batch: Sequence[Clips], first: int) -> None:
+    """Write rows `first`, `first` + 1, … of the batch's clips, counted through all samples."""
+    done, views = 0, batch[0].views
+    while done < len(out):
+        sample, clip = divmod(first + done, views)
+        count = min(views - clip, len(out) - done)
+        batch[sample].write(clip, out[done : done + count])
+        done += count

@@ -1,0 +1,158 @@
+"""The page: one self-contained HTML file about a run, for people.
+
+Comes in: the records as they arrive, and the summary at the end. Goes out: the file that
+``--report`` names. Called by `engine.run`. ``report.html`` beside this module draws; what it
+draws is computed here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from engine.base.errors import printable
+from engine.base.files import write_atomically
+from engine.outputs.accuracy import top_classes
+from engine.pipeline import Pipeline
+from engine.runtime.aggregator import STAGES, Failure, Prediction, Record
+from engine.skeletons.poses import PoseSequence
+
+_QUANTILES = (5, 25, 50, 75, 95)
+_RIGHT, _WRONG = 6, 2  # samples shown in motion
+_MAX_FRAMES = 60
+_MAX_FAILURES = 50
+_RATE = 30.0  # frames a second that a video is taken to have
+
+
+class Page:
+    """Collects what a run shows on the way; `write` makes the file."""
+
+    def __init__(self) -> None:
+        self._arrivals: list[float] = []  # of scored samples, seconds
+        self._ms: defaultdict[str, list[float]] = defaultdict(list)
+        self.seconds = 0.0  # until the last record
+
+    def add(self, record: Record, seconds: float) -> None:
+        """A record has come `seconds` after the start."""
+        self.seconds = seconds
+        if isinstance(record, Prediction):
+            self._arrivals.append(seconds)
+            for stage, ms in record.ms.items():
+                self._ms[stage].append(ms)
+
+    def write(
+        self,
+        path: Path,
+        pipeline: Pipeline,
+        summary: dict[str, Any],
+        predictions: Sequence[Prediction],
+        failures: Sequence[Failure],
+    ) -> None:
+        """Write the page. Raises `OutputError`."""
+        samples, names = pipeline.dataset.samples, pipeline.model.classes
+        data = {
+            "summary": summary,
+            "classes": _by_class(predictions, pipeline.model.classes),
+            "confusion": _confusion(predictions, pipeline.model.classes),
+            "throughput": self._throughput(),
+            "latency": {
+                stage: np.percentile(self._ms[stage], _QUANTILES).tolist()
+                for stage in STAGES
+                if self._ms[stage]
+            },
+            "states": _shares(pipeline.figures.states or {"all in one process": 1.0}),
+            "samples": [
+                in_motion(p, samples[p.index].poses(len(names)), names)
+                for p in _chosen(predictions)
+            ],
+            "failures": [
+                {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
+                for f in failures[:_MAX_FAILURES]
+            ],
+            "finished": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
+        }
+        # Inside a script element nothing but "<" could end the data.
+        text = orjson.dumps(data).replace(b"<", b"\\u003c")
+        page = (
+            files("engine.outputs").joinpath("report.html").read_bytes().replace(b"__DATA__", text)
+        )
+        write_atomically(path, lambda target: target.write(page))
+
+    def _throughput(self) -> list[dict[str, float]]:
+        """Rates in equal parts of the run, each long enough for a few samples."""
+        parts = int(np.clip(len(self._arrivals) // 8, 1, 60))
+        if not self._arrivals or self.seconds <= 0:
+            return []
+        borders = np.linspace(0, self.seconds, parts + 1)
+        counts, _ = np.histogram(self._arrivals, borders)
+        rates = counts / np.diff(borders)
+        return [
+            {"from": float(a), "to": float(b), "rate": float(r)}
+            for a, b, r in zip(borders[:-1], borders[1:], rates, strict=True)
+        ]
+
+
+def _shares(seconds: dict[str, float]) -> list[dict[str, Any]]:
+    """Each state's share of the time, the largest first."""
+    total = sum(seconds.values()) or 1.0
+    ranked = sorted(seconds.items(), key=lambda state: -state[1])
+    return [{"name": name, "share": value / total} for name, value in ranked]
+
+
+def _answers(predictions: Sequence[Prediction]) -> list[tuple[int, int]]:
+    """(label, first answer) of the labelled ones."""
+    return [(p.label, int(p.scores.argmax())) for p in predictions if p.label is not None]
+
+
+def _by_class(predictions: Sequence[Prediction], names: Sequence[str]) -> list[dict[str, Any]]:
+    answers = _answers(predictions)
+    counts = Counter(label for label, _ in answers)
+    right = Counter(label for label, answer in answers if label == answer)
+    return [{"name": names[c], "count": n, "right": right[c]} for c, n in sorted(counts.items())]
+
+
+def _confusion(predictions: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:
+    """Counts [true, answered] of the classes that occur as either."""
+    pairs = Counter(_answers(predictions))
+    present = sorted({c for pair in pairs for c in pair})
+    counts = [[pairs[row, column] for column in present] for row in present]
+    return {"names": [names[c] for c in present], "counts": counts}
+
+
+def _chosen(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Some that are right, of different classes, and some that are wrong, for a closer look."""
+    rows = sorted(predictions, key=lambda p: p.index)
+    wrong = [p for p in rows if p.label is not None and p.label != p.scores.argmax()]
+    firsts = {int(p.scores.argmax()): p for p in reversed(rows) if p not in wrong}
+    others = sorted(firsts.values(), key=lambda p: p.index)
+    return others[:: max(1, len(others) // _RIGHT)][:_RIGHT] + wrong[:_WRONG]
+
+
+def in_motion(prediction: Prediction, poses: PoseSequence, names: Sequence[str]) -> dict[str, Any]:
+    """A sample's skeletons, thinned out and rounded, with its first five answers of `names`: JSON
+    types. ``frames``: [x, y, hundred times the score] by frame, person and joint."""
+    total = poses.total_frames
+    frames = np.unique(np.linspace(0, total - 1, min(total, _MAX_FRAMES)).astype(int))
+    keypoint = np.nan_to_num(poses.keypoint[:, frames].astype(np.float32))
+    score = np.ones(keypoint.shape[:3], np.float32)
+    if poses.keypoint_score is not None:
+        score = poses.keypoint_score[:, frames].astype(np.float32)
+    score = score * (keypoint != 0).any(axis=-1)
+    persons = np.argsort(-score.mean(axis=(1, 2)))[:3]
+    drawn = np.concatenate([keypoint.clip(-1e5, 1e5), 100 * score.clip(0, 1)[..., None]], axis=-1)
+    shown = np.rint(drawn[persons]).astype(int).transpose(1, 0, 2, 3)
+    best = top_classes(prediction.scores[None], 5)[0].tolist()
+    return {
+        "id": printable(prediction.id),
+        "truth": None if prediction.label is None else names[prediction.label],
+        "top": [{"name": names[c], "score": float(prediction.scores[c])} for c in best],
+        "seconds": total / _RATE,
+        "frames": shown.tolist(),
+    }

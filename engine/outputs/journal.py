@@ -1,0 +1,211 @@
+"""The journal: the records of a run as JSON lines, and how a later run continues them.
+
+Comes in: records. Goes out: the file of ``--output``, and beside it ``FILE.run.json``, which
+says of what they are the records; with ``--resume FILE`` both come in. A run that was
+killed leaves whole lines and perhaps a torn last one. Called by `engine.pipeline` (what
+is there) and `engine.outputs.results` (what comes).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import orjson
+
+from engine.base.errors import OutputError, UsageError, printable
+from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
+from engine.outputs.accuracy import top_classes
+from engine.runtime.aggregator import Failure, Prediction, Record
+from engine.sources.dataset import Sample
+
+log = logging.getLogger("engine")
+
+Identity = dict[str, Any]  # what must be the same for records to belong together
+NAMED = ".name"  # what ends so may differ; it makes a checksum readable
+
+
+def identity_path(path: Path) -> Path:
+    """Where the identity of a journal stands."""
+    return path.with_name(f"{path.name}.run.json")
+
+
+def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str, Any]:
+    """A record as its JSON line has it."""
+    line: dict[str, Any] = {"index": record.index, "id": record.id, "label": record.label}
+    if isinstance(record, Failure):
+        error = {"stage": record.stage, "type": record.type, "message": record.message}
+        return {**line, "error": error}
+    best = top_classes(record.scores[None], top_k)[0].tolist()
+    line["top_k"] = [
+        {"label": c, "name": classes[c], "score": float(record.scores[c])} for c in best
+    ]
+    line["scores"] = record.scores
+    line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
+    return line
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a file is there that is not empty."""
+    return path.is_file() and path.stat().st_size > 0
+
+
+def read_journal(
+    path: Path, identity: Identity, samples: Sequence[Sample], classes: int
+) -> list[Record]:
+    """The records that a journal holds; a torn last line is none.
+
+    Raises `UsageError` for a journal of other samples, or of another way to score them, and
+    says what differs.
+    """
+    _check_identity(path, identity)
+    content = guarded(path, path.read_bytes)
+    return _records(path, content[: _whole(content)], samples, classes)
+
+
+class Journal:
+    """The open file, from before a run looks into it until all is written: one run at a time
+    has it. A device or a pipe gets lines, and has neither identity nor a second run.
+
+    Raises `OutputError` where the file cannot be written; what had been written stays whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._stream = path, is_stream(path)
+        self._fresh = not path.exists()
+        self._lines = open_lines(path)
+        if not self._stream:
+            self._lock()
+
+    def begin(self, identity: Identity, *, resumed: bool) -> None:
+        """Before the first record: say of what they are, or drop a torn line."""
+        self._fresh = False
+        if self._stream:
+            return
+        replaced = not resumed and self._path.stat().st_size > 0
+        whole = _whole(guarded(self._path, self._path.read_bytes)) if resumed else 0
+        guarded(self._path, lambda: self._lines.truncate(whole))
+        if not resumed:
+            write_json(identity_path(self._path), identity)
+            if replaced:
+                log.warning("%s held records of an earlier run, which are replaced now (--resume "
+                            "would have gone on with them)", self._path)  # fmt: skip
+
+    def append(self, line: dict[str, Any]) -> None:
+        """Write one line, all of it or nothing."""
+        data = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        try:
+            append_whole(self._lines, data, stream=self._stream)
+        except OSError as error:
+            raise OutputError(f"{self._path}: {error.strerror or error}") from None
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._fresh:  # a run that never came to be leaves no file
+            self._path.unlink(missing_ok=True)
+        self._lines.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lines.close()
+            raise OutputError(f"{self._path}: another run is writing to it") from None
+        except OSError:
+            pass  # a file system without locks
+
+
+def _whole(content: bytes) -> int:
+    """Bytes of the whole lines: a run may have died within its last one, and an editor may have
+    left empty ones behind."""
+    lines = content[: content.rfind(b"\n") + 1].rstrip()
+    return len(lines) + (len(lines) > 0)
+
+
+def _check_identity(path: Path, identity: Identity) -> None:
+    """Raise `UsageError` that names every difference."""
+    beside = identity_path(path)
+    try:
+        before = orjson.loads(beside.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not JSON"
+        raise UsageError(
+            f"--resume {path}: {beside}, which says what it holds, cannot be read ({reason}). Give "
+            "another FILE to begin anew, or put that one back"
+        ) from None
+    if not isinstance(before, dict):
+        raise UsageError(f"--resume {path}: {beside} is not what a run writes")
+    differences = [
+        f"{name}: {_spell(before, name)}, now {_spell(identity, name)}"
+        for name in sorted(before.keys() | identity.keys())
+        if before.get(name) != identity.get(name) and not name.endswith(NAMED)
+    ]
+    if differences:
+        raise UsageError(
+            f"--resume {path}: its records are of another run, so they cannot be continued:\n  "
+            + "\n  ".join(differences)
+        )
+
+
+def _spell(identity: Identity, name: str) -> str:
+    value, named = identity.get(name), identity.get(f"{name}{NAMED}")
+    text = printable("none" if value is None else value)
+    return text[:80] if named is None else f"{printable(named)[-80:]} ({text[:12]}…)"
+
+
+def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int) -> list[Record]:
+    records: list[Record] = []
+    seen: set[int] = set()
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        where = f"--resume {path}, line {number}"
+        try:
+            record = _record(orjson.loads(line), classes)
+        except Exception as error:  # a line that is none makes its reader raise nearly anything
+            raise UsageError(
+                f"{where} is not a record ({type(error).__name__}: {error}). Delete that line, and "
+                "its sample is run again"
+            ) from None
+        if not 0 <= record.index < len(samples):
+            raise UsageError(
+                f"{where} is sample {record.index}; this run has {len(samples)} (--limit?)"
+            )
+        if samples[record.index].id != record.id:
+            raise UsageError(f"{where} has an id that is not that of sample {record.index}")
+        if samples[record.index].label != record.label:
+            raise UsageError(f"{where} has a label that is not that of sample {record.index}")
+        if record.index in seen:
+            raise UsageError(
+                f"{where} is a second record of sample {record.index}; delete one of them"
+            )
+        seen.add(record.index)
+        records.append(record)
+    return records
+
+
+def _record(line: dict[str, Any], classes: int) -> Record:
+    """A line as a record, less its logits. Raises nearly anything for another line."""
+    index, name, label = line["index"], line["id"], line["label"]
+    if type(index) is not int or not isinstance(name, str) or type(label) not in (int, type(None)):
+        raise ValueError("index, id or label of another type")
+    if "error" in line:
+        error = line["error"]
+        return Failure(index, name, label, *(str(error[k]) for k in ("stage", "type", "message")))
+    scores = np.array(line["scores"], np.float32)  # written so that they are read back exactly
+    if scores.shape != (classes,) or not abs(scores.sum() - 1) < 1e-3:
+        raise ValueError(f"scores of shape {scores.shape} that sum to {scores.sum()}")
+    ms = {str(stage): float(value) for stage, value in line["ms"].items()}
+    return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms)

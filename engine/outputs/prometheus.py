@@ -1,0 +1,148 @@
+"""Exposition: the figures of live streams for Prometheus, on ``--metrics HOST:PORT``.
+
+Comes in: a `Stream` and its labels. Goes out: ``/metrics``, by prometheus_client's own server in a
+thread. One registry, in the parent; called by `engine.cli.listen`.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from engine.base.addresses import host_and_port, is_loopback
+from engine.base.errors import UsageError
+from engine.live.labels import Label
+from engine.livestream import Stream
+from engine.runtime.aggregator import STAGES
+
+_EVERY_S = 0.5
+_LATENCIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)  # seconds
+
+
+class Exposition:
+    """Serves from its making until `close`. Raises `UsageError` for an address that others reach,
+    or that is taken."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            import prometheus_client as prometheus
+        except ImportError as error:
+            raise UsageError(f"--metrics: {error}; pip install '.[live]'") from None
+        refusal = (
+            f"--metrics {address}: HOST:PORT of loopback is needed, as 127.0.0.1:9400; a proxy "
+            "may forward it to others"
+        )
+        host, port = host_and_port(address, refusal)
+        if not is_loopback(host):
+            raise UsageError(refusal)
+        self._updated = 0.0
+        registry = prometheus.CollectorRegistry()
+        about: dict[str, Any] = {"registry": registry, "namespace": "posec3d"}
+        self._labels = prometheus.Counter("labels", "Windows with a label", ["name"], **about)
+        self._failed = prometheus.Counter("windows_failed", "Windows without scores", **about)
+        self._latency = prometheus.Histogram(
+            "latency_seconds", "From a window's last frame to its label", buckets=_LATENCIES,
+            **about,
+        )  # fmt: skip
+        self._age = prometheus.Histogram(
+            "age_seconds", "From the frame's own time, where that is a clock's, to its label",
+            buckets=_LATENCIES, **about,
+        )  # fmt: skip
+        self._stages = prometheus.Histogram(
+            "stage_seconds", "Work and waiting of a window, by stage", ["stage"],
+            buckets=(0.001, 0.003, 0.01, 0.03, *_LATENCIES), **about,
+        )  # fmt: skip
+        gauges = {
+            "streams": "Streams at the moment", "windows_waiting": "Windows that wait",
+            "leases": "Windows on their way", "processes": "Processes that are ready",
+        }  # fmt: skip
+        self._gauges = {
+            name: prometheus.Gauge(name, text, **about) for name, text in gauges.items()
+        }
+        # Counted elsewhere, and only ever more: set, not added to.
+        counters = {
+            "frames": "Frames taken", "frames_late": "Frames that came late or twice",
+            "frames_refused": "Frames of streams beyond the limit", "windows": "Windows made",
+            "windows_dropped": "Windows left out for newer ones", "restarts": "Processes replaced",
+        }  # fmt: skip
+        self._counters = {
+            name: prometheus.Counter(name, text, **about) for name, text in counters.items()
+        }
+        self._batches = prometheus.Counter(
+            "batches", "Batches run, by the windows in them", ["windows"], **about
+        )
+        self._sources = prometheus.Counter(
+            "messages", "Messages of a source", ["source", "fate"], **about
+        )
+        self._seen: dict[tuple[str, ...], float] = {}
+        try:
+            self._server, self._thread = prometheus.start_http_server(port, host, registry)
+        except OSError as error:
+            raise UsageError(f"--metrics {address}: {error.strerror}") from None
+
+    def __enter__(self) -> Exposition:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop to serve."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def follow(self, stream: Stream) -> None:
+        """Show a stream's figures from now on."""
+        stream.watchers.append(partial(self._update, stream))
+        self._update(stream, time.monotonic())
+
+    def add(self, label: Label) -> None:
+        """Count a label."""
+        if label.error is not None:
+            self._failed.inc()
+        else:
+            self._labels.labels(label.name or "no action").inc()
+        self._latency.observe(label.latency_ms / 1e3)
+        age = time.time() - label.t
+        if 0 <= age < 3600:
+            self._age.observe(age)
+        for stage in STAGES:
+            if stage in label.ms:
+                self._stages.labels(stage).observe(label.ms[stage] / 1e3)
+
+    def _update(self, stream: Stream, now: float) -> None:
+        """Look at what is counted elsewhere, now and then."""
+        if now - self._updated < _EVERY_S:
+            return
+        self._updated = now
+        totals, streams = stream.streams.totals(), stream.streams.figures
+        waiting = stream.streams.waiting
+        self._gauges["streams"].set(len(waiting))
+        self._gauges["windows_waiting"].set(sum(waiting.values()))
+        self._gauges["leases"].set(stream.leases)
+        self._gauges["processes"].set(stream.ready)
+        counted = {
+            "frames": totals.frames, "frames_late": totals.late,
+            "frames_refused": streams.refused, "windows": totals.windows,
+            "windows_dropped": streams.dropped, "restarts": stream.figures.restarts,
+        }  # fmt: skip
+        for name, value in counted.items():
+            self._raise(self._counters[name], (name,), value)
+        for size, count in stream.figures.batches.items():
+            self._raise(self._batches.labels(size), ("batches", size), count)
+        for source, figures in stream.supply.figures.items():
+            for fate in ("taken", "refused", "lost"):
+                child = self._sources.labels(source, fate)
+                self._raise(child, (source, fate), getattr(figures, fate))
+
+    def _raise(self, counter: Any, key: tuple[str, ...], value: float) -> None:
+        counter.inc(value - self._seen.get(key, 0))
+        self._seen[key] = value

@@ -1,0 +1,94 @@
+"""Snapshots: where everything is at a moment, for people and logs, when nothing moves.
+
+Comes in: the lease table and the children. Goes out: a dict of JSON types, and the lines
+that spell it. Called by `engine.runtime.supervisor`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from engine.runtime.leases import LeaseTable
+from engine.runtime.processes import Child
+
+
+def snapshot(
+    table: LeaseTable, children: Iterable[Child], guests: Iterable[str], now: float
+) -> dict[str, Any]:
+    """Leases, queues and processes at the time `now`. Ages in seconds, memory in bytes."""
+    return {
+        "leases": [
+            {
+                "lease": lease.number,
+                "sample": lease.task.index,
+                "stage": lease.stage.name.lower(),
+                "holder": lease.holder,
+                "age": round(now - lease.granted, 3),
+                "deaths": lease.task.deaths,
+            }
+            for lease in table.leases
+        ],
+        "waiting": table.waiting,
+        "suspects": table.suspects,
+        "bytes_in_flight": table.bytes_in_flight,
+        "budget": table.budget,
+        "processes": processes(table, children, now),
+        "guests": {name: round(table.silence(name, now), 3) for name in guests},
+    }
+
+
+def processes(table: LeaseTable, children: Iterable[Child], now: float) -> list[dict[str, Any]]:
+    """The children's part of a snapshot."""
+    return [
+        {
+            "process": child.name,
+            "pid": child.pid,
+            "ready": child.ready,
+            "killed": child.killed or None,
+            "silent": round(table.silence(child.name, now), 3),
+            "age": round(now - child.started, 3),
+            **of_system(child.pid),
+        }
+        for child in children
+    ]
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """A snapshot in words."""
+    out = [
+        f"{len(found['leases'])} leases out, {found['waiting']} samples wait for one, "
+        f"{found['suspects']} of them suspects; {found['bytes_in_flight'] / 1e6:.1f} MB in flight "
+        f"of {found['budget'] / 1e6:.1f}"
+    ]
+    for lease in found["leases"]:
+        out.append(
+            f"  lease {lease['lease']} of sample {lease['sample']}: {lease['stage']} with "
+            f"{lease['holder']}, {lease['age']:.1f} s old, {lease['deaths']} deaths"
+        )
+    for process in found["processes"]:
+        ready = "ready" if process["ready"] else f"starting for {process['age']:.1f} s"
+        state = f"killed: {process['killed']}" if process["killed"] else ready
+        out.append(
+            f"  {process['process']}: pid {process['pid']}, {state}, state {process['state']}, "
+            f"{process['rss'] / 1e6:.0f} MB, nothing heard for {process['silent']:.1f} s"
+        )
+    for guest, silent in found["guests"].items():
+        out.append(f"  {guest}: elsewhere, nothing heard of its work for {silent:.1f} s")
+    return out
+
+
+def of_system(pid: int) -> dict[str, Any]:
+    """What the system says of a process: its state (as in ``ps``), its memory in bytes and the
+    seconds that it has had a core."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return {"state": "gone", "rss": 0, "cpu": 0.0}
+    return {
+        "state": fields[0],
+        "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+        "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
+    }

@@ -1,0 +1,61 @@
+"""Guests: decode workers of other machines, which come and go as they like.
+
+They are no children: nobody starts them again, and that one is gone shows by its silence only. Pure
+bookkeeping; the clock is an argument. Called by `engine.runtime.mail` and
+`engine.runtime.supervisor`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from engine import __version__
+from engine.runtime.transport.wire import Message
+from engine.runtime.worker import WorkerSettings
+
+ALIVE_EVERY_S = 1.0  # an idle guest says so
+_SILENCE_S = 5.0  # a guest that says less gets no further lease until it is heard again
+
+
+class Guests:
+    """Who has joined, and who of them can take work."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._heard: dict[str, float] = {}  # of those that are ready
+        self._joined: set[str] = set()
+
+    def join(self, name: str, fields: dict[str, Any]) -> Message:
+        """A guest asks to join. Returns the answer."""
+        if fields.get("version") != __version__:
+            theirs = f"{fields.get('version')!s:.20}"
+            reason = f"this engine is version {__version__}, the worker is {theirs}"
+            return Message("refused", {"message": reason})
+        self._joined.add(name)
+        return Message("welcome", {"name": name, **asdict(self._settings)})
+
+    def ready(self, name: str, now: float) -> None:
+        """A guest that has joined can take work."""
+        if name in self._joined:
+            self._heard[name] = now
+
+    def heard(self, name: str, now: float) -> bool:
+        """A guest said something. False for one that has no business here."""
+        if name in self._heard:
+            self._heard[name] = now
+        return name in self._joined
+
+    def workers(self, now: float) -> list[str]:
+        """Those that can take a lease."""
+        return [name for name, heard in self._heard.items() if now - heard < _SILENCE_S]
+
+    @property
+    def names(self) -> list[str]:
+        """Those that are ready, heard or not."""
+        return list(self._heard)
+
+    def part(self, name: str) -> bool:
+        """A guest is gone. False for one that was not here."""
+        self._joined.discard(name)
+        return self._heard.pop(name, None) is not None

@@ -1,0 +1,109 @@
+"""The intake: samples in their order become tasks, with their poses checked and weighed.
+
+Comes in: samples, of a dataset or of live streams. Goes out: tasks for the lease table, the poses
+that a lease carries, and a failure for a sample that cannot be used. Called by
+`engine.runtime.supervisor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from engine.base.constants import plan_rows
+from engine.base.errors import EngineError, SampleError
+from engine.runtime.aggregator import Aggregator, Failure
+from engine.runtime.leases import Task
+from engine.runtime.transport import wire
+from engine.runtime.worker import WorkerSettings
+from engine.skeletons.poses import PoseSequence
+from engine.skeletons.sampling import clip_plan
+from engine.sources.dataset import Sample
+
+
+class Supply(Protocol):
+    """Where samples come from. `exhausted`: whether none will come any more. `fd`: a descriptor
+    that is readable when there is something to `poll` for; None where they are all there."""
+
+    fd: int | None
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def poll(self) -> None:
+        """Look at what has come. Called often, whether a sample is wanted or not."""
+
+    def next(self) -> Sample | None:
+        """The next sample, if there is one at the moment."""
+
+
+class Listed:
+    """The samples of a dataset."""
+
+    fd: int | None = None
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._fresh, self.exhausted = iter(samples), False
+
+    def poll(self) -> None:
+        pass
+
+    def next(self) -> Sample | None:
+        sample = next(self._fresh, None)
+        self.exhausted = sample is None
+        return sample
+
+
+class Intake:
+    """Holds the poses of samples from `next` until `done`."""
+
+    def __init__(
+        self,
+        supply: Supply,
+        num_classes: int,
+        settings: WorkerSettings,
+        aggregator: Aggregator,
+    ) -> None:
+        self._supply = supply
+        self._num_classes, self._settings, self._aggregator = num_classes, settings, aggregator
+        self._poses: dict[int, PoseSequence] = {}
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no sample will come any more."""
+        return self._supply.exhausted
+
+    def next(self) -> Task | Failure | None:
+        """The next sample; None where there is none, at the moment or any more."""
+        sample = self._supply.next()
+        if sample is None:
+            return None
+        self._aggregator.take(sample)
+        try:
+            poses = sample.poses(self._num_classes)
+            if poses.nbytes > wire.MAX_POSES:
+                raise SampleError(
+                    f"{poses.nbytes / 1e9:.1f} GB of poses; a message holds "
+                    f"{wire.MAX_POSES / 1e9:.1f} GB"
+                )
+        except SampleError as error:
+            return self._aggregator.fail(sample.index, error.stage, error)
+        except EngineError:  # the data set is out of reach
+            raise
+        except Exception as error:
+            # Whatever else an annotation provokes concerns that sample only.
+            return self._aggregator.fail(sample.index, "read", error)
+        self._poses[sample.index] = poses
+        views = self._settings.views
+        plan = clip_plan(poses.total_frames, plan_rows(views)[0])
+        persons = len(poses.keypoint)
+        clips = wire.clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
+        return Task(sample.index, 2 * (poses.nbytes + clips))  # the sender's and the receiver's
+
+    def poses(self, index: int) -> PoseSequence:
+        """Of a sample that is not done."""
+        return self._poses[index]
+
+    def done(self, index: int) -> None:
+        """A sample has its record."""
+        del self._poses[index]

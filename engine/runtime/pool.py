@@ -1,0 +1,208 @@
+"""The pool: the child processes of a run, one in each slot, replaced when they die.
+
+Called by `engine.runtime.supervisor` and `engine.runtime.mail`, which tell it what children say and
+what their work comes to; the pool decides when a run has lost too many of them to go on.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from engine.base import signals
+from engine.base.errors import EngineError, StallError, UsageError, WorkerError
+from engine.base.events import event
+from engine.runtime import executor, processes, worker
+from engine.runtime.executor import ExecutorSettings
+from engine.runtime.processes import Child
+from engine.runtime.transport.link import last_word
+from engine.runtime.worker import WorkerSettings
+
+log = logging.getLogger("engine")
+
+MAX_FAILED_STARTS = 3
+MAX_BARREN_DEATHS = 10
+_STOP_GRACE_S = 3.0
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """How many children, with what, and how long they may take to get READY."""
+
+    workers: int
+    executors: tuple[ExecutorSettings, ...]
+    worker: WorkerSettings
+    start_timeout: float  # seconds; loading a model onto a device can take minutes
+
+
+class Pool:
+    """The children of a run. `directory` holds their sockets."""
+
+    def __init__(self, settings: PoolSettings, directory: Path, address: str) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._address = address  # of the supervisor
+        self._children: dict[str, Child] = {}
+        self._failed_starts: Counter[str] = Counter()
+        self._barren_deaths = 0
+        self._incarnations: dict[str, int] = {}  # the newest in each slot
+
+    def start(self) -> None:
+        """Start a child in every slot."""
+        for number in range(len(self._settings.executors)):
+            self._spawn(f"executor-{number}", 1)
+        for number in range(self._settings.workers):
+            self._spawn(f"worker-{number}", 1)
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(list(self._children.values()))
+
+    def get(self, name: str) -> Child | None:
+        """The child of that name, None if it is no more."""
+        return self._children.get(name)
+
+    def knew(self, name: str) -> bool:
+        """Whether there has been a child of that name: its last messages may come late."""
+        slot, _, incarnation = name.rpartition(".")
+        newest = self._incarnations.get(slot, 0)
+        return incarnation.isdecimal() and 1 <= int(incarnation) <= newest
+
+    def of_role(self, role: str) -> list[Child]:
+        """The children of a role that are READY."""
+        return [child for child in self if child.ready and child.role == role]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every child is READY."""
+        return all(child.ready for child in self)
+
+    def endpoint(self, executor_name: str) -> str:
+        """Where an incarnation of an executor takes clips."""
+        return f"ipc://{self._directory}/{executor_name}"
+
+    def ready(self, child: Child) -> None:
+        """A child said that it is READY."""
+        child.ready = True
+        self._failed_starts[child.slot] = 0
+
+    def thrives(self) -> None:
+        """A record was written: the deaths so far were not in vain."""
+        self._barren_deaths = 0
+
+    def bury(self, child: Child) -> list[int]:
+        """A child is dead: forget it. Returns the leases that it had started.
+
+        Raises `UsageError`, `WorkerError` or `StallError` when it is no use to start another.
+        """
+        del self._children[child.name]
+        code = child.exit_code
+        child.process.close()
+        if code == processes.NO_GUARD:
+            raise UsageError(
+                "this script starts the engine while it is being imported. Put that under\n"
+                '    if __name__ == "__main__":\n'
+                "since worker processes import the script that started them"
+            )
+        if not child.ready:
+            self._failed_starts[child.slot] += 1
+            if self._failed_starts[child.slot] >= MAX_FAILED_STARTS:
+                raise _last_straw(
+                    child,
+                    f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
+                    f"{'was ' + child.killed if child.killed else _spelt(code)}. "
+                    "What it printed is above",
+                )
+        self._barren_deaths += 1
+        if self._barren_deaths >= MAX_BARREN_DEATHS:
+            raise _last_straw(
+                child,
+                f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
+                f"was {child.slot} ({child.killed or _spelt(code)}); what they printed "
+                "is above",
+            )
+        started = self._started_by(child)
+        for left in (last_word(self._directory, child.name), self._directory / child.name):
+            left.unlink(missing_ok=True)  # a long run has many dead children
+        log.warning("%s died (exit code %s)", child.name, code,
+                    extra=event("died", child.name, exit_code=code, killed=child.killed or None,
+                                ready=child.ready, started=started))  # fmt: skip
+        return started
+
+    def replace(self, child: Child) -> None:
+        """Start another child in the slot of one that is dead."""
+        self._spawn(child.slot, child.incarnation + 1)
+
+    def forgive(self, gap: float) -> None:
+        """The machine was paused for `gap` seconds: nobody could get READY meanwhile."""
+        for child in self:
+            child.started += gap
+            child.died_by += gap
+
+    def kill_late(self, now: float) -> None:
+        """Kill children that do not get READY in time. Raises `StallError` for one that cannot
+        be killed: it holds its device, so that no other could replace it."""
+        for child in self:
+            age = now - child.started
+            if not child.ready and not child.killed and age > self._settings.start_timeout:
+                log.warning("%s was not ready after %.0f s (--start-timeout); killing it",
+                            child.name, age, extra=event("late", child.name, age=age))  # fmt: skip
+                child.kill("not ready in time")
+            if now > child.died_by:
+                raise StallError(
+                    f"{child.name} (pid {child.pid}) was killed {processes.KILL_GRACE_S:.0f} s ago "
+                    "and does not die: it hangs in the system, most likely in a device's driver"
+                )
+
+    def close(self, *, at_once: bool) -> None:
+        """End every child: those that are READY get a moment, unless `at_once`."""
+        for child in self:
+            if at_once or not child.ready:
+                child.kill("the run is over")
+        processes.end(list(self), _STOP_GRACE_S)
+        self._children.clear()
+
+    def _spawn(self, slot: str, incarnation: int) -> None:
+        self._incarnations[slot] = incarnation
+        role, _, number = slot.partition("-")
+        with signals.deferred():  # a child started is a child known
+            if role == "worker":
+                child = processes.start(
+                    slot, incarnation, 1, worker.main, self._address, self._settings.worker
+                )
+            else:
+                settings = self._settings.executors[int(number)]
+                endpoint = self.endpoint(f"{slot}.{incarnation}")
+                child = processes.start(
+                    slot, incarnation, settings.threads,
+                    executor.main, self._address, endpoint, settings,
+                )  # fmt: skip
+            self._children[child.name] = child
+        log.debug("%s started", child.name, extra=event("started", child.name, pid=child.pid))
+
+    def _started_by(self, child: Child) -> list[int]:
+        """The leases that a dead child had started, as it left word."""
+        try:
+            leases = orjson.loads(last_word(self._directory, child.name).read_bytes())
+        except (OSError, orjson.JSONDecodeError):
+            return []
+        return [number for number in leases if type(number) is int]
+
+
+def _spelt(code: int | None) -> str:
+    """How a process ended."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    if -code == signal.SIGKILL:
+        return "was killed from outside, by the system if memory ran out (dmesg tells)"
+    return f"was ended by {signal.Signals(-code).name}"
+
+
+def _last_straw(child: Child, message: str) -> EngineError:
+    """What ends the run: a process of its own, or one that had to be killed for its silence."""
+    return StallError(message) if child.killed else WorkerError(message)

@@ -1,0 +1,126 @@
+"""The ledger: which samples are leased, and the records that leases come to.
+
+Comes in: samples, and what workers and executors say of their leases. Goes out: the messages that
+grant leases, and records. Decisions are `engine.runtime.leases`'; no sockets, no processes, and the
+clock is an argument. Called by `engine.runtime.mail` and `engine.runtime.supervisor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from engine.runtime.aggregator import Aggregator, Failure, Record
+from engine.runtime.intake import Intake
+from engine.runtime.leases import Lease, LeaseTable, Stage
+from engine.runtime.transport import wire
+from engine.runtime.transport.wire import Message
+from engine.runtime.worker import lease_message
+
+_STAGES = {"decoding": Stage.DECODING, "sent": Stage.SENT, "queued": Stage.QUEUED,
+           "running": Stage.RUNNING}  # fmt: skip
+OF_LEASES = frozenset([*_STAGES, "result", "failed"])  # kinds of messages
+OF_WORKERS = frozenset(["decoding", "sent", "failed"])
+
+
+class Ledger:
+    """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a
+    granted lease by (`engine.runtime.transport.wire.seal`); `views`: clips of every sample."""
+
+    def __init__(
+        self,
+        intake: Intake,
+        aggregator: Aggregator,
+        num_classes: int,
+        secret: bytes,
+        *,
+        budget: int,
+        views: int,
+    ) -> None:
+        self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
+        self._secret, self._views = secret, views
+        self.table = LeaseTable(budget=budget, per_worker=2)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sample has its record and none will come any more."""
+        return self._intake.exhausted and not len(self.table)
+
+    def refill(self) -> Iterator[Failure]:
+        """Take samples in until a task waits. Those that cannot be used become failures."""
+        while self.table.hungry and (fresh := self._intake.next()) is not None:
+            if isinstance(fresh, Failure):
+                yield fresh
+            else:
+                self.table.add(fresh)
+
+    def grant(
+        self, now: float, workers: Sequence[str], executors: Sequence[str]
+    ) -> tuple[str, Message] | None:
+        """The next lease, if one can be granted: (worker, the message that grants it)."""
+        lease = self.table.grant(now, workers, executors)
+        if lease is None:
+            return None
+        poses = self._intake.poses(lease.task.index)
+        seal = wire.seal(self._secret, lease.number)
+        return lease.worker, lease_message(lease.number, seal, lease.executor, poses)
+
+    def hear(self, name: str, message: Message, now: float) -> Record | None:
+        """What a holder says of its leases; the record, if one has come to it. What concerns
+        a lease that is no more, or is another's, is passed over.
+
+        Raises `WireError`, `LookupError`, `TypeError` or `ValueError` for another message.
+        """
+        fields, kind, table = message.fields, message.kind, self.table
+        if kind == "running":
+            batches, together = self._aggregator.figures.batches, str(len(fields["leases"]))
+            batches[together] = batches.get(together, 0) + 1
+            for number in fields["leases"]:
+                if table.is_with(number, name):
+                    table.advance(number, Stage.RUNNING, now)
+            return None
+        number = fields["lease"]
+        if not table.is_with(number, name):
+            return None
+        if kind == "result":
+            return self._result(number, message, now)
+        if kind == "failed":
+            about = str(fields["stage"]), str(fields["type"]), str(fields["message"])
+            return self._aggregator.failure(self._complete(number, now).task.index, *about)
+        if kind == "sent":
+            busy, size = float(fields["busy"]), int(fields["bytes"])
+            self._aggregator.figures.decode_s += busy
+            self._aggregator.figures.bytes_sent += size
+            lease = table.advance(number, Stage.SENT, now)
+            assert lease is not None  # it is out
+            lease.decode_s = busy
+        else:
+            table.advance(number, _STAGES[kind], now)
+        return None
+
+    def lost(self, name: str, role: str, now: float, *, blame: bool = True) -> list[Failure]:
+        """A holder is gone; its leases are granted again. Returns the convictions."""
+        failures: list[Failure] = []
+        for task in self.table.lost(name, now, blame=blame):
+            self._intake.done(task.index)
+            message = f"its {role} process died {task.deaths} times on it"
+            stage = "decode" if role == "worker" else "infer"
+            about = task.index, stage, "ProcessDied", message
+            failures.append(self._aggregator.failure(*about))
+        return failures
+
+    def _complete(self, number: int, now: float) -> Lease:
+        lease = self.table.complete(number, now)
+        assert lease is not None  # it is out
+        self._intake.done(lease.task.index)
+        return lease
+
+    def _result(self, number: int, message: Message, now: float) -> Record:
+        fields, shape = message.fields, (self._views, self._num_classes)
+        logits = wire.check_array(message.arrays[0], "logits", np.float32, shape)
+        busy, padded = float(fields["busy"]), int(fields["padded"])
+        lease = self._complete(number, now)
+        self._aggregator.figures.peak_bytes = self.table.peak_bytes
+        ms = {stage: 1e3 * s for stage, s in lease.seconds(busy, now).items()}
+        return self._aggregator.score(lease.task.index, logits.copy(), padded, ms)

@@ -1,0 +1,125 @@
+"""The setup: model, device and processes of a run, as options ask for them.
+
+Comes in: `Options`. Goes out: `Setup`, and the supervisor of it. Called by `engine.pipeline` for
+data sets and by `engine.livestream` for live sources.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from engine.backends import registry
+from engine.backends.ascend.common import device_number
+from engine.backends.ascend.npus import warn_of_others
+from engine.backends.registry import AUTO, INT8, TORCH, Precision
+from engine.base import assets, host
+from engine.base.errors import UsageError
+from engine.base.options import Options
+from engine.network.models import SHARED, ModelFile, open_model
+from engine.runtime.aggregator import Aggregator
+from engine.runtime.executor import ExecutorSettings
+from engine.runtime.intake import Supply
+from engine.runtime.pool import PoolSettings
+from engine.runtime.supervisor import Supervisor, SupervisorSettings
+from engine.runtime.transport.sockets import Listening
+from engine.runtime.transport.wire import CLIPS, FRAMES, KEYPOINTS, Wire
+from engine.runtime.worker import WorkerSettings
+from engine.sources import demo
+
+log = logging.getLogger("engine")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """`executors`: settings of each, one a device; `workers`: 0 in process."""
+
+    options: Options
+    model: ModelFile
+    backend_name: str
+    backend_reason: str
+    precision: Precision
+    wire: Wire
+    workers: int
+    executors: tuple[ExecutorSettings, ...]
+
+    @classmethod
+    def of(cls, options: Options) -> Setup:
+        """Open the model and choose. Starts nothing. Raises `UsageError` or `ModelError`."""
+        model = open_model(options.model or _default_model(options), options.gears).with_layout(
+            options.layout, whole_clips=options.wire == CLIPS
+        )
+        name, reason = registry.choose(
+            options.backend,
+            options.device,
+            compiled=bool(model.compiled),
+            quantised=model.precision == INT8,
+        )
+        wanted = options.precision
+        precision = registry.default_precision(model) if wanted == AUTO else wanted
+        devices = registry.devices(options.device)
+        if model.compiled:
+            for warning in warn_of_others([device_number(device) for device in devices]):
+                log.warning("%s; the rate of this run is not that of the device alone", warning)
+        if options.in_process and len(devices) > 1:
+            raise UsageError(f"--device {options.device}: --in-process runs on one device")
+        settings = ExecutorSettings(
+            backend=name,
+            model=model,
+            device=None,
+            precision=precision,
+            threads=options.threads or max(1, host.cores() // len(devices)),
+            max_batch=options.max_batch,
+            max_wait=options.max_wait_ms / 1e3,
+            views=options.views,
+            secret=secrets.token_bytes(32),
+            listening=Listening.of(options.listen, options.keys)
+            if options.listen is not None
+            else None,
+            room=_room(options) // len(devices),
+        )
+        workers = 0 if options.in_process else options.workers or default_workers()
+        executors = tuple(replace(settings, device=device) for device in devices)
+        drawn = KEYPOINTS if name == TORCH and model.layout == SHARED else FRAMES
+        wire = drawn if options.wire == AUTO else options.wire
+        return cls(options, model, name, reason, precision, wire, workers, executors)
+
+    def supervisor(
+        self, supply: Supply, aggregator: Aggregator, interrupted: Callable[[], bool]
+    ) -> Supervisor:
+        """The supervisor of the processes, which are not started yet."""
+        options = self.options
+        settings = SupervisorSettings(
+            pool=PoolSettings(
+                workers=self.workers,
+                executors=self.executors,
+                worker=WorkerSettings(options.reference, self.wire, options.views),
+                start_timeout=options.start_timeout,
+            ),
+            max_memory=options.max_memory or host.memory_limit() // 4,
+            lease_timeout=options.lease_timeout,
+            stall_timeout=options.stall_timeout,
+            grace=options.grace,
+            listening=self.executors[0].listening,
+        )
+        return Supervisor(supply, len(self.model.classes), aggregator, settings, interrupted)
+
+
+def _room(options: Options) -> int:
+    """Bytes for what is kept of tracks, where windows can have anything in common."""
+    if options.views > 1 or options.crop != "steady" or options.sampling != "grid":
+        return 0
+    return host.memory_limit() // 4 if options.track_memory is None else options.track_memory
+
+
+def _default_model(options: Options) -> str:
+    sources = {source.partition(":")[0] for source in options.source} or {options.dataset}
+    return demo.NAME if sources == {demo.NAME} else assets.DEFAULT_CHECKPOINT
+
+
+def default_workers() -> int:
+    """Decode workers by the number of cores: rendering a sample costs about a hundredth of
+    running it on a CPU, so one worker serves a small machine; an accelerator wants more."""
+    return max(1, min(8, host.cores() // 4))

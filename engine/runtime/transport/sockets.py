@@ -1,0 +1,162 @@
+"""The exchange: the supervisor's sockets, and who is at the other end of them.
+
+Children connect to a socket in the private directory and are known by the names they were
+given. Workers of other machines, *guests*, connect to a TCP socket where ``--listen`` opens
+one; libzmq tells their connections apart, so that none can pass for another. Called by
+`engine.runtime.mail` and `engine.runtime.supervisor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from engine.base.addresses import is_loopback, tcp_address, tcp_endpoint
+from engine.base.errors import UsageError, WireError
+from engine.keys import Doorkeeper, ServerKeys
+from engine.runtime.transport import wire
+from engine.runtime.transport.wire import Message
+
+HEARTBEAT_MS = 5000  # of idle connections to other machines
+_REFUSALS = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Where guests may connect, and with which keys."""
+
+    host: str  # as in a TCP address
+    port: int | None
+    keys: ServerKeys | None
+    option: str = "--listen"  # that says so
+
+    @classmethod
+    def of(cls, address: str, keys: str | None, option: str = "--listen") -> Listening:
+        """Of what an option and ``--keys`` say. Raises `UsageError`."""
+        host, port = tcp_address(address, option)
+        if keys is None and not is_loopback(host):
+            raise UsageError(
+                f"{option} {address} is reachable from other machines, so it needs --keys FOLDER; "
+                "python -m engine.keys makes them"
+            )
+        return cls(host, port, ServerKeys.of(Path(keys)) if keys is not None else None, option)
+
+    def bind(self, socket: zmq.Socket[bytes], port: int | None) -> int:
+        """Open a socket on that port, or a free one. Returns the port. Raises `UsageError`."""
+        endpoint = tcp_endpoint(self.host, port or "*")
+        socket.setsockopt(zmq.IPV6, ":" in self.host)
+        if self.keys is not None:
+            self.keys.protect(socket)
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise UsageError(f"{self.option} {endpoint}: {error.strerror}") from None
+        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+
+
+def _refusal(found: Mapping[str, Any]) -> WireError:
+    """A connection that libzmq did not let in, as the message that it never came to send."""
+    if found["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return WireError("a connection whose key is not allowed (--keys)")
+    return WireError("a connection that does not speak as ours do, or without a key (--keys)")
+
+
+class Exchange:
+    """Sends to names, receives from names. `largest`: bytes of a child's largest frame."""
+
+    def __init__(self, directory: Path, largest: int, listening: Listening | None) -> None:
+        self._context = zmq.Context()
+        self.address = f"ipc://{directory}/control"
+        self._children: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        wire.limit(self._children, largest)
+        self._children.bind(self.address)
+        self.sockets = [self._children]
+        self.port: int | None = None
+        self._names: dict[bytes, str] = {}  # of guests, by their connection
+        self._connections: dict[str, bytes] = {}
+        self._guests = 0
+        self._doorkeeper: Doorkeeper | None = None
+        self._refusals: zmq.Socket[bytes] | None = None
+        if listening is not None:
+            self._listen(listening)
+
+    def _listen(self, listening: Listening) -> None:
+        if listening.keys is not None:
+            self._doorkeeper = Doorkeeper(self._context, listening.keys)
+        gate: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
+        wire.limit(gate, wire.MAX_HEADER)
+        gate.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+        try:
+            self.port = listening.bind(gate, listening.port)
+        except UsageError:
+            gate.close()
+            self.close()
+            raise
+        self.sockets.append(gate)
+        self._refusals = gate.get_monitor_socket(_REFUSALS)
+
+    def send(self, name: str, message: Message) -> None:
+        """Send to a child or a guest. One that is gone gets nothing."""
+        connection = self._connections.get(name)
+        socket = self._children if connection is None else self.sockets[1]
+        to = name.encode() if connection is None else connection
+        socket.send_multipart([to, *wire.encode(message)])
+
+    def receive(self) -> Iterator[tuple[str | None, Message | WireError]]:
+        """What has come: (name, message), or an error for what is no message. The name is
+        None for a connection of no guest; a child's is what the child says it is."""
+        while self._refusals is not None and self._refusals.poll(0):
+            yield None, _refusal(recv_monitor_message(self._refusals))
+        for socket in self.sockets:
+            for _ in range(wire.AT_ONCE):
+                try:
+                    sender, message = wire.receive(socket, routed=True)
+                except zmq.Again:
+                    break
+                except WireError as error:
+                    yield None, error
+                    continue
+                if socket is self._children:
+                    yield sender.decode(errors="replace"), message
+                    continue
+                if message.kind == "join" and sender not in self._names:
+                    self._admit(sender)
+                yield self._names.get(sender), message
+
+    def _admit(self, connection: bytes) -> None:
+        """Name a guest that asks to join; it has no choice in that."""
+        self._guests += 1
+        name = f"guest-{self._guests}.1"
+        self._names[connection], self._connections[name] = name, connection
+
+    def is_guest(self, name: str) -> bool:
+        """Whether a guest of that name is connected."""
+        return name in self._connections
+
+    def forget(self, name: str) -> None:
+        """A guest is gone, or to be heard no more."""
+        connection = self._connections.pop(name, None)
+        if connection is not None:
+            del self._names[connection]
+
+    def close(self) -> None:
+        """Close the sockets. Safe to call twice."""
+        if self._refusals is not None:
+            self.sockets[1].disable_monitor()
+            self._refusals.close()
+            self._refusals = None
+        for socket in self.sockets:
+            socket.close()
+        if self._doorkeeper is not None:
+            self._doorkeeper.close()
+            self._doorkeeper = None
+        self._context.term()

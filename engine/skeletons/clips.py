@@ -1,0 +1,134 @@
+"""Heatmap clips: a sample as frames and plan, and as the tensor that the network takes.
+
+Comes in: an annotation. Goes out: `HeatmapClips`, a hundredth of the clip tensor's size and
+equal to it; the tensor is materialised as late as the runtime demands, if at all. Called by
+the decode stage (`decode`) and the executor (`HeatmapClips.write`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.base.constants import CLIP_SHAPE, REFERENCES, VIEWS, Reference, Views, plan_rows
+from engine.base.errors import UsageError
+from engine.skeletons.heatmaps import Joints, place, render
+from engine.skeletons.poses import PoseSequence, Track
+from engine.skeletons.sampling import clip_plan
+from engine.skeletons.sparse import Frames
+
+
+@dataclass(frozen=True, eq=False)
+class HeatmapClips:
+    """The clips of a sample, each distinct frame stored once.
+
+    `frames`: the U distinct frames, then, if `twins`, their U flipped twins.
+    `plan`: int32 [n, 48], positions among the U; n is 10, or 1.
+    Clip c is ``frames[plan[c]]`` for c < n and ``frames[U + plan[c - n]]`` after.
+    `track`: where they are a window of a track.
+    """
+
+    frames: Frames
+    plan: NDArray[np.int32]
+    twins: bool = True
+    track: Track | None = None
+
+    @property
+    def views(self) -> int:
+        """Clips: n, or 2 n with twins."""
+        return (1 + self.twins) * len(self.plan)
+
+    @property
+    def unique(self) -> int:
+        """U."""
+        return len(self.frames) // (1 + self.twins)
+
+    def write(self, first: int, out: NDArray[Any]) -> None:
+        """Write clips `first`, `first` + 1, … into `out`, [n, 17, 48, 56, 56], float32 or
+        float16."""
+        for row, clip in enumerate(range(first, first + len(out))):
+            flipped, number = divmod(clip, len(self.plan))
+            self.frames.write_clip(self.plan[number] + flipped * self.unique, out[row])
+
+    def tensor(self) -> NDArray[np.float32]:
+        """The whole clip tensor, float32 [views, 17, 48, 56, 56] (205 MB where that is 20)."""
+        out = np.empty((self.views, *CLIP_SHAPE), np.float32)
+        self.write(0, out)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class ClipTensor:
+    """The clips of a sample as the whole tensor, float32 [views, 17, 48, 56, 56]."""
+
+    clips: NDArray[np.float32]
+
+    @property
+    def views(self) -> int:
+        """Clips."""
+        return len(self.clips)
+
+    def write(self, first: int, out: NDArray[Any]) -> None:
+        """As `HeatmapClips.write`."""
+        out[:] = self.clips[first : first + len(out)]
+
+
+@dataclass(frozen=True, eq=False)
+class JointClips:
+    """The clips of a sample before anything is drawn: its joints; `plan`, `twins` and `track` as
+    above."""
+
+    joints: Joints
+    plan: NDArray[np.int32]
+    reference: Reference
+    twins: bool = True
+    track: Track | None = None
+
+    @property
+    def unique(self) -> int:
+        """U."""
+        return int(self.joints.peaks.shape[1])
+
+    def drawn(self) -> HeatmapClips:
+        """The same clips, drawn."""
+        frames = render(self.joints, self.reference, twins=self.twins)
+        return HeatmapClips(frames, self.plan, self.twins, self.track)
+
+
+Clips = HeatmapClips | ClipTensor
+"""What a runner takes."""
+
+
+def decode(
+    poses: PoseSequence, reference: Reference = "0.24.1", views: Views = VIEWS
+) -> HeatmapClips:
+    """Sample and draw the clips of a checked pose sequence."""
+    return sampled(poses, reference, views).drawn()
+
+
+def sampled(poses: PoseSequence, reference: Reference, views: Views) -> JointClips:
+    """The clips of a checked pose sequence, not drawn yet."""
+    rows, twins = plan_rows(views)
+    plan = clip_plan(poses.total_frames, rows)
+    joints = place(poses, plan, reference)
+    return JointClips(joints, plan.positions, reference, twins, poses.track)
+
+
+def preprocess(
+    annotation: Mapping[str, Any], reference: Reference = "0.24.1"
+) -> NDArray[np.float32]:
+    """The network's input for one annotation: float32 [20, 17, 48, 56, 56].
+
+    `annotation` is a dict as in mmaction2's pose pickles (``keypoint`` [P, T, 17, 2],
+    ``keypoint_score`` [P, T, 17], ``img_shape`` (height, width), ``total_frames``). The
+    values equal those of mmaction2's test pipeline bit for bit: ten clips, then the
+    same ten flipped. Raises `SampleError` for an annotation that cannot be used, and
+    `UsageError` for an unknown reference.
+    """
+    if reference not in REFERENCES:
+        raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
+    return decode(PoseSequence.from_annotation(annotation), reference).tensor()

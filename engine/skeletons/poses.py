@@ -1,0 +1,153 @@
+"""Pose sequences: one checked sample, as the rest of the engine sees it.
+
+Comes in: an annotation in mmaction2's form (a dict). Goes out: a `PoseSequence`
+whose arrays have been checked once and for all, so that later stages index
+without asking. Called by the decode stage, in whichever process it runs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.base.constants import JOINTS
+from engine.base.errors import SampleError
+
+Crop = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels, perhaps beyond the picture."""
+Track = tuple[int, int, int, int]
+"""Whom a window is of, the crop that it is drawn in, its first moment, and how many moments later
+the next one begins: numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class PoseSequence:
+    """The skeletons of one video.
+
+    `keypoint`: [P, T, 17, 2], x and y in pixels; float16 to float64 or integers.
+    Absent persons and frames are all zeros; NaN counts as zero.
+    `keypoint_score`: [P, T, 17], or None where the source has none (every joint
+    is then drawn with weight one).
+    `img_shape`: (height, width) in pixels. `total_frames`: at most T. `crop`: the part of the
+    picture to draw, in place of the poses' own. `track`: of a window.
+    """
+
+    keypoint: NDArray[Any]
+    keypoint_score: NDArray[Any] | None
+    img_shape: tuple[int, int]
+    total_frames: int
+    crop: Crop | None = None
+    track: Track | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        return self.keypoint.nbytes + (
+            0 if self.keypoint_score is None else self.keypoint_score.nbytes
+        )
+
+    @classmethod
+    def from_annotation(cls, annotation: Mapping[str, Any]) -> PoseSequence:
+        """Check an annotation dict of mmaction2's pickles.
+
+        Reads ``keypoint``, ``keypoint_score`` (optional), ``img_shape`` and
+        ``total_frames`` (optional, default T). Raises `SampleError` that says
+        which field is wrong and what was expected.
+        """
+        if not isinstance(annotation, Mapping):
+            raise SampleError(f"an annotation is a dict, this is a {type(annotation).__name__}")
+        keypoint = _numeric(annotation, "keypoint")
+        if keypoint.ndim != 4 or keypoint.shape[-1] != 2:
+            raise SampleError(
+                f"keypoint has shape {keypoint.shape}; expected [persons, frames, {JOINTS}, 2] "
+                "(x and y; scores go into keypoint_score)"
+            )
+        _, frames, joints, _ = keypoint.shape
+        if joints != JOINTS:
+            raise SampleError(
+                f"keypoint has {joints} joints; this model takes {JOINTS} in COCO order. "
+                "Convert the skeleton layout first"
+            )
+        score = None
+        if annotation.get("keypoint_score") is not None:
+            score = _numeric(annotation, "keypoint_score")
+            if score.shape != keypoint.shape[:3]:
+                raise SampleError(
+                    f"keypoint_score has shape {score.shape}; keypoint {keypoint.shape} "
+                    f"needs {keypoint.shape[:3]}"
+                )
+        total = frames
+        if annotation.get("total_frames") is not None:
+            total = _integer(annotation["total_frames"], "total_frames")
+        if frames == 0:
+            raise SampleError("keypoint holds no frames")
+        if not 1 <= total <= frames:
+            raise SampleError(
+                f"total_frames is {total}, but keypoint holds {frames} frames; "
+                "it must lie between 1 and that"
+            )
+        used = keypoint[:, :total]
+        # NaN is the reference's "missing", so only the infinite is an error here.
+        # A float64 that float32 cannot hold becomes infinite, too.
+        with np.errstate(over="ignore"):
+            if np.isinf(used.astype(np.float32, copy=False)).any():
+                raise SampleError("keypoint has infinite coordinates (or beyond float32)")
+            if (
+                score is not None
+                and not np.isfinite(score[:, :total].astype(np.float32, copy=False)).all()
+            ):
+                raise SampleError(
+                    "keypoint_score has NaN or infinite values; give missing joints score 0"
+                )
+        return cls(keypoint, score, _img_shape(annotation), total)
+
+
+def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
+    if annotation.get(field) is None:
+        raise SampleError(f"{field} is missing")
+    value = annotation[field]
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise SampleError(f"{field} is not a regular array: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise SampleError(f"{field} has dtype {array.dtype}; expected numbers")
+    return array
+
+
+def whole_number(value: Any) -> int | None:
+    """`value` as an int: whole numbers of any type, numpy's and 0-d arrays too; else None."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, (bool, np.bool_)):
+        return None
+    if isinstance(value, (float, np.floating)) and math.isfinite(value) and value == int(value):
+        return int(value)
+    return int(value) if isinstance(value, (int, np.integer)) else None
+
+
+def _integer(value: Any, field: str) -> int:
+    number = whole_number(value)
+    if number is None:
+        raise SampleError(f"{field} is {value!s:.80}; expected a whole number")
+    return number
+
+
+def _img_shape(annotation: Mapping[str, Any]) -> tuple[int, int]:
+    value = annotation.get("img_shape")
+    if value is None:
+        raise SampleError("img_shape (height, width) is missing")
+    sides = list(value) if isinstance(value, (list, tuple, np.ndarray)) else []
+    if len(sides) != 2:
+        raise SampleError(f"img_shape is {value!r:.80}; expected (height, width)")
+    height, width = (_integer(side, "img_shape") for side in sides)
+    if not (1 <= height < 2**31 and 1 <= width < 2**31):
+        raise SampleError(
+            f"img_shape is ({height!s:.40}, {width!s:.40}); both must be positive and 32-bit"
+        )
+    return height, width

@@ -1,0 +1,84 @@
+"""Live sources: where pose frames come from, by URI, or as an iterator of one's own.
+
+``SCHEME:REST`` is opened by what is registered as SCHEME under the entry point group
+``engine.sources``: a function of REST that returns a `Source`. A source yields what
+`engine.sources.pose_frames.parse` takes, or `PoseFrame` themselves::
+
+    def shaky(rest):
+        def messages(stop):
+            while not stop():
+                yield {"stream": rest, "frame": …, "t": …, "size": [640, 480], "people": […]}
+        return Source(f"shaky:{rest}", messages, live=True)
+
+Called by `engine.livestream`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from engine.base.errors import SourceError, UsageError
+from engine.sources.pose_frames import PoseFrame
+
+GROUP = "engine.sources"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """So many frames that nobody looked at in time, in the source itself."""
+
+    frames: int
+
+
+Message = PoseFrame | Mapping[str, Any] | bytes | Lost | SourceError
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A place that pose frames come from.
+
+    `messages`: called once, in a thread of its own, with a function that says whether to stop;
+    may block for a moment, ends when the source is over. What is no pose frame is counted and
+    left out, and so is a `SourceError` among them; what it says is `Lost` is counted, too; any
+    other error ends the source. `live`: it does not wait for us, so that its oldest windows are
+    left out where the device is too slow; a source that is not is read as fast as it can be
+    scored, and nothing of it is left out. `video`: the file whose frames its numbers are, if any.
+    """
+
+    name: str
+    messages: Callable[[Stop], Iterator[Message]]
+    live: bool
+    video: str | None = None
+
+
+def open_source(source: str | Source | Iterable[Message]) -> Source:
+    """A URI, a `Source`, or anything that yields messages (taken as recorded). Raises
+    `UsageError`."""
+    if isinstance(source, Source):
+        return source
+    if not isinstance(source, str):
+        if isinstance(source, (Mapping, bytes)) or not isinstance(source, Iterable):
+            raise UsageError(
+                f"a source is a URI, a Source or an iterator of messages, not a "
+                f"{type(source).__name__}; for one message give a list of it"
+            )
+        if isinstance(source, (list, tuple)) and any(isinstance(item, str) for item in source):
+            raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
+        return Source("iterator", lambda stop: iter(source), live=False)
+    scheme, _, rest = source.partition(":")
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    # zmq+pull://host:port and the like keep their slashes
+    if scheme not in found:
+        known = ", ".join(sorted(found)) or "none: install the package, pip install ."
+        raise UsageError(f"--source {source}: no source is called {scheme!r}; known: {known}")
+    try:
+        opened: Source = found[scheme].load()(rest)
+    except ImportError as error:
+        raise UsageError(
+            f"--source {source}: {error}. Install its package: pip install '.[live]'"
+        ) from None
+    return opened

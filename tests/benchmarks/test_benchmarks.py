@@ -1,0 +1,121 @@
+"""Benchmarks run to their end and count what they say; no figure is asserted."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+
+from benchmarks import end_to_end, lengths, live_soak, operations, peers, workloads
+from benchmarks.memory import PeakMemory
+from engine.network.contexts import of_plan
+from engine.skeletons.sampling import clip_plan
+from tests.conftest import annotation
+
+
+def test_operations() -> None:
+    """14.5 billion multiply-adds a clip, as published; sharing saves what the contexts say."""
+    assert operations.whole() == pytest.approx(20 * 2 * 14.5e9, rel=0.01)
+    assert operations.whole() / operations.shared(80) == pytest.approx(2.0, abs=0.05)
+    # T = 48: ten times the same clip, and of its positions none repeats.
+    contexts = of_plan(clip_plan(48).positions, (1, 1, 1, 1, 2, 1, 1, 1, 1, 1))
+    assert contexts.frames == 48
+    assert operations.whole() / operations.shared(48) == pytest.approx(10, abs=0.5)
+
+
+def test_workloads(tmp_path: Path) -> None:
+    lengths = workloads.lengths()
+    assert (len(lengths), min(lengths) >= 18, max(lengths) <= 650) == (200, True, True)
+    assert np.median(lengths) == pytest.approx(80, abs=8)
+    name, path = workloads.write(workloads.HMDB51_LIKE, 3, tmp_path)
+    assert name == "hmdb51_like"
+    assert [a["total_frames"] for a in pickle.loads(path.read_bytes())] == [
+        lengths[0], lengths[100], lengths[199]
+    ]  # fmt: skip
+
+
+def test_peak_memory() -> None:
+    with PeakMemory(os.getpid()) as memory:
+        block = np.ones(1 << 27, np.uint8)
+        time.sleep(1)
+        del block
+    assert memory.peak > 1 << 27
+
+
+def test_end_to_end(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """All contestants but torch, on a small network and two samples, and every plot."""
+    pytest.importorskip("matplotlib")
+    data = tmp_path / "some.pkl"
+    data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
+    monkeypatch.setattr(peers, "_PURE_SAMPLES", 1)
+    monkeypatch.setattr(peers, "torch_loader", lambda path: None)
+    monkeypatch.setattr(end_to_end, "CONFIGURATIONS", end_to_end.CONFIGURATIONS[:2])
+    monkeypatch.setattr(lengths, "LENGTHS", (15, 30))
+    monkeypatch.setattr("sys.argv", [
+        "end_to_end", "--workload", str(data), "--model", str(tiny_model), "--precision", "f32",
+        "--rounds", "1", "--json", str(tmp_path / "out.json"), "--plots", str(tmp_path / "plots"),
+    ])  # fmt: skip
+    before = set(os.listdir(tmp_path))
+    end_to_end.main()
+    found = orjson.loads((tmp_path / "out.json").read_bytes())
+    assert set(found["ratios"]) == {
+        "end_to_end_over_pure/some/f32", "end_to_end_over_recipe/some/f32", "of_ceiling/some/f32"
+    }  # fmt: skip
+    assert all(value > 0 for value in found["ratios"].values())
+    assert set(found["rates"]) == {"some", "some, 24 samples"}
+    assert set(found["memory"]) == {
+        "some, engine, f32, shared, frames", "some, engine, f32, shared, keypoints"
+    }  # fmt: skip
+    assert [set(found[key]["f32"]) for key in ("lengths", "roofline")] == [
+        {"15", "30"}, {"trunk", *(f"block {n}" for n in range(1, 3))}
+    ]  # fmt: skip
+    assert found["wire"]["clips"]["30"] == 204_718_080
+    assert set(os.listdir(tmp_path)) - before == {"out.json", "plots"}
+    drawn = sorted((tmp_path / "plots").iterdir())
+    assert [p.stem for p in drawn] == ["lengths", "memory", "rates", "roofline", "wire"]
+    assert all(p.read_text().count("<svg") == 1 for p in drawn)
+    printed = capsys.readouterr().out
+    assert "torch is not installed" in printed
+    assert "end_to_end_over_pure/some/f32" in printed
+
+
+def test_live_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few streams for a few seconds, the liar and the flood among them."""
+    monkeypatch.setattr(live_soak, "_SILENCE_S", 2.0)
+    monkeypatch.setattr(live_soak, "_SAMPLES", 3)
+    command = ["live_soak", "--minutes", "0.2", "--streams", "2", "--json",
+               str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.svg")]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", command)
+    with pytest.raises(SystemExit) as ending:
+        live_soak.main()
+    found = orjson.loads((tmp_path / "a.json").read_bytes())
+    assert not ending.value.code, found
+    assert found["windows"] > 0
+    assert found["others"] > 0
+    assert (tmp_path / "a.svg").is_file()
+
+
+def test_overlap(tmp_path: Path, tiny_model: Path) -> None:
+    """Each contestant in a process of its own, on the same samples."""
+    data = tmp_path / "some.pkl"
+    data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
+    out = tmp_path / "out.json"
+    command = [sys.executable, "-m", "benchmarks.overlap", "--dataset", str(data), "--model",
+               str(tiny_model), "--samples", "2", "--rounds", "1", "--json", str(out)]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    found = orjson.loads(out.read_bytes())
+    assert set(found["rates"]) == {"streaming", "prepared clips", "in process"}
+    assert all(rate > 0 for rates in found["rates"].values() for rate in rates)
+    assert set(found["ratios"]) == {"streaming_over_prepared", "streaming_over_in_process"}
+    assert found["facts"]["precision"] == "f32"

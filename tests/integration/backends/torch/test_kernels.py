@@ -1,0 +1,106 @@
+"""The kernels of a GPU in Triton's interpreter: the same as PyTorch's own operators."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from engine.backends.registry import Wave
+from engine.backends.torch.steps import plan
+from engine.base.constants import REFERENCES, Reference
+from engine.skeletons.clips import JointClips
+from tests.integration.backends.torch.test_torch import odd_joints
+
+torch = pytest.importorskip("torch")
+
+
+@pytest.fixture
+def kernels() -> Any:
+    pytest.importorskip("triton", reason="Triton is not installed (pip install triton)")
+    return importlib.import_module("engine.backends.torch.kernels")
+
+
+@pytest.fixture
+def plain() -> Any:
+    return importlib.import_module("engine.backends.torch.plain")
+
+
+# times, kernel, stride, channels, outputs, last, x gathered, residual, of the level below
+CASES = [
+    (1, 1, 1, 32, 64, 0, False, False, False),
+    (1, 1, 2, 32, 128, 0, True, False, False),
+    (3, 1, 1, 64, 32, 0, True, False, False),
+    (1, 3, 1, 32, 32, 128, False, True, True),
+    (1, 3, 2, 64, 64, 256, False, True, False),
+    (1, 3, 1, 32, 32, 0, False, True, True),
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_convolutions(kernels: Any, plain: Any, case: Any, dtype: Any) -> None:
+    """Rows beyond the count are not computed, and -1 is zeros."""
+    times, kernel, stride, channels, outputs, last, gathered, added, below = case
+    torch.manual_seed(0)
+    size, rows, real = 6, 7, 5
+    width = (size - 1) // stride + 1
+    sources = torch.randint(0, rows, (rows, 3), dtype=torch.int32)
+    sources[0, 0] = sources[4, 2] = -1
+    weight = torch.randn(times, kernel, kernel, channels, outputs) / (channels * kernel**2) ** 0.5
+    then = (torch.randn(outputs, last) / outputs**0.5, torch.randn(last)) if last else None
+    about = {
+        "stride": stride, "relu": True, "sources": sources, "gathered": gathered,
+        "residual": torch.randn(rows, width, width, last or outputs).to(dtype) if added else None,
+        "residual_gathered": below, "rows": rows,
+        "then": None if then is None else (then[0].to(dtype), then[1]),
+        "count": torch.tensor([real], dtype=torch.int32),
+    }  # fmt: skip
+    x, bias = torch.randn(rows, size, size, channels).to(dtype), torch.randn(outputs)
+    found = kernels.convolve(x, weight.to(dtype), bias, **about)
+    want = plain.convolve(x, weight.to(dtype), bias, **about)
+    assert found.dtype == want.dtype == dtype
+    limit = 1e-5 if dtype == torch.float32 else 2e-2
+    np.testing.assert_allclose(found[:real], want[:real], rtol=0, atol=limit)
+
+
+def test_pooling_and_averaging(kernels: Any, plain: Any) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 9, 9, 32)
+    count = torch.tensor([3], dtype=torch.int32)
+    for stride in (1, 2):
+        found = kernels.pool(x, kernel=3, stride=stride, count=count)
+        want = plain.pool(x, kernel=3, stride=stride, count=count)
+        assert torch.equal(found[:3], want[:3])
+    clips = torch.randint(0, 4, (5, 24), dtype=torch.int32)
+    found, want = (module.mean(x, clips, count) for module in (kernels, plain))
+    np.testing.assert_allclose(found[:3], want[:3], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_drawing_and_the_first_step_at_once(
+    kernels: Any, plain: Any, tiny_model: Path, reference: Reference
+) -> None:
+    from engine.backends.torch.network import Network
+    from engine.backends.torch.rasteriser import Poses
+    from engine.backends.torch.waves import _drawn
+
+    joints = odd_joints(np.random.default_rng(1), frames=1)
+    clips = JointClips(joints, np.zeros((1, 48), np.int32), reference)
+    steps, device = plan(onnx.load(str(tiny_model))), torch.device("cpu")
+    network = Network(steps, device, torch.float32, plain)
+    frames = 2 * clips.unique
+    wave = Wave([clips], [0], frames, [], np.zeros((0, 1), np.int32))
+    want = network.first(_drawn(network, wave))
+    own = Network(steps, device, torch.float32, kernels)
+    assert own.stem is not None
+    found = torch.full((frames, *own.first_shape), float("nan"))
+    poses = Poses.of([clips], [0], frames)
+    own.stem(*map(torch.from_numpy, (poses.centres, poses.peaks, poses.frames)), found)
+    outputs = want.shape[-1]
+    np.testing.assert_allclose(found[..., :outputs], want, rtol=0, atol=1e-5 * want.abs().max())
+    assert not found[..., outputs:].any()  # what the channels are filled up with

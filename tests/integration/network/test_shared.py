@@ -1,0 +1,192 @@
+"""Layout `shared` against layout `clips`, on the real runtimes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino as ov
+import pytest
+
+from converters.graph import build_clips, select_weights
+from converters.network import Architecture
+from engine.backends.registry import Precision, load
+from engine.base.classes import HMDB51
+from engine.base.constants import CLIP_SHAPE
+from engine.base.errors import ModelError
+from engine.network.cuts import FEATURES, FRAMES, HANDED, Cuts
+from engine.network.models import CLIPS, SHARED, open_model
+from engine.network.runners.opening import Runner, infer, open_runner
+from engine.skeletons.clips import HeatmapClips, decode
+from engine.skeletons.poses import PoseSequence
+from tests.conftest import annotation, random_state_dict
+
+LENGTHS = (1, 7, 30, 48, 60, 96, 300)
+
+
+def runner(path: Path, name: str, layout: Any, precision: Precision = "f32") -> Runner:
+    model = replace(open_model(str(path)), layout=layout)
+    return open_runner(load(name, model, device=None, precision=precision, threads=2), model)
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[HeatmapClips]:
+    return [
+        decode(PoseSequence.from_annotation(annotation(n, persons=1 + n % 2, seed=n)))
+        for n in LENGTHS
+    ]
+
+
+@pytest.fixture(scope="module")
+def exact(tiny_model: Path, samples: list[HeatmapClips]) -> list[Any]:
+    whole = runner(tiny_model, "openvino", CLIPS)
+    logits = list(infer(whole, samples))
+    whole.close()
+    return logits
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_equal_to_whole_clips(
+    tiny_model: Path, samples: list[HeatmapClips], exact: list[Any], name: str
+) -> None:
+    shared = runner(tiny_model, name, SHARED)
+    for logits, whole in zip(infer(shared, samples), exact, strict=True):
+        assert logits.dtype == np.float32
+        np.testing.assert_allclose(logits, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+    shared.close()
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_bits_do_not_depend_on_neighbours(
+    tiny_model: Path, samples: list[HeatmapClips], name: str
+) -> None:
+    shared = runner(tiny_model, name, SHARED)
+    together = list(infer(shared, samples))
+    order = np.random.default_rng(0).permutation(len(samples))
+    mixed = list(infer(shared, [samples[i] for i in order]))
+    for place, i in enumerate(order):
+        np.testing.assert_array_equal(mixed[place], together[i])
+        [alone] = infer(shared, [samples[i]])
+        np.testing.assert_array_equal(alone, together[i])
+    assert shared.clips_run == 3 * 20 * len(samples)
+    shared.close()
+
+
+@pytest.mark.skipif(
+    "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    reason="this processor does not execute bf16",
+)
+def test_bf16(tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]) -> None:
+    shared = runner(tiny_model, "openvino", SHARED, "bf16")
+    assert shared.facts.precision == "bf16"
+    for logits, whole in zip(infer(shared, samples), exact, strict=True):
+        error = np.abs(logits - whole).max() / np.abs(whole).max()
+        assert 0 < error < 0.02
+    shared.close()
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_int8(
+    quantised_model: Path, samples: list[HeatmapClips], exact: list[Any], name: str
+) -> None:
+    """As far from float as the whole network is in int8, and near to that."""
+    errors: dict[str, list[float]] = {}
+    found = {}
+    for layout in (CLIPS, SHARED):
+        quantised = runner(quantised_model, name, layout, "int8")
+        assert quantised.facts.precision == "int8"
+        found[layout] = list(infer(quantised, samples))
+        errors[layout] = [float(np.abs(logits - whole).max() / np.abs(whole).max())
+                          for logits, whole in zip(found[layout], exact, strict=True)]  # fmt: skip
+        quantised.close()
+    assert min(errors[SHARED]) > 0
+    assert max(errors[SHARED]) < 2 * max(errors[CLIPS]) < 0.2
+    for shared, whole in zip(found[SHARED], found[CLIPS], strict=True):
+        np.testing.assert_allclose(shared, whole, rtol=0, atol=0.05 * np.abs(whole).max())
+
+
+def test_what_is_under_way_is_known(tiny_model: Path, samples: list[HeatmapClips]) -> None:
+    shared = runner(tiny_model, "openvino", SHARED)
+    fed = list(enumerate(samples))
+    keys = list(range(len(samples)))
+    assert list(shared.feed(fed[:1])) == []  # too little for a full wave
+    assert (shared.idle, shared.pending) == (False, [0])
+    seen: list[list[int]] = []
+    done = []
+    for key, _ in shared.feed(fed[1:], lambda: seen.append(shared.pending)):
+        assert key not in shared.pending
+        done.append(key)
+    assert seen[0] == keys
+    while not shared.idle:
+        for key, _ in shared.collect():
+            assert key not in shared.pending
+            done.append(key)
+    assert done == keys
+    assert shared.pending == []
+    shared.close()
+
+
+def test_waves_are_filled_across_batches(
+    tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]
+) -> None:
+    """Fed one by one, the bits are those of one batch, and so is the number of waves."""
+    waves = []
+    found = []
+    for step in (1, len(samples)):
+        shared = runner(tiny_model, "openvino", SHARED)
+        count = 0
+        plain = shared._wave
+
+        def counted(*arguments: Any, plain: Any = plain) -> Any:
+            nonlocal count
+            count += 1
+            return plain(*arguments)
+
+        shared._wave = counted  # type: ignore[method-assign]
+        batch = list(enumerate(samples))
+        logits = []
+        for first in range(0, len(batch), step):
+            logits += [row for _, row in shared.feed(batch[first : first + step])]
+        while not shared.idle:
+            logits += [row for _, row in shared.collect()]
+        waves.append(count)
+        found.append(np.stack(logits))
+        shared.close()
+    assert waves[0] == waves[1] < 2 * len(samples)
+    np.testing.assert_array_equal(*found)
+
+
+def test_parts_of_the_published_network() -> None:
+    arch = Architecture()
+    model = build_clips(arch, select_weights(arch, random_state_dict(arch)), batch=1,
+                        classes=HMDB51, source_sha256="0" * 64)  # fmt: skip
+    cuts = Cuts(model)
+    assert cuts.strides == (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
+    trunk = cuts.trunk(3)
+    assert trunk.inputs == {FRAMES: (3, *CLIP_SHAPE[:1], *CLIP_SHAPE[2:])}
+    assert trunk.outputs == {
+        "shortcut": (3, 14, 14, 256), **dict.fromkeys(HANDED[:3], (3, 28, 28, 64))
+    }  # fmt: skip
+    assert list(cuts.block(3, 2, ("this", "shortcut")).outputs) == ["this", "shortcut"]
+    assert cuts.block(9, 5).outputs == {FEATURES: (5, 512)}
+    assert (cuts.head.weight.shape, cuts.head.bias.shape) == ((51, 512), (51,))
+
+
+def test_other_graphs_are_refused(tiny_model: Path) -> None:
+    model = onnx.load(str(tiny_model))
+    [pool] = [node for node in model.graph.node if node.op_type == "GlobalAveragePool"]
+    pool.op_type = "Relu"
+    with pytest.raises(ModelError, match="cannot be cut"):
+        Cuts(model)
+
+
+@pytest.mark.parametrize("layout", [SHARED, CLIPS])
+def test_a_batch_of_nothing(tiny_model: Path, layout: Any) -> None:
+    """Of samples that an executor cannot draw none may be left."""
+    empty = runner(tiny_model, "openvino", layout)
+    assert list(empty.feed([])) == []
+    assert empty.idle
+    empty.close()

@@ -1,0 +1,58 @@
+"""Packing: several samples through runs of fixed sizes, on the real runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.backends.registry import load
+from engine.network.models import open_model
+from engine.network.runners.opening import infer
+from engine.network.runners.whole import ClipsRunner
+from engine.skeletons.clips import HeatmapClips, decode
+from engine.skeletons.poses import PoseSequence
+from tests.conftest import TINY, random_state_dict, write_model
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[HeatmapClips]:
+    from tests.conftest import annotation
+
+    return [
+        decode(PoseSequence.from_annotation(annotation(frames, seed=frames)))
+        for frames in (5, 30, 70)
+    ]
+
+
+def run(path: Path, name: str, batch: list[HeatmapClips]) -> tuple[Any, ClipsRunner]:
+    backend = load(name, open_model(str(path)), device=None, precision="f32", threads=2)
+    runner = ClipsRunner(backend, 51)
+    logits = list(infer(runner, batch))
+    backend.close()
+    return logits, runner
+
+
+def test_bits_do_not_depend_on_neighbours(tiny_model: Path, samples: list[HeatmapClips]) -> None:
+    together, runner = run(tiny_model, "openvino", samples)
+    assert (runner.clips_run, runner.clips_padded) == (60, 0)
+    for sample, logits in zip(samples, together, strict=True):
+        assert logits.shape == (20, 51)
+        [alone], _ = run(tiny_model, "openvino", [sample])
+        np.testing.assert_array_equal(logits, alone)
+    [reversed_last, *_], _ = run(tiny_model, "openvino", samples[::-1])
+    np.testing.assert_array_equal(reversed_last, together[-1])
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_fixed_batch_is_padded(
+    tmp_path: Path, tiny_model: Path, samples: list[HeatmapClips], name: str
+) -> None:
+    path = write_model(tmp_path / "bs2.onnx", random_state_dict(TINY), TINY, batch=2)
+    padded, runner = run(path, name, samples)
+    assert (runner.clips_run, runner.clips_padded) == (60, 20)
+    plain, _ = run(tiny_model, name, samples)
+    for a, b in zip(padded, plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,183 @@
+"""Sources that others push into, over real sockets; strangers inject nothing."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from engine import keys
+from engine.base.errors import UsageError
+from engine.keys import ClientKeys, Doorkeeper, ServerKeys
+from engine.sources.sockets import admitting
+from engine.sources.source import open_source
+
+websockets = pytest.importorskip("websockets")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def listening(uri: str) -> Iterator[list[bytes]]:
+    """What a source yields, as it comes."""
+    found: list[bytes] = []
+    done = threading.Event()
+
+    def run() -> None:
+        for message in open_source(uri).messages(done.is_set):
+            assert isinstance(message, bytes)
+            found.append(message)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def wait_for(found: list[bytes], count: int) -> None:
+    until = time.monotonic() + 10
+    while len(found) < count and time.monotonic() < until:
+        time.sleep(0.02)
+    assert len(found) >= count
+
+
+@contextmanager
+def pushing(port: int, own: ClientKeys | None = None) -> Iterator[zmq.Socket[bytes]]:
+    with zmq.Context() as context, context.socket(zmq.PUSH) as push:
+        push.setsockopt(zmq.LINGER, 0)
+        if own is not None:
+            own.use(push)
+        push.connect(f"tcp://127.0.0.1:{port}")
+        yield push
+
+
+def test_pull() -> None:
+    port = free_port()
+    with listening(f"zmq+pull://127.0.0.1:{port}") as found, pushing(port) as push:
+        push.send(b"one")
+        push.send_multipart([b"topic", b"two"])
+        wait_for(found, 2)
+        push.send(b" " * (2 << 20))  # too large: libzmq closes the connection
+        push.send(b"three")
+        time.sleep(0.5)
+    assert found[:2] == [b"one", b"two"]
+    assert b" " * (2 << 20) not in found
+
+
+def test_pull_lets_in_by_key(tmp_path: Path) -> None:
+    keys.make(tmp_path / "ours", ["camera"])
+    keys.make(tmp_path / "theirs", ["stranger"])
+    server = tmp_path / "ours" / "engine.key"
+    camera = ClientKeys.of(tmp_path / "ours" / "camera.key_secret", server)
+    stranger = ClientKeys.of(tmp_path / "theirs" / "stranger.key_secret", server)
+    port = free_port()
+    with (
+        listening(f"zmq+pull://127.0.0.1:{port}?keys={tmp_path / 'ours'}") as found,
+        pushing(port, stranger) as other, pushing(port) as bare, pushing(port, camera) as push,
+    ):  # fmt: skip
+        other.send(b"injected")
+        bare.send(b"injected")
+        push.send(b"ours")
+        wait_for(found, 1)
+        time.sleep(0.5)
+    assert found == [b"ours"]
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_subscribe(tmp_path: Path, secured: bool) -> None:
+    with zmq.Context() as context:
+        more, doorkeeper = "", None
+        publisher = context.socket(zmq.PUB)
+        publisher.setsockopt(zmq.LINGER, 0)
+        if secured:
+            keys.make(tmp_path, ["us"])
+            server = ServerKeys.of(tmp_path)
+            doorkeeper = Doorkeeper(context, server)
+            server.protect(publisher)
+            more = f"?key={tmp_path / 'us.key_secret'}&server={tmp_path / 'engine.key'}"
+        port = publisher.bind_to_random_port("tcp://127.0.0.1")
+        with listening(f"zmq+sub://127.0.0.1:{port}{more}") as found:
+            until = time.monotonic() + 10
+            while not found and time.monotonic() < until:
+                publisher.send_multipart([b"poses", b"frame"])
+                time.sleep(0.05)
+        publisher.close()
+        if doorkeeper is not None:
+            doorkeeper.close()
+    assert set(found) == {b"frame"}
+
+
+def connected(port: int, **more: Any) -> Any:
+    from websockets.sync.client import connect
+
+    until = time.monotonic() + 10
+    while True:
+        try:
+            return connect(f"ws://127.0.0.1:{port}", **more)
+        except ConnectionRefusedError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.05)
+
+
+def test_websocket() -> None:
+    from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+    port = free_port()
+    uri = admitting(f"ws://127.0.0.1:{port}?origin=https://page.example", ["http://localhost:8017"])
+    assert isinstance(uri, str)
+    with listening(uri) as found:
+        with connected(port) as client:
+            client.send("text")
+            client.send(b"bytes")
+            wait_for(found, 2)
+        with connected(port, origin="https://page.example") as page:
+            page.send("page")
+            wait_for(found, 3)
+        with connected(port, origin="http://localhost:8017") as dashboard:
+            dashboard.send("dashboard")
+            wait_for(found, 4)
+        for more in (
+            {"origin": "https://evil.example"},
+            {"additional_headers": {"Host": f"evil.example:{port}"}},
+        ):
+            with pytest.raises(InvalidStatus), connected(port, **more) as evil:
+                evil.send("injected")
+        with connected(port) as client:
+            client.send("x" * (2 << 20))
+            with pytest.raises(ConnectionClosed):
+                client.recv()
+    assert found == [b"text", b"bytes", b"page", b"dashboard"]
+    gc.collect()  # clients that were refused are held by their errors
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("zmq+pull://0.0.0.0:5555", "needs .keys=FOLDER; python -m engine.keys"),
+        ("zmq+pull://127.0.0.1", "//HOST:PORT is needed"),
+        ("zmq+pull://127.0.0.1:99999", "//HOST:PORT is needed"),
+        ("zmq+pull://127.0.0.1:5555?key=x", "unknown key; known: keys"),
+        ("zmq+sub://127.0.0.1:5555?key=x", "key and server go together"),
+        ("ws://0.0.0.0:8765", "on loopback only; a proxy"),
+    ],
+)
+def test_refused(uri: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        open_source(uri)

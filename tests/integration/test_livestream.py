@@ -1,0 +1,377 @@
+"""Live sources through the whole pipeline: real processes, a small network."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pickle
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+import zmq
+
+import engine
+from engine import livestream
+from engine.base.errors import SourceError, UsageError
+from engine.base.options import Options
+from engine.live.labels import Label
+from engine.pipeline import Pipeline
+from engine.runtime.aggregator import Prediction
+from engine.sources.dataset import open_dataset
+from engine.sources.pose_frames import PoseFrame
+from engine.sources.recorded import frames_of, recorded
+from engine.sources.source import Source, Stop
+from tests.conftest import ROOT, annotation
+
+LIVE: Any = {"source": ("test",), "stride": 0.2, "smooth": 1, "threshold": 0.0, "crop": "exact"}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six videos, shorter and longer than a window."""
+    path = tmp_path_factory.mktemp("videos") / "videos.pkl"
+    frames = (20, 47, 48, 60, 90, 130)
+    path.write_bytes(pickle.dumps([annotation(n, seed=n) for n in frames]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(videos: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Scores of a window: of the data set run over the very same frames."""
+    by_name = {a["frame_dir"]: a for a in pickle.loads(videos.read_bytes())}
+    path = tmp_path_factory.mktemp("cut") / "cut.pkl"
+
+    def scores(labels: list[Label]) -> list[Any]:
+        cut = []
+        for number, label in enumerate(labels):
+            whole, part = by_name[label.stream], slice(label.first, label.last + 1)
+            frames = label.last + 1 - label.first
+            cut.append({**whole, "frame_dir": str(number), "total_frames": frames,
+                        "keypoint": whole["keypoint"][:, part],
+                        "keypoint_score": whole["keypoint_score"][:, part]})  # fmt: skip
+        path.write_bytes(pickle.dumps(cut))
+        with Pipeline(Options(dataset=str(path), model=str(tiny_model), tta=False)) as pipeline:
+            records = sorted(pipeline, key=lambda r: r.index)
+        return [r.scores for r in records if isinstance(r, Prediction)]
+
+    return scores
+
+
+def labels_of(model: Path, *sources: Any, **more: Any) -> list[Label]:
+    with engine.Stream(Options(model=str(model), **{**LIVE, **more}), sources) as stream:
+        return list(stream)
+
+
+def test_windows_of_a_recording_have_the_data_sets_scores(
+    videos: Path, tiny_model: Path, expected: Any
+) -> None:
+    found = labels_of(tiny_model, f"replay:{videos}")
+    per_video = {name: [label.last for label in found if label.stream == name]
+                 for name in dict.fromkeys(label.stream for label in found)}  # fmt: skip
+    assert per_video == {
+        "video_20": [19], "video_47": [46], "video_48": [47], "video_60": [47, 53, 59],
+        "video_90": [47, 53, 59, 65, 71, 77, 83, 89], "video_130": [*range(47, 130, 6), 129],
+    }  # fmt: skip
+    for label, scores in zip(found, expected(found), strict=True):
+        np.testing.assert_array_equal(label.scores, scores)
+        assert label.label == scores.argmax()
+
+
+def test_windows_sampled_as_the_reference_does(
+    videos: Path, tiny_model: Path, expected: Any
+) -> None:
+    """Those of a second and more are whole videos to the data set's sampling."""
+    found = labels_of(tiny_model, f"replay:{videos}", sampling="reference", window=2.5)
+    spans = [label.last + 1 - label.first for label in found if label.stream == "video_130"]
+    assert spans == [75] * 10
+    for label, scores in zip(found, expected(found), strict=True):
+        np.testing.assert_array_equal(label.scores, scores)
+
+
+def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) -> None:
+    """At their own speed, all at once: what is not left out has the same scores."""
+    with engine.Stream(Options(model=str(tiny_model), **LIVE), [f"replay:{videos}@30"]) as stream:
+        found = list(stream)
+        windows = stream.streams.totals().windows
+        assert len(found) + stream.streams.figures.dropped == windows == 29
+    for label, scores in zip(found, expected(found), strict=True):
+        np.testing.assert_array_equal(label.scores, scores)
+        assert 0 < label.latency_ms < 60_000
+
+
+def test_only_what_is_new_is_computed(videos: Path, tiny_model: Path) -> None:
+    """In crops that stay: as good as anew, in the same crops. The first windows of tracks are in
+    the reference's own."""
+    ways: list[Any] = [{"crop": "steady"}, {"crop": "steady", "track_memory": 0}, {}]
+    found = [labels_of(tiny_model, f"replay:{videos}", per=per, **way)
+             for per in ("person", "group") for way in ways]  # fmt: skip
+    for kept, anew, exact in (found[:3], found[3:]):
+        assert len(kept) == len(anew) == len(exact) == 29
+        for one, other in zip(kept, anew, strict=True):
+            assert (one.stream, one.who, one.last) == (other.stream, other.who, other.last)
+            np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-5)
+        begins = [n for n, label in enumerate(exact) if label.last == 47]
+        assert len(begins) == 4
+        for number in begins:
+            np.testing.assert_array_equal(anew[number].scores, exact[number].scores)
+
+
+def test_a_recording_is_never_cut_however_long_it_takes(
+    videos: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it is read at once, and looked at bit by bit."""
+    limits = partial(livestream.StreamLimits, idle=0.02)
+    monkeypatch.setattr(livestream, "StreamLimits", limits)
+    found = labels_of(tiny_model, f"replay:{videos}", stride=0.1, max_batch=1)
+    assert len(found) == len(labels_of(tiny_model, f"replay:{videos}", stride=0.1)) > 40
+    lasts = [label.last for label in found if label.stream == "video_90"]
+    assert lasts == [*range(47, 90, 4), 89]
+
+
+def test_order_and_smoothing(videos: Path, tiny_model: Path) -> None:
+    plain = labels_of(tiny_model, f"replay:{videos}", max_batch=3, workers=2)
+    smooth = labels_of(tiny_model, f"replay:{videos}", smooth=4, max_batch=3, workers=2)
+    lasts: dict[str, int] = {}
+    for label in smooth:
+        assert lasts.get(label.stream, -1) < label.last
+        lasts[label.stream] = label.last
+    mine = [label for label in plain if label.stream == "video_90"]
+    mean = np.mean([label.scores for label in mine[2:6]], axis=0)
+    [found] = [s for s in smooth if (s.stream, s.last) == ("video_90", mine[5].last)]
+    assert found.score <= mean.max() + 1e-6
+
+
+def test_an_iterator_of_ones_own(videos: Path, tiny_model: Path) -> None:
+    """Dicts and frames; what is none is counted and does no harm."""
+    [sample] = [s for s in open_dataset(str(videos)).samples if s.id == "video_60"]
+
+    def messages() -> Iterator[Any]:
+        for frame in frames_of(sample):
+            assert isinstance(frame, PoseFrame)
+            people = [{"id": p.id, "kpts": p.kpts.tolist()} for p in frame.people]
+            yield {"stream": "mine", "frame": frame.frame, "t": frame.t, "size": frame.size,
+                   "people": people}  # fmt: skip
+            yield b"{}"
+
+    found = list(engine.stream(messages(), model=str(tiny_model), stride=0.2))
+    assert [(label.stream, label.who, label.last) for label in found] == [
+        ("mine", 0, 47), ("mine", 0, 53), ("mine", 0, 59)
+    ]  # fmt: skip
+
+
+def test_mistakes_in_python_are_told(tiny_model: Path) -> None:
+    for source in (None, 5, {"stream": "a"}, ["jsonl:a", "jsonl:b"]):
+        with pytest.raises(UsageError, match="source"):
+            next(engine.stream(source, model=str(tiny_model)))  # type: ignore[arg-type]
+
+    def broken() -> Iterator[Any]:
+        yield PoseFrame("s", 0, 0.0, (640, 480), ())
+        raise RuntimeError("mine")
+
+    with pytest.raises(SourceError, match="iterator ended: RuntimeError: mine"):
+        list(engine.stream(broken(), model=str(tiny_model)))
+
+
+def test_a_source_that_fails_harms_no_other(videos: Path, tiny_model: Path) -> None:
+    def broken(stop: Stop) -> Iterator[Any]:
+        yield {"stream": "x"}
+        raise OSError("the camera is gone")
+
+    samples = open_dataset(str(videos)).samples[:3]
+    chosen = Options(model=str(tiny_model), **LIVE)
+    sources = [Source("camera", broken, live=True), recorded("file", samples)]
+    with engine.Stream(chosen, sources) as stream:
+        assert len(list(stream)) == 3
+        assert stream.supply.figures["camera"].error == "OSError: the camera is gone"
+        assert stream.supply.figures["camera"].refused == 1
+
+
+def test_a_flood_is_bounded(tiny_model: Path) -> None:
+    """Far more than the device can do: the newest windows are labelled, the others counted."""
+    [sample] = recorded_samples()
+    frames = [frame for frame in frames_of(sample) if isinstance(frame, PoseFrame)]
+
+    def flood(stop: Stop) -> Iterator[Any]:
+        for turn in range(60):
+            for frame in frames:
+                yield PoseFrame("flood", turn * 48 + frame.frame, frame.t, frame.size, frame.people)
+
+    with engine.Stream(
+        Options(model=str(tiny_model), **{**LIVE, "stride": 0.1}), [Source("f", flood, live=True)]
+    ) as stream:
+        found = list(stream)
+        dropped, lost = stream.streams.figures.dropped, stream.supply.figures["f"].lost
+        assert len(found) + dropped == stream.streams.totals().windows
+        assert lost > 2000  # more than four times what it says, which is 30 a second
+        assert len(found) > 1
+
+
+def recorded_samples() -> Any:
+    from engine.sources.dataset import Sample
+
+    return [Sample(0, "a", annotation(48, seed=1))]
+
+
+def command(model: Path, *more: object) -> list[str]:
+    base = sys.executable, "-m", "engine.run", "--model", model, "--stride", 0.2, *more
+    return [str(part) for part in base]
+
+
+def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """From standard input to JSON lines, and the same as the windows of a data set."""
+    lines = []
+    for sample in open_dataset(str(videos)).samples:
+        for frame in frames_of(sample):
+            assert isinstance(frame, PoseFrame)
+            people = [{"id": p.id, "kpts": p.kpts.tolist()} for p in frame.people]
+            lines.append(orjson.dumps({
+                "stream": frame.stream, "frame": frame.frame, "t": frame.t, "size": frame.size,
+                "people": people, "end": frame.end, "rate": frame.rate,
+            }))  # fmt: skip
+    lines.insert(5, b"not a frame")
+    (tmp_path / "a.jsonl").write_bytes(b"of an earlier run")
+    piped = subprocess.run(
+        command(tiny_model, "--source", "jsonl:-", "--output", tmp_path / "a.jsonl",
+                "--summary", tmp_path / "a.json"),
+        input=b"\n".join(lines), capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert piped.returncode == 0, piped.stderr
+    cut = subprocess.run(
+        command(tiny_model, "--dataset", videos, "--windows", "--output", tmp_path / "b.jsonl"),
+        capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert cut.returncode == 0, cut.stderr
+    found = [[json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+             for name in ("a.jsonl", "b.jsonl")]  # fmt: skip
+    assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == len(found[0])  # once
+    for one, other in zip(*found, strict=True):
+        one.pop("latency_ms")
+        other.pop("latency_ms")
+        assert one == other
+    summary = json.loads((tmp_path / "a.json").read_text())
+    assert summary["sources"]["jsonl:-"] == {
+        "taken": 395, "refused": 1, "lost": 0, "over": True, "error": None
+    }  # fmt: skip
+    assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
+
+
+def test_interrupted(videos: Path, tiny_model: Path) -> None:
+    process = subprocess.Popen(
+        command(tiny_model, "--source", f"replay:{videos}@5"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("backend"):
+        pass
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "labels    " in out
+
+
+def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Labels on a PUB socket are the lines of the file, and Prometheus counts the same."""
+    pytest.importorskip("prometheus_client")
+    ports = free_port(), free_port()
+    out = tmp_path / "a.jsonl"
+    process = subprocess.Popen(
+        command(tiny_model, "--source", f"replay:{videos}@30", "--output", out,
+                "--publish", f"tcp://127.0.0.1:{ports[0]}", "--metrics", f"127.0.0.1:{ports[1]}"),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    found, page = [], ""
+    with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
+        subscriber.subscribe(b"")
+        subscriber.connect(f"tcp://127.0.0.1:{ports[0]}")
+        while process.poll() is None or subscriber.poll(200):
+            if subscriber.poll(100):
+                found.append(subscriber.recv_multipart())
+                with contextlib.suppress(OSError):
+                    url = f"http://127.0.0.1:{ports[1]}/metrics"
+                    page = urllib.request.urlopen(url, timeout=5).read().decode()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert f"publish   tcp://127.0.0.1:{ports[0]}\n" in said
+    lines = out.read_bytes().splitlines(keepends=True)
+    assert found
+    assert [data for _, data in found] == lines[-len(found) :]
+    assert all(name == json.loads(data)["stream"].encode() for name, data in found)
+    figures = dict(line.rsplit(" ", 1) for line in page.splitlines() if line[0] != "#")
+    assert float(figures["posec3d_latency_seconds_count"]) <= len(lines)
+    assert float(figures["posec3d_frames_total"]) > 0
+    assert float(figures["posec3d_processes"]) == 2
+    assert float(figures['posec3d_batches_total{windows="1"}']) > 0
+    board = (ROOT / "docs" / "grafana.json").read_text()
+    names = set(re.findall(r"posec3d_\w+", board))
+    assert len(names) > 10
+    known = {line.split("{")[0] for line in figures}
+    assert names <= known, "the dashboard asks for figures that are not served"
+    assert (
+        float(figures[f'posec3d_messages_total{{fate="refused",source="replay:{videos}@30"}}']) == 0
+    )
+
+
+def test_without_what_live_sources_need(chdir_tmp: Path) -> None:
+    hidden = "import sys; sys.modules['scipy'] = None; from engine.run import main; "
+    run = subprocess.run(
+        [sys.executable, "-c", hidden + "sys.exit(main(['--source', 'demo']))"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    assert "live sources: " in run.stderr
+    assert "pip install '.[live]'" in run.stderr
+    assert len(run.stderr.splitlines()) == 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: demo, jsonl"),
+        (["--source", "jsonl:/none"], "no such file"),
+        (["--source", "replay:/none.pkl"], "replay:/none.pkl"),
+        (["--source", "openpose:/none"], "a folder and its frames' size are needed"),
+        (["--source", "jsonl:-", "--scores", "s.npz"], "--scores is for a data set's samples"),
+        (["--source", "jsonl:-", "--in-process"], "live sources need processes of their own"),
+        (["--source", "jsonl:-", "--windows"], "a --source is cut anyway"),
+        (["--source", "jsonl:-", "--limit", "3"], "--limit has no effect with --source"),
+        (["--dataset", "demo", "--publish", "x"], "--publish has no effect without --source"),
+        (["--source", "jsonl:a", "--output", "a"], "--output a is the file of --source as well"),
+        (["--source", "replay:a@3", "--summary", "a"], "--summary a is the file of --source"),
+        (["--source", "video:b.mp4", "--save-video", "b.mp4"], "b.mp4 is the file of --source"),
+        (["--source", "jsonl:a", "--save-video", "a.avi"], "a file .mp4 is what is written"),
+        (["--source", "jsonl:/dev", "--output", "c"], "no such file"),
+        (
+            ["--source", "jsonl:-", "--publish", "tcp://0.0.0.0:1"],
+            "--publish tcp://0.0.0.0:1 is re",
+        ),
+        (["--source", "jsonl:-", "--publish", "tcp://a:b"], "--publish 'tcp://a:b' is no address"),
+        (["--source", "jsonl:-", "--metrics", "0.0.0.0:9400"], "HOST:PORT of loopback is needed"),
+    ],
+)
+def test_refused(tiny_model: Path, chdir_tmp: Path, more: list[str], said: str) -> None:
+    Path("a").touch()
+    Path("b.mp4").touch()
+    base = [part for part in command(tiny_model) if part not in ("--stride", "0.2")]
+    result = subprocess.run([*base, *more], capture_output=True, text=True, timeout=60,
+                            stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+    assert result.returncode == 2
+    assert said in result.stderr

@@ -1,0 +1,172 @@
+"""What a model file says of itself, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from engine.base import assets
+from engine.base.classes import HMDB51
+from engine.base.errors import ModelError, UsageError
+from engine.network.models import open_model
+from tests.conftest import DATA, TINY, random_state_dict, write_model
+
+
+def change(path: Path, tmp_path: Path, **properties: str | None) -> str:
+    model = onnx.load(str(path))
+    props = {p.key: p.value for p in model.metadata_props} | properties
+    del model.metadata_props[:]
+    helper.set_model_props(model, {k: v for k, v in props.items() if v is not None})
+    out = tmp_path / "changed.onnx"
+    out.write_bytes(model.SerializeToString())
+    return str(out)
+
+
+def test_facts(tiny_model: Path, tmp_path: Path) -> None:
+    model = open_model(str(tiny_model))
+    assert model.input_name == "onnx::Reshape_0"
+    assert model.batch is None
+    assert model.classes == HMDB51
+    assert model.sha256 == assets.file_sha256(tiny_model)
+    fixed = write_model(tmp_path / "bs4.onnx", random_state_dict(TINY), TINY, batch=4)
+    assert open_model(str(fixed)).batch == 4
+
+
+def test_no_metadata_is_taken_with_one_warning(
+    tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bare = change(tiny_model, tmp_path, layout=None, classes=None, preprocessing=None)
+    with caplog.at_level(logging.WARNING):
+        assert open_model(bare).classes == HMDB51
+    assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("properties", "message"),
+    [
+        ({"layout": "folded"}, "layout 'folded'"),
+        ({"preprocessing": '{"clip_len": 32}'}, "preprocessing clip_len=32"),
+        ({"preprocessing": '{"limbs": true}'}, "unknown preprocessing limbs"),
+        ({"preprocessing": "{"}, "damaged metadata"),
+        ({"preprocessing": None}, "damaged metadata"),
+        ({"classes": json.dumps(["a", "b"])}, "2 class names for 51 outputs"),
+    ],
+)
+def test_metadata_refused(tiny_model: Path, tmp_path: Path, properties: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        open_model(change(tiny_model, tmp_path, **properties))
+
+
+def network(shape: list[Any], inputs: int = 1, kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    names = [f"x{i}" for i in range(inputs)]
+    return helper.make_model(
+        helper.make_graph(
+            [helper.make_node("Identity", [names[0]], ["y"])],
+            "g",
+            [helper.make_tensor_value_info(n, kind, shape) for n in names],
+            [helper.make_tensor_value_info("y", kind, [20, 51])],
+        )
+    )
+
+
+CLIPS = ["n", 20, 17, 48, 56, 56]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (network(["n", 17, 48, 56, 56]), r"expected \[batch, 20, 17, 48, 56, 56\]"),
+        (network([1, 20, 3, 8, 224, 224]), "shape .*224"),
+        (network(CLIPS, inputs=2), "2 inputs and 1 outputs"),
+        (network(CLIPS, kind=TensorProto.FLOAT16), "not float32"),
+    ],
+)
+def test_other_networks(tmp_path: Path, model: onnx.ModelProto, message: str) -> None:
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=message):
+        open_model(str(tmp_path / "a.onnx"))
+
+
+def test_weights_in_other_files(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(tiny_model))
+    onnx.save(model, str(tmp_path / "a.onnx"), save_as_external_data=True, size_threshold=0)
+    with pytest.raises(ModelError, match="in other files"):
+        open_model(str(tmp_path / "a.onnx"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.onnx", b"\x08\x06 not protobuf", "damaged or not an ONNX file"),
+        ("a.onnx", b"", "is empty"),
+        ("a.bin", b"", "end in .onnx, .om or .pth"),
+        ("a.pth", b"", "truncated or not a torch checkpoint"),
+    ],
+)
+def test_unusable_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=message):
+        open_model(str(tmp_path / name))
+
+
+def test_truncated(tiny_model: Path, tmp_path: Path) -> None:
+    whole = tiny_model.read_bytes()
+    (tmp_path / "a.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ModelError):
+        open_model(str(tmp_path / "a.onnx"))
+
+
+def test_missing() -> None:
+    with pytest.raises(ModelError, match="no such file, and not a known name"):
+        open_model("nowhere.onnx")
+
+
+def test_a_checkpoint_of_another_network() -> None:
+    with pytest.raises(ModelError, match="lacks backbone.*another"):
+        open_model(str(DATA / "checkpoint_zip.pth"))
+
+
+def test_published_checkpoint_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = assets.DEFAULT_CHECKPOINT
+    published = assets.CHECKPOINTS[name]
+    unreachable = assets.Asset(name, published.filename, "http://127.0.0.1:9/x", "76ffdd8b")
+    monkeypatch.setitem(assets.CHECKPOINTS, name, unreachable)
+    with pytest.raises(UsageError, match="ENGINE_DATA_DIR"):
+        open_model(name)
+
+
+def test_checkpoint_is_converted_once(shared: Path) -> None:
+    path = str(shared / "models" / "posec3d_jhmdb_split1.pth")
+    first = open_model(path)
+    stamp = first.path.stat().st_mtime_ns
+    assert open_model(path) == first
+    assert first.path.stat().st_mtime_ns == stamp
+    assert first.path.is_relative_to(assets.cache_dir())
+
+
+def test_a_softmax_at_the_end(tiny_model: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(tiny_model))
+    model.graph.node.append(helper.make_node("Softmax", ["logits"], ["p"], axis=1))
+    model.graph.output[0].name = "p"
+    (tmp_path / "a.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match="ends in a Softmax"):
+        open_model(str(tmp_path / "a.onnx"))
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "null", "[" * 100_000])
+def test_metadata_of_another_form(tiny_model: Path, tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelError, match="damaged metadata"):
+        open_model(change(tiny_model, tmp_path, preprocessing=text))
+
+
+def test_a_damaged_conversion_is_made_again(shared: Path) -> None:
+    spec = str(shared / "models" / "posec3d_jhmdb_split1.pth")
+    model = open_model(spec)
+    model.path.write_bytes(model.path.read_bytes()[:1000])
+    assert open_model(spec) == model

@@ -1,0 +1,200 @@
+"""What is there for those who come from the published recipe: its files and its formulas."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from benchmarks import npu_model, pure_inference, score_folder
+from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.skeletons.clips import preprocess
+from tests.conftest import ROOT, annotation
+from tests.doubles import om
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "few.pkl"
+    broken = {**annotation(20, seed=9), "keypoint": np.zeros((1, 20, 5, 2))}
+    path.write_bytes(pickle.dumps([annotation(20, seed=1), broken, annotation(30, seed=2)]))
+    return path
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "engine.run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_a_dump_scored_as_the_recipe_does(few: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """The three steps of the recipe on its files come to what one run of the engine comes to."""
+    result = run("--dataset", few, "--dump-bin", tmp_path / "prep")
+    assert result.returncode == 3
+    assert "video_9: " in result.stderr
+    files = sorted((tmp_path / "prep" / "bin").iterdir())
+    assert [f.name for f in files] == ["00000.bin", "00002.bin"]
+    label_file = tmp_path / "prep" / "hmdb51_label.txt"
+    assert label_file.read_text() == "00000 1\n00001 9\n00002 2\n"
+    tensor = np.fromfile(files[1], np.float32).reshape(VIEWS, *CLIP_SHAPE)
+    np.testing.assert_array_equal(tensor, preprocess(annotation(30, seed=2)))
+
+    network = ort.InferenceSession(str(tiny_model))
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "sumary.json").write_text("{}")
+    for file in files:
+        data = np.fromfile(file, np.float32).reshape(1, VIEWS, *CLIP_SHAPE)
+        [logits] = network.run(None, {"onnx::Reshape_0": data})
+        logits.tofile(results / f"{file.stem}_0.bin")
+    scores, labels = score_folder.read(results, label_file)
+    assert labels == [1, 2]
+    archive = tmp_path / "scores.npz"
+    assert run("--dataset", few, "--model", tiny_model, "--scores", archive).returncode == 3
+    with np.load(archive) as engine:
+        np.testing.assert_allclose(scores, engine["scores"], rtol=0, atol=1e-5)
+
+
+def test_scores_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["--infer_results", str(tmp_path), "--label_file", str(tmp_path / "labels.txt")]
+    (tmp_path / "labels.txt").write_text("00000 3\n00001 4\n")
+    assert score_folder.main(base) == 2
+    assert "has no .bin or .npy files" in capsys.readouterr().err
+    logits = np.zeros((VIEWS, 51), np.float32)
+    logits[:, 3] = 5
+    np.save(tmp_path / "00000_0.npy", logits)
+    logits.tofile(tmp_path / "00001_0.bin")
+    assert score_folder.main(base) == 0
+    assert "top1_acc\t0.5000\n" in capsys.readouterr().out
+    logits[:7].tofile(tmp_path / "00001_0.bin")
+    assert score_folder.main(base) == 2
+    assert "00001_0.bin has 357 values, which are no 20 rows" in capsys.readouterr().err
+    logits.tofile(tmp_path / "00002_0.bin")
+    (tmp_path / "00001_0.bin").unlink()
+    assert score_folder.main(base) == 2
+    assert "has no label for 00002" in capsys.readouterr().err
+
+
+def test_too_small_a_disk(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engine.base.errors import OutputError
+    from engine.base.options import Options
+    from engine.cli import dump
+
+    class Full:
+        free = 1000
+
+    monkeypatch.setattr(dump.shutil, "disk_usage", lambda folder: Full)
+    with pytest.raises(OutputError, match="0.6 GB are needed and 0.0 GB free; --limit"):
+        dump.dump(Options(dataset=str(few)), tmp_path)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_pure_inference(
+    tiny_model: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], batch: int
+) -> None:
+    arguments = ["--model", str(tiny_model), "--loop", "2", "--json", str(tmp_path / "out.json")]
+    more = ["--dataset", str(few)] if batch == 1 else ["--backend", "onnxruntime"]
+    assert pure_inference.main([*arguments, "--batchsize", str(batch), *more]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("device only: ")
+    line = re.search(rf"^\[INFO\] throughput 1000\*batchsize.mean\({batch}\)/NPU_compute_time.mean"
+                     r"\(([\d.]+)\): ([\d.]+)$", printed, re.MULTILINE)  # fmt: skip
+    assert line is not None
+    assert float(line[2]) == pytest.approx(1e3 * batch / float(line[1]))
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert len(found["clips"]["execution_ms"]) == 2
+    assert ("end to end" in printed) == ("end_to_end" in found) == (batch == 1)
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tests" / "doubles"))
+
+
+def test_pure_inference_of_an_om(
+    double: None, stand_in: Any, tiny_model: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Execution alone is what the runtime's own clock says, and a busy device is told of."""
+    stand_in("310p3_busy_narrow")
+    path = om.write(tmp_path / "bs2.om", tiny_model.read_bytes(),
+                    {"onnx::Reshape_0": [2, VIEWS, *CLIP_SHAPE]})  # fmt: skip
+    base = ["--model", str(path), "--loop", "2", "--json", str(tmp_path / "out.json")]
+    assert pure_inference.main([*base, "--batchsize", "3"]) == 2
+    assert "--batchsize 3: this file runs 2" in capsys.readouterr().err
+    assert pure_inference.main([*base, "--batchsize", "2"]) == 0
+    assert "warning: NPU 0 is not idle: process 31415" in capsys.readouterr().err
+    found = json.loads((tmp_path / "out.json").read_text())["clips"]
+    assert all(e < r for e, r in zip(found["execution_ms"], found["run_ms"], strict=True))
+
+
+def test_the_model_of_an_npu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its assumptions and what is a calculation are said; the slowest stage follows from them."""
+    pytest.importorskip("matplotlib")
+    base = ["--plot", str(tmp_path / "a.svg"), "--json", str(tmp_path / "a.json")]
+    assert npu_model.main(base) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("A calculation for an Ascend 310P3, not a measurement. Assumed:")
+    assert "execution      22.39" in printed
+    assert "computed, not measured" in (tmp_path / "a.svg").read_text()
+    found = json.loads((tmp_path / "a.json").read_text())["ways"]
+    pyacl = found["clips, pyacl"]
+    assert pyacl["stages"]["execute"] == pytest.approx(1 / 22.39)
+    assert pyacl["rate"] == pytest.approx(1 / max(pyacl["stages"].values()))
+    recipe = found["recipe: three scripts, files between them"]
+    assert recipe["rate"] == pytest.approx(1 / sum(recipe["stages"].values()))
+    assert npu_model.main(["--bus", "0.5"]) == 0
+    assert re.search(r"^clips, pyacl .* copy \(409.4 ms\)$", capsys.readouterr().out, re.MULTILINE)
+
+
+def on_ascend(out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", str(ROOT / "benchmarks" / "on_ascend.sh"), str(out)],
+        capture_output=True, text=True, timeout=500, check=False,
+    )  # fmt: skip
+
+
+def test_the_script_on_a_host_that_lacks_everything(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL", str(tiny_model))
+    monkeypatch.setenv("PYTHON", sys.executable)
+    result = on_ascend(tmp_path / "out")
+    assert result.returncode == 1
+    assert "failed: onnx2om: no NPU here tells what to compile for" in result.stdout
+    found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
+    steps = "bs1", "bs4", "bs8", "dyn", "shared", "fp16"
+    assert found["failed"] == [f"om_{name}" for name in steps]
+    assert found["doctor"]["findings"]
+
+
+@pytest.mark.full
+def test_the_script_for_owners_of_an_npu(
+    double: None, stand_in: Any, tiny_model: Path, few: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Every step of it, around the doubles; one that fails does not keep the others back."""
+    stand_in("310p3")
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'doubles'}:{ROOT}")
+    for name, value in (("MODEL", tiny_model), ("DATASET", few), ("LIMIT", 1), ("LOOP", 1),
+                        ("PYTHON", sys.executable)):  # fmt: skip
+        monkeypatch.setenv(name, str(value))
+    result = on_ascend(tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
+    assert found["failed"] == []
+    pure = {f"pure_{n}_{backend}" for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")
+            for backend in ("acl", "pyacl")}  # fmt: skip
+    assert pure < found.keys()
+    runs = {f"run_{what}_{backend}" for what in ("bs8", "fp16", "shared")
+            for backend in ("acl", "pyacl")}  # fmt: skip
+    assert runs < found.keys()
+    assert all(found[run]["fps"] > 0 for run in runs)
+    assert re.search(r"^pure_bs8_acl +[\d.]+ +22.39 ", result.stdout, re.MULTILINE)

@@ -1,0 +1,91 @@
+"""Command line over environment over default."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from engine.base.errors import UsageError
+from engine.base.options import Options
+from engine.cli.arguments import parse
+
+
+def test_defaults() -> None:
+    assert parse([], {}) == Options()
+
+
+def test_order() -> None:
+    environment = {"ENGINE_LIMIT": "7", "ENGINE_IN_PROCESS": "1", "ENGINE_SPLIT": "val"}
+    options = parse(["--limit", "3"], environment)
+    assert (options.limit, options.in_process, options.split) == (3, True, "val")
+
+
+def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--help"], {})
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    for f in fields(Options):
+        assert "--" + f.name.replace("_", "-") in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["--limit", "0"], {}, "--limit 0: must be at least 1"),
+        (["--limit", "x"], {}, "invalid int"),
+        (["--reference", "2.x"], {}, "invalid choice"),
+        (["--unknown"], {}, "unrecognized arguments"),
+        ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many: a whole number is needed"),
+        (["--workers", "99999999"], {}, "--workers 99999999: must be at most 256"),
+        ([], {"ENGINE_MAX_MEMORY": "5X"}, "a number of bytes, such as 512M, is needed"),
+        ([], {"ENGINE_IN_PROCESS": "yes"}, "expected 0 or 1"),
+        ([], {"ENGINE_PRECISION": "f64"}, "choose from auto, f32, f16, bf16, int8"),
+    ],
+)
+def test_usage_errors(
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    environment: dict[str, str],
+    message: str,
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments, environment)
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert len(said.splitlines()) == 2, "the usage and the message"
+
+
+def test_as_python() -> None:
+    with pytest.raises(UsageError, match="choose from"):
+        Options(reference="2.x")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"--workers 2.5: a whole number is needed"):
+        Options(workers=2.5)  # type: ignore[arg-type]
+
+    with pytest.raises(UsageError, match="--in-process 'no': True or False is needed"):
+        Options(in_process="no")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--dataset None: text is needed"):
+        Options(dataset=None)  # type: ignore[arg-type]
+    assert Options(dataset=Path("a.pkl")).dataset == "a.pkl"  # type: ignore[arg-type]
+
+
+def test_variables_that_do_not_concern_a_run_in_process() -> None:
+    environment = {"ENGINE_WORKERS": "3", "ENGINE_TOP_K": "2"}
+    options = parse(["--in-process"], environment)
+    assert (options.workers, options.top_k) == (None, 2)
+    assert parse([], environment).workers == 3
+    assert parse([], {**environment, "ENGINE_IN_PROCESS": "1"}).workers is None
+
+
+def test_what_has_no_effect_is_refused() -> None:
+    with pytest.raises(UsageError, match="--workers has no effect with --in-process"):
+        Options(workers=2, in_process=True)
+    assert Options(wire="auto", in_process=True).in_process
+
+
+def test_a_wait_longer_than_the_stall_time_out_is_refused() -> None:
+    with pytest.raises(UsageError, match="--max-wait-ms 4000 is longer than --stall-timeout 2"):
+        Options(max_wait_ms=4000, stall_timeout=2)

@@ -1,0 +1,44 @@
+"""What is shown of a run over a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+
+from engine.outputs.dashboard.gallery import Gallery
+from engine.runtime.aggregator import Failure, Prediction
+from engine.sources.dataset import Sample
+from tests.conftest import annotation
+
+NAMES = [f"class {n}" for n in range(51)]
+SAMPLES = [Sample(n, f"video {n}", annotation(30, seed=n)) for n in range(20)]
+
+
+def prediction(index: int, best: int) -> Prediction:
+    scores = np.full(51, 0.01, np.float32)
+    scores[best] = 0.5
+    return Prediction(index, f"video {index}", index, np.zeros((1, 51), np.float32), scores)
+
+
+def test_how_far_it_is() -> None:
+    gallery = Gallery(SAMPLES, NAMES)
+    assert gallery.state(0.0) == {"done": 0, "of": 20, "failed": 0, "top1": None, "left_s": None}
+    for index in range(4):
+        gallery.add(prediction(index, best=index if index else 7), 0.0)
+    gallery.add(Failure(4, "video 4", 4, "read", "SampleError", "no"), 0.0)
+    assert gallery.state(3.0) == {"done": 5, "of": 20, "failed": 1, "top1": 0.75, "left_s": 5.0}
+
+
+def test_samples_stay_for_a_while() -> None:
+    gallery = Gallery(SAMPLES, NAMES)
+    for index in range(20):
+        gallery.add(prediction(index, best=index), index / 10)
+    shown = gallery.shown()
+    assert [one["id"] for one in shown] == [f"video {n}" for n in (10, 5, 4, 3, 2, 1)]
+    assert gallery.changes == 7
+    assert shown[0]["truth"] == shown[0]["top"][0]["name"] == "class 10"
+    assert np.shape(shown[0]["frames"]) == (30, 1, 17, 3)
+    for index in range(20):
+        gallery.add(prediction(index, best=index), 100.0 + 10 * index)
+    assert len(gallery.shown()) == 6
+    orjson.dumps(gallery.shown())

@@ -1,0 +1,74 @@
+"""Clip plans against the recorded ones, and against a plain reading of the specification."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.skeletons.sampling import clip_plan
+
+
+def plain(total: int) -> list[list[int]]:
+    """UniformSampleFrames, clip by clip and frame by frame."""
+    rng = np.random.RandomState(255)
+    clips = []
+    for c in range(10):
+        if total < 48:
+            start = c if total < 10 else c * total // 10
+            clip = [start + j for j in range(48)]
+        elif total < 96:
+            chosen = set(rng.choice(49, total - 48, replace=False).tolist())
+            clip, skipped = [], 0
+            for j in range(48):
+                skipped += j in chosen
+                clip.append(j + skipped)
+        else:
+            edges = [i * total // 48 for i in range(49)]
+            widths = np.array([b - a for a, b in itertools.pairwise(edges)])
+            clip = [edges[i] + int(d) for i, d in enumerate(rng.randint(widths))]
+        clips.append([frame % total for frame in clip])
+    return clips
+
+
+@pytest.mark.parametrize("version", ["expected.npz", "expected_v1.npz"])
+def test_recorded_plans(golden: Path, version: str) -> None:
+    expected = np.load(golden / version)
+    lengths = np.load(golden / "annotations.npz")["total_frames"]
+    for index, total in enumerate(lengths):
+        plan = clip_plan(int(total))
+        np.testing.assert_array_equal(plan.frames, expected[f"{index:02d}/frame_inds"])
+        np.testing.assert_array_equal(plan.unique, expected[f"{index:02d}/unique_frames"])
+
+
+@given(st.integers(1, 1000))
+def test_plain_reading(total: int) -> None:
+    plan = clip_plan(total)
+    assert plan.frames.tolist() == plain(total)
+    assert plan.frames.dtype == plan.unique.dtype == plan.positions.dtype == np.int32
+    np.testing.assert_array_equal(plan.unique[plan.positions], plan.frames)
+    assert (np.diff(plan.unique) > 0).all()
+
+
+def test_distinct_clips() -> None:
+    def distinct(total: int) -> int:
+        return len({tuple(clip) for clip in clip_plan(total).frames.tolist()})
+
+    lengths = (1, 5, 9, 10, 47, 48, 60, 96, 300)
+    assert [distinct(t) for t in lengths] == [1, 5, 9, 10, 10, 1, 10, 10, 10]
+
+
+def test_plans_are_shared_and_read_only() -> None:
+    plan = clip_plan(60)
+    assert clip_plan(60) is plan
+    with pytest.raises(ValueError, match="read-only"):
+        plan.frames[0, 0] = 1
+
+
+def test_no_frames() -> None:
+    with pytest.raises(ValueError, match="at least one frame"):
+        clip_plan(0)

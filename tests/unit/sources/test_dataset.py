@@ -1,0 +1,130 @@
+"""Selection, order and ids of samples."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engine.base.errors import DatasetError, SampleError
+from engine.sources.dataset import Sample, open_dataset
+
+
+def write(path: Path, root: Any) -> str:
+    path.write_bytes(pickle.dumps(root))
+    return str(path)
+
+
+def ids(samples: Sequence[Sample]) -> list[str]:
+    return [s.id for s in samples]
+
+
+@pytest.mark.parametrize("split", ["train1", "test1", "train2", "test2", "train3", "test3"])
+def test_recorded_order(golden: Path, split: str) -> None:
+    dataset = open_dataset(str(golden / "annotations.pkl"), split=split)
+    expected = json.loads((golden / "expected.json").read_text())["split_order"][split]
+    assert ids(dataset.samples) == expected
+    assert [s.index for s in dataset.samples] == list(range(len(expected)))
+
+
+def test_real_sizes(shared: Path) -> None:
+    path = str(shared / "data" / "jhmdb_hmdb51_2d.pkl")
+    for split, size in (("train1", 433), ("test1", 176), ("test3", 175), ("all", 609)):
+        assert len(open_dataset(path, split=split).samples) == size
+    assert len(open_dataset(path).samples) == 176
+    assert ids(open_dataset(path, limit=3).samples) == ids(open_dataset(path).samples)[:3]
+    numpy_2 = open_dataset(str(shared / "data" / "hmdb51_mini.pkl"))
+    assert len(numpy_2.samples) == 4
+
+
+def test_bare_list(tmp_path: Path, make_annotation: Any) -> None:
+    path = write(tmp_path / "a.pkl", [make_annotation(seed=i) for i in range(3)])
+    assert ids(open_dataset(path).samples) == ["video_0", "video_1", "video_2"]
+    with pytest.raises(DatasetError, match="bare list"):
+        open_dataset(path, split="test1")
+
+
+def test_filename_key_and_repeats(tmp_path: Path) -> None:
+    annotations = [{"filename": n, "frame_dir": "x"} for n in ("a", "b", "a", "a#2", "a")]
+    path = write(tmp_path / "a.pkl", {"split": {"s": ["a", "a#2"]}, "annotations": annotations})
+    assert ids(open_dataset(path, split="s").samples) == ["a", "a#2", "a#2#2", "a#3"]
+
+
+def test_unknown_split(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.pkl", {"split": {"val": []}, "annotations": [{"frame_dir": "a"}]})
+    with pytest.raises(DatasetError, match="no split 'test1'; it has val"):
+        open_dataset(path)
+    with pytest.raises(DatasetError, match="selects none"):
+        open_dataset(path, split="val")
+    assert len(open_dataset(path, split="all").samples) == 1
+
+
+def test_unknown_name() -> None:
+    with pytest.raises(DatasetError, match=r"neither a path nor a known name \(demo, hmdb51\)"):
+        open_dataset("hmdb52")
+
+
+def test_entries_without_identifier_are_kept_and_fail(tmp_path: Path) -> None:
+    root = {"split": {"test1": ["a"]}, "annotations": [{"frame_dir": "a"}, "junk", {"label": 1}]}
+    samples = open_dataset(write(tmp_path / "a.pkl", root)).samples
+    assert ids(samples) == ["a", "annotation-1", "annotation-2"]
+    with pytest.raises(SampleError, match="is a str, not a dict"):
+        samples[1].poses(51)
+
+
+@pytest.mark.parametrize("label", [51, -1, "wave", 1.5, True])
+def test_labels(make_annotation: Any, label: Any) -> None:
+    sample = Sample(0, "a", make_annotation(label=label))
+    with pytest.raises(SampleError, match="label is"):
+        sample.poses(51)
+
+
+def test_no_label(make_annotation: Any) -> None:
+    sample = Sample(0, "a", make_annotation(label=None))
+    assert sample.label is None
+    assert sample.poses(51).total_frames == 20
+
+
+ODD_NAMES: list[tuple[Any, str | None]] = [
+    ("\udc80x", "\\udc80x"), (5, "5"), (10**5000, None), ([["x"]], None), (2.5, None)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "identifier"), ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_odd_names(tmp_path: Path, name: Any, identifier: str | None) -> None:
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps([{"frame_dir": name}]))
+    [sample] = open_dataset(str(tmp_path / "a.pkl")).samples
+    assert sample.id == (identifier or "annotation-0")
+
+
+@pytest.mark.parametrize("label", [7.0, np.array(7), np.int8(7)])
+def test_whole_numbers_of_any_type(make_annotation: Any, label: Any) -> None:
+    sample = Sample(0, "a", make_annotation(label=label, img_shape=(240.0, 320.0)))
+    assert sample.label == 7
+    assert sample.poses(51).img_shape == (240, 320)
+
+
+def test_label_beyond_any_machine(make_annotation: Any) -> None:
+    sample = Sample(0, "a", make_annotation(label=2**70))
+    assert sample.label is None
+    with pytest.raises(SampleError, match="label is"):
+        sample.poses(51)
+
+
+def test_ann_file_replaces_named_data_only(tmp_path: Path, make_annotation: Any) -> None:
+    path = write(tmp_path / "a.PKL", [make_annotation()])
+    assert len(open_dataset("hmdb51", ann_file=path).samples) == 1
+    with pytest.raises(DatasetError, match="--ann-file cannot replace"):
+        open_dataset(path, ann_file=path)
+
+
+def test_empty_and_pathlike(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="holds no annotations"):
+        open_dataset(write(tmp_path / "a.pkl", []))
+    with pytest.raises(DatasetError, match="lacks index.json"):
+        open_dataset(str(tmp_path))
