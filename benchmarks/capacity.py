@@ -30,10 +30,22 @@ _VIDEOS = 1_000_000
 def main() -> None:
     """Measure, compute and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capacity", description=__doc__)
-    parser.add_argument("--rates", type=Path, nargs="*", default=[], metavar="FILE",
-                        help="results of benchmarks.end_to_end and benchmarks.gpu")  # fmt: skip
-    parser.add_argument("--device", type=_device, nargs="*", default=[], metavar="NAME=RATE",
-                        help="samples/s of another device")  # fmt: skip
+    parser.add_argument(
+        "--rates",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="results of benchmarks.end_to_end and benchmarks.gpu",
+    )
+    parser.add_argument(
+        "--device",
+        type=_device,
+        nargs="*",
+        default=[],
+        metavar="NAME=RATE",
+        help="samples/s of another device",
+    )
     parser.add_argument("--samples", type=int, default=200, help="of a measurement of a stage")
     parser.add_argument("--run", type=int, default=1500, help="samples of a run")
     parser.add_argument("--rounds", type=int, default=5)
@@ -46,11 +58,15 @@ def main() -> None:
     for path in args.rates:
         devices |= rates_of(orjson.loads(path.read_bytes()))
     results = {
-        "rounds": args.rounds, "samples": args.samples, "run": args.run, "seed": workloads.SEED,
+        "rounds": args.rounds,
+        "samples": args.samples,
+        "run": args.run,
+        "seed": workloads.SEED,
         "cpu_ms": {name: [1e3 * s for s in found] for name, found in stages.items()},
         "run_cpu_ms": {name: [1e3 * s for s in found] for name, found in runs.items()},
-        "bytes": sizes, "devices": devices,
-    }  # fmt: skip
+        "bytes": sizes,
+        "devices": devices,
+    }
     results["samples_cost"] = {name: asdict(one) for name, one in samples_of(results).items()}
     print("\n\n".join(tables(results)))
     publish(args.json, results)
@@ -84,13 +100,23 @@ def samples_of(results: Mapping[str, Any]) -> dict[str, Sample]:
     run = {name: statistics.median(found) for name, found in results["run_cpu_ms"].items()}
     sizes = results["bytes"]
     # the run had samples of one clip, and wrote no records
-    driver = (run["driver"] + ms["driver: average 20 clips"] - ms["driver: average one clip"]
-              + ms["driver: write the record"])  # fmt: skip
+    driver = (
+        run["driver"]
+        + ms["driver: average 20 clips"]
+        - ms["driver: average one clip"]
+        + ms["driver: write the record"]
+    )
     # what of a worker's time is neither decoding nor clips: control messages, waiting
-    around = (run["worker"] - ms["worker: place one clip"] - ms["worker: encode keypoints"]
-              - ms["both: carry keypoints"] / 2)  # fmt: skip
-    made = {"keypoints": ms["worker: place 20 clips"],
-            "frames": ms["worker: place and draw 20 clips"]}  # fmt: skip
+    around = (
+        run["worker"]
+        - ms["worker: place one clip"]
+        - ms["worker: encode keypoints"]
+        - ms["both: carry keypoints"] / 2
+    )
+    made = {
+        "keypoints": ms["worker: place 20 clips"],
+        "frames": ms["worker: place and draw 20 clips"],
+    }
     made["clips"] = made["frames"] + ms["worker: gather clips"]
     found = {}
     for kind in WIRES:
@@ -141,8 +167,10 @@ def _links(devices: Mapping[str, float], samples: Mapping[str, Sample]) -> str:
     fastest = max(devices, key=lambda name: devices[name])
     rows = []
     for gigabits in _LINKS:
-        rates = [scaling.bounds(samples[kind], devices=1, device_rate=1, gigabits=gigabits)
-                 ["network"] for kind in WIRES]  # fmt: skip
+        rates = [
+            scaling.bounds(samples[kind], devices=1, device_rate=1, gigabits=gigabits)["network"]
+            for kind in WIRES
+        ]
         rows.append((f"{gigabits} Gbit/s", *(f"{rate:,.1f}" for rate in rates)))
     driver = scaling.bounds(samples["keypoints"], devices=1, device_rate=1)["driver"]
     return (
@@ -157,15 +185,25 @@ def _million(devices: Mapping[str, float], samples: Mapping[str, Sample]) -> str
     rows = []
     for name, rate in devices.items():
         one = {kind: scaling.job(_VIDEOS, samples[kind], devices=1, rate=rate) for kind in WIRES}
-        rows.append((
-            name, f"{one['frames'].device_hours:.4g}",
-            *(f"{one[kind].core_hours:.3g}" for kind in WIRES),
-            f"{driver / rate:,.1f}", f"{_VIDEOS / driver / 60:.1f}",
-        ))  # fmt: skip
-    sizes = ", ".join(f"{kind} {_VIDEOS * samples[kind].clips_bytes / 1e9:,.0f} GB"
-                      for kind in WIRES)  # fmt: skip
-    head = ("10^6 videos", "device-hours", *(f"decode core-hours, {kind}" for kind in WIRES),
-            "devices that one driver feeds", "minutes on so many")  # fmt: skip
+        rows.append(
+            (
+                name,
+                f"{one['frames'].device_hours:.4g}",
+                *(f"{one[kind].core_hours:.3g}" for kind in WIRES),
+                f"{driver / rate:,.1f}",
+                f"{_VIDEOS / driver / 60:.1f}",
+            )
+        )
+    sizes = ", ".join(
+        f"{kind} {_VIDEOS * samples[kind].clips_bytes / 1e9:,.0f} GB" for kind in WIRES
+    )
+    head = (
+        "10^6 videos",
+        "device-hours",
+        *(f"decode core-hours, {kind}" for kind in WIRES),
+        "devices that one driver feeds",
+        "minutes on so many",
+    )
     leases = _VIDEOS * samples["frames"].lease_bytes / 1e9
     return _table(head, rows) + f"\n\nOver the network: {sizes}; poses {leases:,.0f} GB"
 

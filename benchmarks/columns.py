@@ -102,8 +102,17 @@ def _convert(source: str) -> None:
 
 
 def _run(dataset: Path, model: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "engine.run", "--dataset", dataset, "--model", model,
-               "--limit", "8"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "engine.run",
+        "--dataset",
+        dataset,
+        "--model",
+        model,
+        "--limit",
+        "8",
+    ]
     started = time.monotonic()
     process = subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL)
     with process, PeakMemory(process.pid) as memory:
@@ -117,9 +126,14 @@ def _annotations(count: int) -> Iterator[dict[str, Any]]:
     keypoint = rng.uniform(20, 200, (*shape, 2)).astype(np.float16)
     score = rng.uniform(0.3, 1, shape).astype(np.float16)
     for number in range(count):
-        yield {"frame_dir": f"video_{number}", "label": number % 51, "img_shape": (240, 320),
-               "total_frames": _FRAMES, "keypoint": keypoint + np.float16(number % 64),
-               "keypoint_score": score.copy()}  # fmt: skip
+        yield {
+            "frame_dir": f"video_{number}",
+            "label": number % 51,
+            "img_shape": (240, 320),
+            "total_frames": _FRAMES,
+            "keypoint": keypoint + np.float16(number % 64),
+            "keypoint_score": score.copy(),
+        }
 
 
 def _write(path: Path, count: int) -> None:

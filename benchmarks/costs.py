@@ -48,18 +48,22 @@ class Stages:
     returns how many samples those were."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        self._annotations = [workloads.drifting(n, i)
-                             for i, n in enumerate(workloads.lengths(count)[:count])]  # fmt: skip
+        self._annotations = [
+            workloads.drifting(n, i) for i, n in enumerate(workloads.lengths(count)[:count])
+        ]
         self._poses = [PoseSequence.from_annotation(one) for one in self._annotations]
         self._drawn: list[HeatmapClips] = [one.drawn() for one in self._sampled(VIEWS)]
-        self._leases = [_frames(worker.lease_message(1, _SEAL, "executor-0.1", one))
-                        for one in self._poses]  # fmt: skip
+        self._leases = [
+            _frames(worker.lease_message(1, _SEAL, "executor-0.1", one)) for one in self._poses
+        ]
         self._messages = {kind: self._clips(kind) for kind in wire.WIRES}
         self._frames = {kind: list(map(_frames, self._messages[kind])) for kind in wire.WIRES}
         rng = np.random.RandomState(workloads.SEED)
         self._logits = rng.normal(size=(VIEWS, CLASSES)).astype(np.float32)
-        scores, ms = average(self._logits), dict.fromkeys(
-            ("assign", "decode", "transport", "queue", "infer", "total"), 1.234567)  # fmt: skip
+        scores, ms = (
+            average(self._logits),
+            dict.fromkeys(("assign", "decode", "transport", "queue", "infer", "total"), 1.234567),
+        )
         self._record = Prediction(1, "hmdb51_like_001", 1, self._logits, scores, ms)
         self._journal = Journal(folder / "records.jsonl")
 
@@ -93,8 +97,9 @@ class Stages:
 
     def sizes(self) -> dict[str, float]:
         """Mean bytes of a sample on each wire, of the message that leases it, and of its logits."""
-        found: dict[str, float] = {kind: statistics.fmean(map(_size, frames))
-                                   for kind, frames in self._frames.items()}  # fmt: skip
+        found: dict[str, float] = {
+            kind: statistics.fmean(map(_size, frames)) for kind, frames in self._frames.items()
+        }
         found["lease"] = statistics.fmean(map(_size, self._leases))
         found["logits"] = float(self._logits.nbytes)
         return found
@@ -237,18 +242,28 @@ def in_a_run(count: int, rounds: int) -> dict[str, list[float]]:
         write_network(model)
         lengths = workloads.lengths(count)[:count]
         data.write_bytes(pickle.dumps([workloads.drifting(n, i) for i, n in enumerate(lengths)]))
-        options = Options(dataset=str(data), model=str(model), backend="onnxruntime", threads=1,
-                          workers=1, wire="keypoints", layout="clips", tta=False)  # fmt: skip
+        options = Options(
+            dataset=str(data),
+            model=str(model),
+            backend="onnxruntime",
+            threads=1,
+            workers=1,
+            wire="keypoints",
+            layout="clips",
+            tta=False,
+        )
         for turn in range(rounds + 1):
             with Pipeline(options) as pipeline:
                 records = iter(pipeline)
                 for _ in range(count // 2):  # the worker's plans are new to it
                     assert isinstance(next(records), Prediction)
-                [pid] = [about["pid"] for about in pipeline.processes()
-                         if about["process"].startswith("worker")]  # fmt: skip
+                [pid] = [
+                    about["pid"]
+                    for about in pipeline.processes()
+                    if about["process"].startswith("worker")
+                ]
                 driver, its = time.process_time(), _cpu_seconds(pid)
-                rest = sum(isinstance(next(records), Prediction)
-                           for _ in range(count - count // 2))  # fmt: skip
+                rest = sum(isinstance(next(records), Prediction) for _ in range(count - count // 2))
                 driver, its = time.process_time() - driver, _cpu_seconds(pid) - its
                 if turn:  # the driver's plans are new to it in the first one
                     found["driver"].append(driver / rest)
@@ -264,16 +279,22 @@ def _cpu_seconds(pid: int) -> float:
 
 def write_network(path: Path) -> None:
     """Logits that are the first numbers of a clip."""
-    about = {"starts": [0] * 4, "ends": [CLASSES // JOINTS, 1, 1, JOINTS], "axes": [3, 4, 5, 2],
-             "shape": [-1, CLASSES]}  # fmt: skip
-    nodes = [helper.make_node("Slice", ["clips", "starts", "ends", "axes"], ["row"]),
-             helper.make_node("Reshape", ["row", "shape"], ["logits"])]  # fmt: skip
+    about = {
+        "starts": [0] * 4,
+        "ends": [CLASSES // JOINTS, 1, 1, JOINTS],
+        "axes": [3, 4, 5, 2],
+        "shape": [-1, CLASSES],
+    }
+    nodes = [
+        helper.make_node("Slice", ["clips", "starts", "ends", "axes"], ["row"]),
+        helper.make_node("Reshape", ["row", "shape"], ["logits"]),
+    ]
     graph = helper.make_graph(
-        nodes, "row",
-        [helper.make_tensor_value_info("clips", onnx.TensorProto.FLOAT,
-                                       ["n", VIEWS, *CLIP_SHAPE])],
+        nodes,
+        "row",
+        [helper.make_tensor_value_info("clips", onnx.TensorProto.FLOAT, ["n", VIEWS, *CLIP_SHAPE])],
         [helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["n", CLASSES])],
         [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in about.items()],
-    )  # fmt: skip
+    )
     imports = [helper.make_opsetid("", 13)]
     onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=9), str(path))

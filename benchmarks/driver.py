@@ -52,8 +52,9 @@ class Echo:
         self._held: dict[str, deque[int]] = {}
         rng = np.random.RandomState(workloads.SEED)
         logits = rng.normal(size=(VIEWS, CLASSES)).astype(np.float32)
-        self._ready = Prediction(0, "", None, logits, average(logits),
-                                 dict.fromkeys(STAGES, 1.234567))  # fmt: skip
+        self._ready = Prediction(
+            0, "", None, logits, average(logits), dict.fromkeys(STAGES, 1.234567)
+        )
 
     async def start(self, *about: object) -> Started:
         """A life of one of them."""
@@ -69,10 +70,15 @@ class Echo:
         count = min(self._records, len(held))
         # Copies, since what is the same object would be sent once.
         records: list[Record] = [
-            replace(self._ready, index=held.popleft(), logits=self._ready.logits.copy(),
-                    scores=self._ready.scores.copy(), ms=dict(self._ready.ms))
+            replace(
+                self._ready,
+                index=held.popleft(),
+                logits=self._ready.logits.copy(),
+                scores=self._ready.scores.copy(),
+                ms=dict(self._ready.ms),
+            )
             for _ in range(count)
-        ]  # fmt: skip
+        ]
         return Report(records, Figures(), "device")
 
 
@@ -176,9 +182,15 @@ def main() -> None:
         write_network(folder / "row.onnx")
         (folder / "one.pkl").write_bytes(pickle.dumps([workloads.drifting(80, 0)]))
         options = Options(
-            dataset=str(folder / "one.pkl"), model=str(folder / "row.onnx"), threads=1, workers=1,
-            backend="onnxruntime", wire="keypoints", layout="clips", cluster="local",
-        )  # fmt: skip
+            dataset=str(folder / "one.pkl"),
+            model=str(folder / "row.onnx"),
+            threads=1,
+            workers=1,
+            backend="onnxruntime",
+            wire="keypoints",
+            layout="clips",
+            cluster="local",
+        )
         ray, _ = connect("local")
         found: list[Found] = []
         real: list[Found] = []
@@ -194,13 +206,22 @@ def main() -> None:
         ray.shutdown()
     costs = fitted(found)
     said, of_real = ([one.said(costs) / one.cpu_s for one in some] for some in (found, real))
-    print(f"{costs}\nof what was found it says {min(said):.2f} to {max(said):.2f}, of a real "
-          f"engine's run {min(of_real):.2f} to {max(of_real):.2f}")  # fmt: skip
-    publish(args.json, {
-        "costs": asdict(costs), "rounds": args.rounds, "seconds": args.seconds,
-        "found": [asdict(one) for one in found], "said": said,
-        "real": [asdict(one) for one in real], "said_of_real": of_real,
-    })  # fmt: skip
+    print(
+        f"{costs}\nof what was found it says {min(said):.2f} to {max(said):.2f}, of a real "
+        f"engine's run {min(of_real):.2f} to {max(of_real):.2f}"
+    )
+    publish(
+        args.json,
+        {
+            "costs": asdict(costs),
+            "rounds": args.rounds,
+            "seconds": args.seconds,
+            "found": [asdict(one) for one in found],
+            "said": said,
+            "real": [asdict(one) for one in real],
+            "said_of_real": of_real,
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -45,18 +45,34 @@ _CALIBRATION_CLIPS = 32
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
-    parser.add_argument("--workload", nargs="+", default=[workloads.HMDB51_LIKE, f"{demo.NAME}:96"],
-                        metavar="NAME[:N]", help="hmdb51_like, crowd, demo, or annotation files; N "
-                        "evenly spaced samples of it, or all (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--model", default=demo.NAME,
-                        help="as --model of engine.run (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--precision", nargs="+", default=PRECISIONS, choices=PRECISIONS,
-                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument(
+        "--workload",
+        nargs="+",
+        default=[workloads.HMDB51_LIKE, f"{demo.NAME}:96"],
+        metavar="NAME[:N]",
+        help="hmdb51_like, crowd, demo, or annotation files; N "
+        "evenly spaced samples of it, or all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--model", default=demo.NAME, help="as --model of engine.run (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        default=PRECISIONS,
+        choices=PRECISIONS,
+        help="default: %(default)s",
+    )
     parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds")
-    parser.add_argument("--ablations", action=argparse.BooleanOptionalAction, default=True,
-                        help="layouts, wires, lengths and the roofline, too")  # fmt: skip
-    parser.add_argument("--quick", action="store_true",
-                        help="6 samples, 1 round, no ablations: under five minutes")  # fmt: skip
+    parser.add_argument(
+        "--ablations",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="layouts, wires, lengths and the roofline, too",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="6 samples, 1 round, no ablations: under five minutes"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw them into FOLDER")
     args = parser.parse_args()
@@ -106,30 +122,41 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name, path in files.items():
         for precision, model in models.items():
             ours = _engine_name(precision, *CONFIGURATIONS[0])
-            contestants[f"{name}/{ours}"] = _engine(path, model, precision, *CONFIGURATIONS[0],
-                                                    memory, f"{name}, {ours}")  # fmt: skip
+            contestants[f"{name}/{ours}"] = _engine(
+                path, model, precision, *CONFIGURATIONS[0], memory, f"{name}, {ours}"
+            )
             contestants[f"{name}/{PURE}, {precision}"] = pure[precision]
     together = interleave(contestants, args.rounds, warm_up=False)
     peers_alone = {name: found for name, found in together.items() if "/" not in name}
     rates = {name: {**_within(together, name), **peers_alone} for name in files}
     counts = {name: _operations(path) for name, path in files.items()}
     results: dict[str, Any] = {
-        "ratios": _ratios(list(models), rates, counts, ceilings), "rates": rates,
-        "memory": memory, "operations": counts, "ceiling": ceilings, "rounds": args.rounds,
+        "ratios": _ratios(list(models), rates, counts, ceilings),
+        "rates": rates,
+        "memory": memory,
+        "operations": counts,
+        "ceiling": ceilings,
+        "rounds": args.rounds,
         "samples": {name: len(pickle.loads(path.read_bytes())) for name, path in files.items()},
         "recipe_bytes_per_sample": wire.MAX_CLIPS,
         "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
-    }  # fmt: skip
+    }
     if args.ablations:
         folder = folder / "ablations"
         folder.mkdir()
         name, path = workloads.write(args.workload[0].partition(":")[0], _ABLATION_SAMPLES, folder)
         every = {
-            _engine_name(precision, *configuration):
-                _engine(path, model, precision, *configuration, memory,
-                        f"{name}, {_engine_name(precision, *configuration)}")
-            for precision, model in models.items() for configuration in CONFIGURATIONS
-        }  # fmt: skip
+            _engine_name(precision, *configuration): _engine(
+                path,
+                model,
+                precision,
+                *configuration,
+                memory,
+                f"{name}, {_engine_name(precision, *configuration)}",
+            )
+            for precision, model in models.items()
+            for configuration in CONFIGURATIONS
+        }
         rates[f"{name}, {_ABLATION_SAMPLES} samples"] = interleave(
             every, args.rounds, warm_up=False
         )
@@ -151,9 +178,10 @@ def _models(spec: str, precisions: list[str], folder: Path) -> dict[str, str]:
     path = open_model(spec).path
     models = {precision: str(path) for precision in precisions}
     if "int8" in models:
-        clips = [(decode(PoseSequence.from_annotation(generated)), number % VIEWS)
-                 for number, generated in enumerate(workloads.demo_train(_CALIBRATION_CLIPS))
-                 ]  # fmt: skip
+        clips = [
+            (decode(PoseSequence.from_annotation(generated)), number % VIEWS)
+            for number, generated in enumerate(workloads.demo_train(_CALIBRATION_CLIPS))
+        ]
         try:
             quantised = quantize.quantise(onnx.load(str(path)), clips)
         except UsageError as error:
@@ -175,12 +203,22 @@ def _engine_name(precision: str, layout: str, wire: str) -> str:
 
 
 def _engine(
-    path: Path, model: str, precision: str, layout: str, sent: str,
-    memory: dict[str, int], name: str,
-) -> Callable[[], float]:  # fmt: skip
+    path: Path,
+    model: str,
+    precision: str,
+    layout: str,
+    sent: str,
+    memory: dict[str, int],
+    name: str,
+) -> Callable[[], float]:
     """The command itself, in processes of its own; its fps. Its peak goes into `memory`."""
-    options = {"dataset": path, "model": model, "precision": precision,
-               "layout": layout, "wire": sent}  # fmt: skip
+    options = {
+        "dataset": path,
+        "model": model,
+        "precision": precision,
+        "layout": layout,
+        "wire": sent,
+    }
 
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -203,21 +241,25 @@ def _engine(
 def _operations(path: Path) -> dict[str, float]:
     """Mean operations a sample: of the reference, and with everything shared."""
     frames = [a["total_frames"] for a in pickle.loads(path.read_bytes())]
-    return {"whole": operations.whole(),
-            "shared": statistics.mean(map(operations.shared, frames))}  # fmt: skip
+    return {"whole": operations.whole(), "shared": statistics.mean(map(operations.shared, frames))}
 
 
 def _ratios(
-    precisions: list[str], rates: dict[str, Rates], counts: dict[str, dict[str, float]],
+    precisions: list[str],
+    rates: dict[str, Rates],
+    counts: dict[str, dict[str, float]],
     ceilings: dict[str, tuple[float, str]],
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Of the engine with default flags, medians of the paired ratios."""
     ratios: dict[str, float] = {}
     for name, found in rates.items():
         for precision in precisions:
             ours = _engine_name(precision, *CONFIGURATIONS[0])
-            for key, peer in (("pure", f"{PURE}, {precision}"), ("recipe", f"{RECIPE}, f32"),
-                              ("torch", f"{TORCH}, f32")):  # fmt: skip
+            for key, peer in (
+                ("pure", f"{PURE}, {precision}"),
+                ("recipe", f"{RECIPE}, f32"),
+                ("torch", f"{TORCH}, f32"),
+            ):
                 if peer in found:
                     ratios[f"end_to_end_over_{key}/{name}/{precision}"] = ratio(found, ours, peer)
             if precision in ceilings:

@@ -37,8 +37,13 @@ def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.engines", description=__doc__)
     for name, what in (("costs", "capacity"), ("driver", "driver"), ("leases", "simulation")):
-        parser.add_argument(f"--{name}", type=Path, required=True, metavar="FILE",
-                            help=f"results of benchmarks.{what}")  # fmt: skip
+        parser.add_argument(
+            f"--{name}",
+            type=Path,
+            required=True,
+            metavar="FILE",
+            help=f"results of benchmarks.{what}",
+        )
     parser.add_argument("--fast", required=True, metavar="NAME", help="a device of those there")
     parser.add_argument("--slow", required=True, metavar="NAME", help="the one that fails")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
@@ -52,26 +57,50 @@ def main() -> None:
         rate = costs["devices"][name]
         for engines in sizes:
             count = int(max(SAMPLES[0], min(_MOST, _AN_ENGINE * rate * engines)))
-            about = Conditions(engines, count, works(rate, sample), driver, seed=leases["seed"],
-                               max_batch=batch_of(rate))  # fmt: skip
+            about = Conditions(
+                engines,
+                count,
+                works(rate, sample),
+                driver,
+                seed=leases["seed"],
+                max_batch=batch_of(rate),
+            )
             bounds = {"device": engines * rate, "driver": driver.bound(about.ahead(rate))}
             binding = min(bounds, key=lambda part: bounds[part])
-            results["sizes"].append({
-                "device": name, "predicted": bounds[binding], "binding": binding,
-                **_simulated(f"{engines} of {name}", about),
-            })  # fmt: skip
+            results["sizes"].append(
+                {
+                    "device": name,
+                    "predicted": bounds[binding],
+                    "binding": binding,
+                    **_simulated(f"{engines} of {name}", about),
+                }
+            )
     rate = costs["devices"][args.slow]
     kinds = works(rate, sample)
-    about = Conditions(leases["nodes"], leases["samples"], kinds, driver, seed=leases["seed"],
-                       max_batch=batch_of(rate))  # fmt: skip
+    about = Conditions(
+        leases["nodes"],
+        leases["samples"],
+        kinds,
+        driver,
+        seed=leases["seed"],
+        max_batch=batch_of(rate),
+    )
     mean_s = statistics.fmean(kind.device_s for kind in kinds)
     results |= {"failing": args.slow, "failures": _failing(about, mean_s, leases["failures"])}
     results["all_at_once"] = [
-        _simulated(f"all at once, {patience_s:g} s of patience", replace(
-            about, samples=about.samples // 4, mtbf_s=1800.0, hangs=0.2, poison=10,
-            patience_s=patience_s,
-        )) for patience_s in _PATIENCE_S
-    ]  # fmt: skip
+        _simulated(
+            f"all at once, {patience_s:g} s of patience",
+            replace(
+                about,
+                samples=about.samples // 4,
+                mtbf_s=1800.0,
+                hangs=0.2,
+                poison=10,
+                patience_s=patience_s,
+            ),
+        )
+        for patience_s in _PATIENCE_S
+    ]
     print(_report(results))
     publish(args.json, results)
     if args.plot is not None:
@@ -83,10 +112,15 @@ def main() -> None:
 def _simulated(what: str, conditions: Conditions) -> dict[str, Any]:
     start = time.process_time()
     found = Fleet(conditions).run()
-    print(f"{what}: {found.seconds:.0f} s simulated in {time.process_time() - start:.0f} s of CPU "
-          "time", file=sys.stderr, flush=True)  # fmt: skip
-    about = {key: value for key, value in vars(conditions).items()
-             if key not in ("works", "driver")}  # fmt: skip
+    print(
+        f"{what}: {found.seconds:.0f} s simulated in {time.process_time() - start:.0f} s of CPU "
+        "time",
+        file=sys.stderr,
+        flush=True,
+    )
+    about = {
+        key: value for key, value in vars(conditions).items() if key not in ("works", "driver")
+    }
     return {**about, **asdict(found), "rate": conditions.samples / found.seconds}
 
 
@@ -98,27 +132,36 @@ def _failing(
     for hours, other in zip(HOURS, leases, strict=True):
         one = _simulated(f"{hours} h between failures", replace(about, mtbf_s=3600 * hours))
         away_s = about.restart_s + REST_S
-        found.append({
-            **one, "efficiency": one["rate"] / (found[0]["rate"] if found else one["rate"]),
-            "model": scaling.left_of_engines(3600 * hours, away_s, mean_s),
-            "leases": other["efficiency"],
-        })  # fmt: skip
+        found.append(
+            {
+                **one,
+                "efficiency": one["rate"] / (found[0]["rate"] if found else one["rate"]),
+                "model": scaling.left_of_engines(3600 * hours, away_s, mean_s),
+                "leases": other["efficiency"],
+            }
+        )
     return found
 
 
 def _report(results: Mapping[str, Any]) -> str:
-    lines = ["| engines | device | samples/s, model | simulated | what binds | records a report |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| engines | device | samples/s, model | simulated | what binds | records a report |",
+        "|---|---|---|---|---|---|",
+    ]
     for one in results["sizes"]:
         lines.append(
             f"| {one['engines']} | {one['device']} | {one['predicted']:.0f} | {one['rate']:.0f} "
             f"| {one['binding']} | {one['scored'] / one['reports']:.1f} |"
         )
     first = results["failures"][0]
-    lines += ["", f"{first['engines']} of {results['failing']}, {first['samples']:,} samples", "",
-              "| hours between failures | deaths | samples run again, apart | minutes | samples/s "
-              "| of the undisturbed rate | model | with one lease table |",
-              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    lines += [
+        "",
+        f"{first['engines']} of {results['failing']}, {first['samples']:,} samples",
+        "",
+        "| hours between failures | deaths | samples run again, apart | minutes | samples/s "
+        "| of the undisturbed rate | model | with one lease table |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for one in results["failures"]:
         lines.append(
             f"| {one['mtbf_s'] / 3600:g} | {one['deaths'].get('node', 0)} | {one['suspects']} "

@@ -58,8 +58,12 @@ def _memory(peaks: Mapping[str, int]) -> Figure:
     """A bar a run: the peak of all its processes."""
     figure = Figure(figsize=(9, 0.6 + 0.26 * len(peaks)), layout="constrained")
     axis = figure.subplots()
-    bars = axis.barh(list(peaks), [peak / 1e9 for peak in peaks.values()], height=0.7,
-                     color=[_colour(name) for name in peaks])  # fmt: skip
+    bars = axis.barh(
+        list(peaks),
+        [peak / 1e9 for peak in peaks.values()],
+        height=0.7,
+        color=[_colour(name) for name in peaks],
+    )
     axis.bar_label(bars, fmt="%.2f", padding=6)
     axis.invert_yaxis()
     axis.margins(x=0.12)
@@ -76,12 +80,21 @@ def _lengths(
     alone = next(iter(rates.values()))
     for precision, found in lengths.items():
         frames = [int(n) for n in found]
-        axis.plot(frames, list(found.values()), "o-", color=_COLOURS[precision],
-                  label=f"engine, {precision}")  # fmt: skip
+        axis.plot(
+            frames,
+            list(found.values()),
+            "o-",
+            color=_COLOURS[precision],
+            label=f"engine, {precision}",
+        )
         pure = alone.get(f"pure inference, {precision}")
         if pure:
-            axis.axhline(statistics.median(pure), color=_COLOURS[precision], linestyle=":",
-                         label=f"network alone, {precision}")  # fmt: skip
+            axis.axhline(
+                statistics.median(pure),
+                color=_COLOURS[precision],
+                linestyle=":",
+                label=f"network alone, {precision}",
+            )
     _by_frames(axis, frames)
     axis.set_yticks([0.5, 1, 2, 5, 10, 20], ["0.5", "1", "2", "5", "10", "20"])
     axis.legend(frameon=False, ncols=2)
@@ -103,10 +116,20 @@ def _roofline(results: Mapping[str, Any]) -> Figure:
         axis.annotate("trunk", (x[0], y[0]), xytext=(4, 4), textcoords="offset points")
         if precision in results["ceiling"]:
             ceiling = results["ceiling"][precision][0] / 1e9
-            axis.plot([ceiling / speed, reach[1]], [ceiling, ceiling], color=colour, linewidth=1,
-                      label=f"ceiling, {precision}: {ceiling:.0f} GFLOP/s")  # fmt: skip
-    axis.plot(reach, [speed * n for n in reach], color=_PEER, linewidth=1,
-              label=f"memory: {speed:.1f} GB/s")  # fmt: skip
+            axis.plot(
+                [ceiling / speed, reach[1]],
+                [ceiling, ceiling],
+                color=colour,
+                linewidth=1,
+                label=f"ceiling, {precision}: {ceiling:.0f} GFLOP/s",
+            )
+    axis.plot(
+        reach,
+        [speed * n for n in reach],
+        color=_PEER,
+        linewidth=1,
+        label=f"memory: {speed:.1f} GB/s",
+    )
     axis.set(xscale="log", yscale="log", xlabel="operations a byte", ylim=(10, 3000))
     axis.legend(frameon=False, loc="lower right")
     _plain(axis, "roofline: GFLOP/s of the network's parts")
@@ -136,8 +159,16 @@ def memory_over_time(
     axis.plot([t / 60 for t, _ in sizes], [n / 1e9 for _, n in sizes], color=_COLOURS["f32"], lw=1)
     for role, height, colour in (("worker", 0.02, _PEER), ("executor", 0.06, "#c0392b")):
         times = [t / 60 for t, name in kills if name.startswith(role)]
-        axis.plot(times, [height] * len(times), "|", color=colour, ms=8, label=f"{role} killed",
-                  transform=axis.get_xaxis_transform(), clip_on=False)  # fmt: skip
+        axis.plot(
+            times,
+            [height] * len(times),
+            "|",
+            color=colour,
+            ms=8,
+            label=f"{role} killed",
+            transform=axis.get_xaxis_transform(),
+            clip_on=False,
+        )
     axis.set_ylim(bottom=0)
     axis.set_xlabel("minutes")
     axis.legend(frameon=False, loc="lower right", ncols=2)
@@ -195,11 +226,17 @@ def capacity(results: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(10, 5), layout="constrained")
     left, right = figure.subplots(1, 2)
     costs = {name: statistics.median(found) for name, found in results["cpu_ms"].items()}
-    costs |= {f"{name}: all of it, in a run": statistics.median(found)
-              for name, found in results["run_cpu_ms"].items()}  # fmt: skip
+    costs |= {
+        f"{name}: all of it, in a run": statistics.median(found)
+        for name, found in results["run_cpu_ms"].items()
+    }
     roles = {"driver": "#0b8f5a", "worker": "#2a78d6", "executor": "#1f4e8c", "both": _PEER}
-    bars = left.barh(list(costs), list(costs.values()), height=0.7,
-                     color=[roles[name.partition(":")[0]] for name in costs])  # fmt: skip
+    bars = left.barh(
+        list(costs),
+        list(costs.values()),
+        height=0.7,
+        color=[roles[name.partition(":")[0]] for name in costs],
+    )
     left.bar_label(bars, fmt="%.3g", padding=4, fontsize=8)
     left.invert_yaxis()
     left.set_xscale("log")
@@ -243,10 +280,17 @@ def simulation(results: Mapping[str, Any], path: Path) -> None:
     _plain(left, "samples/s without failures")
     found = [one for one in results["failures"] if one["deaths"]]
     hours = [one["mtbf_s"] / 3600 for one in found]
-    right.fill_between(hours, [one["least"] for one in found], [one["most"] for one in found],
-                       color=_COLOURS["int8"], alpha=0.4, label="the model")  # fmt: skip
-    right.plot(hours, [one["efficiency"] for one in found], "o-", color=_COLOURS["f32"],
-               label="simulated")  # fmt: skip
+    right.fill_between(
+        hours,
+        [one["least"] for one in found],
+        [one["most"] for one in found],
+        color=_COLOURS["int8"],
+        alpha=0.4,
+        label="the model",
+    )
+    right.plot(
+        hours, [one["efficiency"] for one in found], "o-", color=_COLOURS["f32"], label="simulated"
+    )
     right.set(xscale="log", ylim=(0, 1.05), xlabel="hours between failures of a node")
     right.legend(frameon=False, loc="lower right")
     _plain(right, f"share of the rate that failures leave, {found[0]['nodes']} nodes")

@@ -66,9 +66,10 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     model = open_model(args.model).path
     summaries: dict[str, Any] = {}
     ours, whole, compiled = (
-        f"engine, {args.precision}, shared, keypoints", f"engine, {args.precision}, clips, clips",
+        f"engine, {args.precision}, shared, keypoints",
+        f"engine, {args.precision}, clips, clips",
         f"torch.compile, {args.precision}, pure inference",
-    )  # fmt: skip
+    )
     peer, form, forms = _compiled(model, args.precision, args.device)
     contestants = {
         ours: _engine(args, many, SHARED, "keypoints", summaries, ours),
@@ -79,22 +80,46 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     device = torch.device(args.device)
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else str(device),
-        "torch": torch.__version__, "compiled_form": form, "forms": forms, "samples": args.samples,
-        "rounds": args.rounds, "seed": workloads.SEED, "rates": rates, "summaries": summaries,
-        "ratios": {"end_to_end_over_compiled": ratio(rates, ours, compiled),
-                   "end_to_end_over_clips": ratio(rates, ours, whole)},
-    }  # fmt: skip
+        "torch": torch.__version__,
+        "compiled_form": form,
+        "forms": forms,
+        "samples": args.samples,
+        "rounds": args.rounds,
+        "seed": workloads.SEED,
+        "rates": rates,
+        "summaries": summaries,
+        "ratios": {
+            "end_to_end_over_compiled": ratio(rates, ours, compiled),
+            "end_to_end_over_clips": ratio(rates, ours, whole),
+        },
+    }
 
 
 def _engine(
-    args: argparse.Namespace, data: Path, layout: str, wire: str, summaries: dict[str, Any],
+    args: argparse.Namespace,
+    data: Path,
+    layout: str,
+    wire: str,
+    summaries: dict[str, Any],
     name: str,
-) -> Callable[[], float]:  # fmt: skip
+) -> Callable[[], float]:
     """The rate of a run, as a user has it."""
     flags = [
-        "--dataset", data, "--model", args.model, "--backend", "torch", "--device", args.device,
-        "--precision", args.precision, "--layout", layout, "--wire", wire,
-    ]  # fmt: skip
+        "--dataset",
+        data,
+        "--model",
+        args.model,
+        "--backend",
+        "torch",
+        "--device",
+        args.device,
+        "--precision",
+        args.precision,
+        "--layout",
+        layout,
+        "--wire",
+        wire,
+    ]
     if args.workers is not None:
         flags += ["--workers", args.workers]
 
@@ -150,10 +175,14 @@ class _Volumes:
 
     def __init__(self, model: onnx.ModelProto, device: torch.device, dtype: torch.dtype) -> None:
         self._nodes = [
-            (node.op_type, list(node.input), node.output[0],
-             {a.name: list(a.ints) for a in node.attribute})
+            (
+                node.op_type,
+                list(node.input),
+                node.output[0],
+                {a.name: list(a.ints) for a in node.attribute},
+            )
             for node in model.graph.node
-        ]  # fmt: skip
+        ]
         self._device, self._dtype = device, dtype
         self._weights = {
             tensor.name: self._prepared(torch.from_numpy(numpy_helper.to_array(tensor).copy()))

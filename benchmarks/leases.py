@@ -66,8 +66,10 @@ class Mill:
     def look(self) -> dict[str, float]:
         """Milliseconds of what is asked of the whole table, and of the death of one executor."""
         limits = 1e9, 1e9
-        found = {"silent": _ms(lambda: self._table.silent(self._now, *limits)),
-                 "waits": _ms(self._table.waits)}  # fmt: skip
+        found = {
+            "silent": _ms(lambda: self._table.silent(self._now, *limits)),
+            "waits": _ms(self._table.waits),
+        }
         start = time.process_time()
         self._table.lost(self._executors[0], self._now)
         return {**found, "lost": 1e3 * (time.process_time() - start)}
@@ -150,8 +152,10 @@ def main() -> None:
     args = parser.parse_args()
     cases = [Case(nodes, per_node) for nodes in args.nodes for per_node in _PER_NODE]
     mills: dict[str, Mill | Shared] = {case.name: Mill(case) for case in cases}
-    mills |= {f"shards, {case.nodes} engines, {case.nodes * case.per_node} samples out":
-              Shared(case) for case in cases}  # fmt: skip
+    mills |= {
+        f"shards, {case.nodes} engines, {case.nodes * case.per_node} samples out": Shared(case)
+        for case in cases
+    }
     contestants = {name: _rate(mill, args.seconds) for name, mill in mills.items()}
     rates = interleave(contestants, args.rounds)
     looks = {name: mill.look() for name, mill in mills.items()}

@@ -106,9 +106,13 @@ def _windows(samples: Sequence[Sample], stride: int, crop: int) -> list[list[Hea
         for number, poses in enumerate(whole):
             part = slice(step * stride, step * stride + 48)
             window = PoseSequence(
-                poses[:, part, :, :2], poses[:, part, :, 2], (480, 640), 48,
-                crop_around(poses[..., :2]), (number, crop, step * stride, stride),
-            )  # fmt: skip
+                poses[:, part, :, :2],
+                poses[:, part, :, 2],
+                (480, 640),
+                48,
+                crop_around(poses[..., :2]),
+                (number, crop, step * stride, stride),
+            )
             row.append(decode(window, views=1))
         found.append(row)
     return found
@@ -130,8 +134,9 @@ def _long(samples: Sequence[Sample], first: int, frames: int) -> Any:
     parts: list[Any] = []
     while sum(part.shape[1] for part in parts) < frames:
         sample = samples[(first + len(parts)) % len(samples)]
-        seen = [f.people[0].kpts for f in frames_of(sample)
-                if isinstance(f, PoseFrame) and f.people]  # fmt: skip
+        seen = [
+            f.people[0].kpts for f in frames_of(sample) if isinstance(f, PoseFrame) and f.people
+        ]
         kpts = np.stack(seen)[None].copy()
         low, high = kpts[..., :2].min(axis=(0, 1, 2)), kpts[..., :2].max(axis=(0, 1, 2))
         kpts[..., :2] = (kpts[..., :2] - (low + high) / 2) * (300 / (high - low).max()) + (320, 240)
@@ -151,8 +156,12 @@ def _streams(
             while high - low > 1:
                 count = (low + high) // 2
                 about = _sustained(args, motion[:count], way)
-                print(f"round {turn + 1}: {way}, {count} streams: p95 {about['p95_ms']:.0f} ms, "
-                      f"{about['dropped']} left out", file=sys.stderr, flush=True)  # fmt: skip
+                print(
+                    f"round {turn + 1}: {way}, {count} streams: p95 {about['p95_ms']:.0f} ms, "
+                    f"{about['dropped']} left out",
+                    file=sys.stderr,
+                    flush=True,
+                )
                 found[way].append({"round": turn, "streams": count, **about})
                 low, high = (count, high) if about["sustained"] else (low, count)
     return found
@@ -160,8 +169,13 @@ def _streams(
 
 def _sustained(args: argparse.Namespace, motion: Sequence[Any], way: str) -> dict[str, Any]:
     """Run so many streams for a while; their beginning does not count."""
-    options = Options(source=("live",), model="demo", precision=args.precision,
-                      stride=args.stride / _RATE, **WAYS[way])  # fmt: skip
+    options = Options(
+        source=("live",),
+        model="demo",
+        precision=args.precision,
+        stride=args.stride / _RATE,
+        **WAYS[way],
+    )
     source = Source("cameras", lambda stop: _cameras(motion, args.seconds, stop), live=True)
     latencies = []
     with Stream(options, [source]) as stream:

@@ -93,8 +93,7 @@ def _expected(args: argparse.Namespace, samples: list[Sample]) -> dict[Key, Any]
     """Scores of every window of every sample, of a recording of them."""
     options = Options(model="demo", stride=args.stride, precision=args.precision, windows=True)
     with Stream(options, [recorded("demo", samples)]) as stream:
-        return {(label.stream, int(str(label.who)), label.last): label.scores
-                for label in stream}  # fmt: skip
+        return {(label.stream, int(str(label.who)), label.last): label.scores for label in stream}
 
 
 @contextmanager
@@ -103,10 +102,22 @@ def _engine(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Any, int]]
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     command = [
-        sys.executable, "-m", "engine.run", "--source", f"zmq+pull://127.0.0.1:{port}",
-        "--model", "demo", "--stride", args.stride, "--precision", args.precision,
-        "--output", folder / "labels.jsonl", "--summary", folder / "summary.json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "engine.run",
+        "--source",
+        f"zmq+pull://127.0.0.1:{port}",
+        "--model",
+        "demo",
+        "--stride",
+        args.stride,
+        "--precision",
+        args.precision,
+        "--output",
+        folder / "labels.jsonl",
+        "--summary",
+        folder / "summary.json",
+    ]
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(list(map(str, command)), stdout=out, stderr=out)
         try:
@@ -196,8 +207,14 @@ class _Crew:
             frame = frames[message % len(frames)]
             kpts = frame.people[0].kpts if frame.people else frames[0].people[0].kpts
             crowd = [{"id": who, "kpts": kpts + np.float32(who)} for who in range(20)]
-            line = {"stream": "flood", "frame": message, "t": time.time(), "size": frame.size,
-                    "rate": _RATE, "people": crowd}  # fmt: skip
+            line = {
+                "stream": "flood",
+                "frame": message,
+                "t": time.time(),
+                "size": frame.size,
+                "rate": _RATE,
+                "people": crowd,
+            }
             try:
                 outlet.send(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY))
             except zmq.Again:
@@ -221,8 +238,15 @@ class _Crew:
 
 def _spelt(stream: str, frame: PoseFrame) -> bytes:
     people = [{"id": person.id, "kpts": person.kpts} for person in frame.people]
-    line = {"stream": stream, "frame": frame.frame, "t": frame.t, "size": frame.size,
-            "rate": frame.rate, "people": people, "end": frame.end}  # fmt: skip
+    line = {
+        "stream": stream,
+        "frame": frame.frame,
+        "t": frame.t,
+        "size": frame.size,
+        "rate": frame.rate,
+        "people": people,
+        "end": frame.end,
+    }
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -282,8 +306,10 @@ def _report(results: dict[str, Any]) -> str:
         "memory     peaks by third " + ", ".join(f"{n:.0f} MB" for n in peaks) + " (RSS)",
     ]
     for name, about in zip(_THIRDS, results["latency_ms"], strict=False):
-        rows.append(f"latency    {about['median']:.0f} ms median, {about['p99']:.0f} ms p99, "
-                    f"{about['labels']} labels {name}")  # fmt: skip
+        rows.append(
+            f"latency    {about['median']:.0f} ms median, {about['p99']:.0f} ms p99, "
+            f"{about['labels']} labels {name}"
+        )
     return "\n".join(rows)
 
 

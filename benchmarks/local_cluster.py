@@ -35,10 +35,20 @@ def main() -> None:
     rates = interleave(contestants, args.rounds, warm_up=False)
     print(table(rates, f"samples/s, {args.samples} samples, {args.precision}"))
     slower = 1 - ratio(rates, CLUSTER, PLAIN)
-    print(f"the cluster costs {100 * slower:.1f} % of the rate; start-up "
-          f"{starts[PLAIN]:.1f} s and {starts[CLUSTER]:.1f} s")  # fmt: skip
-    publish(args.json, {"rates": rates, "slower": slower, "startup_s": starts,
-                        "samples": args.samples, "precision": args.precision})  # fmt: skip
+    print(
+        f"the cluster costs {100 * slower:.1f} % of the rate; start-up "
+        f"{starts[PLAIN]:.1f} s and {starts[CLUSTER]:.1f} s"
+    )
+    publish(
+        args.json,
+        {
+            "rates": rates,
+            "slower": slower,
+            "startup_s": starts,
+            "samples": args.samples,
+            "precision": args.precision,
+        },
+    )
 
 
 def _engine(
@@ -46,8 +56,17 @@ def _engine(
 ) -> Callable[[], float]:
     """The rate of a run, as a user has it."""
 
-    flags = ["--dataset", args.dataset, "--model", args.model, "--precision", args.precision,
-             "--limit", args.samples, *more]  # fmt: skip
+    flags = [
+        "--dataset",
+        args.dataset,
+        "--model",
+        args.model,
+        "--precision",
+        args.precision,
+        "--limit",
+        args.samples,
+        *more,
+    ]
 
     def measure() -> float:
         found = engine_run(flags)

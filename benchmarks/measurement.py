@@ -21,8 +21,9 @@ Rates = dict[str, list[float]]
 
 def common_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that all benchmarks have."""
-    parser.add_argument("--dataset", required=True, help="annotation file, or a name of "
-                        "benchmarks.workloads")  # fmt: skip
+    parser.add_argument(
+        "--dataset", required=True, help="annotation file, or a name of benchmarks.workloads"
+    )
     parser.add_argument("--model", required=True, help="model or checkpoint")
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--samples", type=positive, default=16, help="samples a measurement")

@@ -94,25 +94,36 @@ def ways(assumed: Assumptions, host: Host) -> list[Way]:
             "recipe: three scripts, files between them",
             {
                 "decode": assumed.recipe_decode / assumed.workers,
-                "write .bin": disk, "read .bin": disk, "copy": _CLIPS / bus, "execute": execution,
+                "write .bin": disk,
+                "read .bin": disk,
+                "copy": _CLIPS / bus,
+                "execute": execution,
             },
             overlapped=False,
         ),
         *(
             Way(name, {"decode": decode, "wire": wire, "fill": fill, **device}, overlapped=True)
             for name, fill, device in (
-                ("clips, acl", host.fill_clips,
-                 {"copy, then execute": _CLIPS / bus + execution}),
-                ("clips in fp16, acl", host.fill_half,
-                 {"copy, then execute": _CLIPS / 2 / bus + execution}),
+                ("clips, acl", host.fill_clips, {"copy, then execute": _CLIPS / bus + execution}),
+                (
+                    "clips in fp16, acl",
+                    host.fill_half,
+                    {"copy, then execute": _CLIPS / 2 / bus + execution},
+                ),
                 ("clips, pyacl", host.fill_clips, {"copy": _CLIPS / bus, "execute": execution}),
-                ("frames and plan, acl", host.fill_frames,
-                 {"copy, then execute": copied / bus + planned}),
-                ("frames and plan, pyacl", host.fill_frames,
-                 {"copy": copied / bus, "execute": planned}),
+                (
+                    "frames and plan, acl",
+                    host.fill_frames,
+                    {"copy, then execute": copied / bus + planned},
+                ),
+                (
+                    "frames and plan, pyacl",
+                    host.fill_frames,
+                    {"copy": copied / bus, "execute": planned},
+                ),
             )
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _uniques() -> list[int]:
@@ -122,8 +133,10 @@ def _uniques() -> list[int]:
 
 def measure() -> Host:
     """Time the host's part on this machine."""
-    poses = [PoseSequence.from_annotation(workloads.drifting(frames, number))
-             for number, frames in enumerate(workloads.lengths()[:_MEASURED])]  # fmt: skip
+    poses = [
+        PoseSequence.from_annotation(workloads.drifting(frames, number))
+        for number, frames in enumerate(workloads.lengths()[:_MEASURED])
+    ]
     samples = [decode(one) for one in poses]
     clips = np.zeros((VIEWS, *CLIP_SHAPE), np.float32)
     half = np.zeros((VIEWS, *CLIP_SHAPE), np.float16)
@@ -162,8 +175,9 @@ def _median(actions: Sequence[Callable[[], object]]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.npu_model",
-                                     description=__doc__.splitlines()[0])  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.npu_model", description=__doc__.splitlines()[0]
+    )
     for name, value in vars(Assumptions()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
@@ -182,8 +196,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     base = found[0].rate
     print(f"\n{'':42} samples/s  over the recipe  slowest stage")
     for way in found:
-        print(f"{way.name:42} {way.rate:9.1f} {way.rate / base:16.1f}  {way.binding} "
-              f"({1e3 * way.stages[way.binding]:.1f} ms)")  # fmt: skip
+        print(
+            f"{way.name:42} {way.rate:9.1f} {way.rate / base:16.1f}  {way.binding} "
+            f"({1e3 * way.stages[way.binding]:.1f} ms)"
+        )
     if args.plot is not None:
         _draw(found, args.plot)
     figures = {w.name: {"rate": w.rate, "binding": w.binding, "stages": w.stages} for w in found}
@@ -197,8 +213,9 @@ def _draw(found: Sequence[Way], path: Path) -> None:
     from matplotlib.figure import Figure
 
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
-    figure = Figure(figsize=(9, 1 + 0.28 * sum(len(w.stages) + 1 for w in found)),
-                    layout="constrained")  # fmt: skip
+    figure = Figure(
+        figsize=(9, 1 + 0.28 * sum(len(w.stages) + 1 for w in found)), layout="constrained"
+    )
     axis = figure.subplots()
     row, ticks = 0, []
     for way in found:

@@ -52,10 +52,15 @@ def main() -> None:
 
 def _compare(args: argparse.Namespace, path: Path) -> None:
     options = Options(
-        dataset=str(path), model=args.model, precision=args.precision,
-        workers=args.workers, wire=args.wire, layout=args.layout, backend=args.backend,
+        dataset=str(path),
+        model=args.model,
+        precision=args.precision,
+        workers=args.workers,
+        wire=args.wire,
+        layout=args.layout,
+        backend=args.backend,
         device=args.device,
-    )  # fmt: skip
+    )
     alone = replace(options, workers=None, wire="auto", in_process=True)
     facts: dict[str, Any] = {}
 

@@ -47,8 +47,10 @@ def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure
     core = ov.Core()
     network = core.read_model(open_model(model).path)
     network.reshape([1, 1, *CLIP_SHAPE])
-    settings = {"INFERENCE_PRECISION_HINT": float_precision(core, "CPU", precision),
-                "INFERENCE_NUM_THREADS": host.cores()}  # fmt: skip
+    settings = {
+        "INFERENCE_PRECISION_HINT": float_precision(core, "CPU", precision),
+        "INFERENCE_NUM_THREADS": host.cores(),
+    }
     compiled = core.compile_model(network, "CPU", {**settings, **choice})
     if executed_precision(compiled) != precision:
         raise UsageError(f"OpenVINO executes {executed_precision(compiled)}, not {precision}")
@@ -202,8 +204,11 @@ def _convolution() -> tuple[ov.Model, float]:
 
 def _graph_rate(graph: tuple[ov.Model, float], precision: str) -> float:
     model, operations = graph
-    settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": host.cores(),
-                "NUM_STREAMS": 1}  # fmt: skip
+    settings = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": host.cores(),
+        "NUM_STREAMS": 1,
+    }
     request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
     return _best(request.infer, operations)
 

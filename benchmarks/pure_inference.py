@@ -33,8 +33,9 @@ from engine.runtime.batching import split_rows
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pure_inference",
-                                     description=__doc__.splitlines()[0])  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pure_inference", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--model", required=True, help="as --model of engine.run")
     parser.add_argument("--batchsize", type=int, default=1, metavar="N", help="samples a run")
     parser.add_argument("--loop", type=int, default=100, metavar="N", help="runs that are timed")
@@ -68,8 +69,9 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         name, model, device=args.device, precision=precision, threads=host.cores()
     )
     facts = backend.facts
-    print(f"device only: {facts.runtime} on {facts.device}, {facts.precision}, "
-          f"layout {model.layout}")  # fmt: skip
+    print(
+        f"device only: {facts.runtime} on {facts.device}, {facts.precision}, layout {model.layout}"
+    )
     figures: dict[str, Any] = {"facts": vars(facts), "batchsize": args.batchsize}
     try:
         plan = _plan(backend, args.batchsize, compiled_shared=model.layout == SHARED)
@@ -79,8 +81,10 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         backend.close()
     if args.dataset:
         figures["end_to_end"] = _end_to_end(args)
-        print(f"end to end, {args.dataset}: {figures['end_to_end']:.3f} samples/s (decoding, "
-              "copies and scoring included)")  # fmt: skip
+        print(
+            f"end to end, {args.dataset}: {figures['end_to_end']:.3f} samples/s (decoding, "
+            "copies and scoring included)"
+        )
     return figures
 
 
@@ -93,8 +97,10 @@ def _plan(backend: Backend, samples: int, *, compiled_shared: bool) -> dict[str,
     rows = samples * VIEWS
     runs = split_rows(rows, backend.sizes)
     if sum(runs) > rows:
-        raise UsageError(f"--batchsize {samples}: this file runs "
-                         f"{', '.join(str(size // VIEWS) for size in backend.sizes)}")  # fmt: skip
+        raise UsageError(
+            f"--batchsize {samples}: this file runs "
+            f"{', '.join(str(size // VIEWS) for size in backend.sizes)}"
+        )
     return {"clips": runs}
 
 
@@ -110,8 +116,10 @@ def _rates(
             whole.append(1e3 * (time.perf_counter() - start))
             executed.append(whole[-1] if measured is None else 1e3 * measured)
     throughput = 1e3 * samples / statistics.fmean(executed)
-    print(f"[INFO] throughput 1000*batchsize.mean({samples})/NPU_compute_time.mean"
-          f"({statistics.fmean(executed)}): {throughput}")  # fmt: skip
+    print(
+        f"[INFO] throughput 1000*batchsize.mean({samples})/NPU_compute_time.mean"
+        f"({statistics.fmean(executed)}): {throughput}"
+    )
     rate = 1e3 * samples / statistics.median(whole)
     print(f"{label}: {throughput:.3f} samples/s device only, {rate:.3f} with copies (median)")
     return {"throughput": throughput, "execution_ms": executed, "run_ms": whole}
@@ -136,8 +144,10 @@ def _run(backend: Backend, sizes: list[int]) -> float | None:
 
 
 def _end_to_end(args: argparse.Namespace) -> float:
-    chosen = {name: getattr(args, name) for name in
-              ("dataset", "model", "backend", "gears", "device", "precision", "limit")}  # fmt: skip
+    chosen = {
+        name: getattr(args, name)
+        for name in ("dataset", "model", "backend", "gears", "device", "precision", "limit")
+    }
     options = Options(**chosen)
     with Pipeline(options) as pipeline:
         start = time.perf_counter()

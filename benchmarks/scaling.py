@@ -24,9 +24,13 @@ class Sample:
 
 
 def bounds(
-    sample: Sample, *, devices: int, device_rate: float, cores: float = math.inf,
+    sample: Sample,
+    *,
+    devices: int,
+    device_rate: float,
+    cores: float = math.inf,
     gigabits: float = math.inf,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Samples/s that each part would reach if the others took no time. All of them overlap, so
     that the least is the rate. `cores` decode; every device has a link of so many `gigabits`."""
     into = GIGABIT * gigabits / sample.clips_bytes
@@ -62,8 +66,12 @@ class Job:
 def job(videos: int, sample: Sample, *, devices: int, rate: float) -> Job:
     """`rate` in samples/s, of all devices together."""
     seconds = videos / rate
-    return Job(seconds / 3600, devices * seconds / 3600, videos * sample.worker_s / 3600,
-               videos * sample.clips_bytes / 1e9)  # fmt: skip
+    return Job(
+        seconds / 3600,
+        devices * seconds / 3600,
+        videos * sample.worker_s / 3600,
+        videos * sample.clips_bytes / 1e9,
+    )
 
 
 @dataclass(frozen=True)

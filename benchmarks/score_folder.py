@@ -24,8 +24,9 @@ from engine.runtime.aggregator import average
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the accuracies, as the recipe does. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.score_folder",
-                                     description=__doc__.splitlines()[0])  # fmt: skip
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.score_folder", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--infer_results", type=Path, required=True, metavar="DIR")
     parser.add_argument("--label_file", type=Path, required=True, metavar="FILE")
     args = parser.parse_args(argv)
@@ -37,11 +38,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{len(labels)} samples")
     labelled = sum(1 for line in args.label_file.read_text().splitlines() if line.strip())
     if labelled > len(labels):
-        print(f"score_folder: {labelled - len(labels)} samples of {args.label_file} have no result",
-              file=sys.stderr)  # fmt: skip
-    for name, value in (("top1_acc", top_k_accuracy(scores, labels, 1)),
-                        ("top5_acc", top_k_accuracy(scores, labels, 5)),
-                        ("mean_class_accuracy", mean_class_accuracy(scores, labels))):  # fmt: skip
+        print(
+            f"score_folder: {labelled - len(labels)} samples of {args.label_file} have no result",
+            file=sys.stderr,
+        )
+    for name, value in (
+        ("top1_acc", top_k_accuracy(scores, labels, 1)),
+        ("top5_acc", top_k_accuracy(scores, labels, 5)),
+        ("mean_class_accuracy", mean_class_accuracy(scores, labels)),
+    ):
         print(f"{name}\t{value:.4f}")
     return 0
 

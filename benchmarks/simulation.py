@@ -41,10 +41,15 @@ HOURS = (math.inf, 168, 24, 6, 1, 0.25)  # between failures of a node
 def main() -> None:
     """Simulate and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.simulation", description=__doc__)
-    parser.add_argument("--costs", type=Path, required=True, metavar="FILE",
-                        help="results of benchmarks.capacity")  # fmt: skip
-    parser.add_argument("--devices", nargs="+", metavar="NAME", help="of those there, the first of "
-                        "which is on the nodes that fail (default: all)")  # fmt: skip
+    parser.add_argument(
+        "--costs", type=Path, required=True, metavar="FILE", help="results of benchmarks.capacity"
+    )
+    parser.add_argument(
+        "--devices",
+        nargs="+",
+        metavar="NAME",
+        help="of those there, the first of which is on the nodes that fail (default: all)",
+    )
     parser.add_argument("--nodes", type=int, default=1000, help="that fail")
     parser.add_argument("--samples", type=int, default=1_000_000, help="that they score")
     parser.add_argument("--seed", type=int, default=0)
@@ -55,11 +60,18 @@ def main() -> None:
     sample = Sample(**costs["samples_cost"][_WIRE])
     devices = {name: costs["devices"][name] for name in args.devices or costs["devices"]}
     results: dict[str, Any] = {
-        "costs": str(args.costs), "seed": args.seed, "sample": asdict(sample), "nodes": args.nodes,
-        "samples": args.samples, "budget": _BUDGET,
-        "sizes": [_size(name, rate, sample, nodes, args.seed) for name, rate in devices.items()
-                  for nodes in _SIZES[batch_of(rate)]],
-    }  # fmt: skip
+        "costs": str(args.costs),
+        "seed": args.seed,
+        "sample": asdict(sample),
+        "nodes": args.nodes,
+        "samples": args.samples,
+        "budget": _BUDGET,
+        "sizes": [
+            _size(name, rate, sample, nodes, args.seed)
+            for name, rate in devices.items()
+            for nodes in _SIZES[batch_of(rate)]
+        ],
+    }
     rate = next(iter(devices.values()))
     results["failures"] = [_failing(rate, sample, hours, args) for hours in HOURS]
     undisturbed = results["failures"][0]["rate"]
@@ -85,10 +97,13 @@ def works(rate: float, sample: Sample) -> list[Work]:
     counts = [operations.shared(n) for n in frames]
     mean, distinct = statistics.fmean(counts), statistics.fmean(uniques)
     return [
-        Work(sample.worker_s * unique / distinct, count / mean / rate,
-             2 * int(sample.lease_bytes + wire.clips_nbytes(wire.KEYPOINTS, unique, 1)))
+        Work(
+            sample.worker_s * unique / distinct,
+            count / mean / rate,
+            2 * int(sample.lease_bytes + wire.clips_nbytes(wire.KEYPOINTS, unique, 1)),
+        )
         for unique, count in zip(uniques, counts, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def batch_of(rate: float) -> int:
@@ -99,8 +114,12 @@ def batch_of(rate: float) -> int:
 def _simulated(what: str, conditions: Conditions) -> tuple[Outcome, dict[str, Any]]:
     start = time.process_time()
     found = Cluster(conditions).run()
-    print(f"{what}: {found.seconds:.0f} s simulated in {time.process_time() - start:.0f} s of CPU "
-          "time", file=sys.stderr, flush=True)  # fmt: skip
+    print(
+        f"{what}: {found.seconds:.0f} s simulated in {time.process_time() - start:.0f} s of CPU "
+        "time",
+        file=sys.stderr,
+        flush=True,
+    )
     about = {key: value for key, value in asdict(conditions).items() if key != "works"}
     return found, {**about, **asdict(found), "rate": conditions.samples / found.seconds}
 
@@ -110,9 +129,14 @@ def _size(name: str, rate: float, sample: Sample, nodes: int, seed: int) -> dict
     least, most = SAMPLES
     count = max(least, min(most, A_NODE * nodes))
     conditions = Conditions(
-        nodes, count, works(rate, sample), driver_s=sample.driver_s, max_batch=batch_of(rate),
-        budget=_BUDGET, seed=seed,
-    )  # fmt: skip
+        nodes,
+        count,
+        works(rate, sample),
+        driver_s=sample.driver_s,
+        max_batch=batch_of(rate),
+        budget=_BUDGET,
+        seed=seed,
+    )
     _, found = _simulated(f"{nodes} of {name}", conditions)
     bounds = scaling.bounds(sample, devices=nodes, device_rate=rate, cores=nodes)
     binding = min(bounds, key=lambda part: bounds[part])
@@ -123,16 +147,28 @@ def _failing(rate: float, sample: Sample, hours: float, args: argparse.Namespace
     """Nodes that die and come back, without anything else."""
     kinds = works(rate, sample)
     conditions = Conditions(
-        args.nodes, args.samples, kinds, driver_s=sample.driver_s, max_batch=batch_of(rate),
-        budget=_BUDGET, mtbf_s=3600 * hours, alone=0.0, hangs=0.0, seed=args.seed,
-    )  # fmt: skip
+        args.nodes,
+        args.samples,
+        kinds,
+        driver_s=sample.driver_s,
+        max_batch=batch_of(rate),
+        budget=_BUDGET,
+        mtbf_s=3600 * hours,
+        alone=0.0,
+        hangs=0.0,
+        seed=args.seed,
+    )
     _, found = _simulated(f"{hours} h between failures", conditions)
     seconds = [kind.device_s for kind in kinds]
     model = Failures(
-        args.nodes, conditions.mtbf_s, conditions.restart_s, sample.driver_s,
+        args.nodes,
+        conditions.mtbf_s,
+        conditions.restart_s,
+        sample.driver_s,
         statistics.fmean(seconds),
-        statistics.stdev(seconds) / statistics.fmean(seconds), conditions.max_batch,
-    )  # fmt: skip
+        statistics.stdev(seconds) / statistics.fmean(seconds),
+        conditions.max_batch,
+    )
     return {**found, "least": model.efficiency(drains=True), "most": model.efficiency(drains=False)}
 
 
@@ -141,23 +177,40 @@ def _rough(
 ) -> dict[str, Any]:
     """Deaths, hangs, poison and late messages at once."""
     conditions = Conditions(
-        args.nodes, args.samples // 4, works(rate, sample), driver_s=sample.driver_s,
-        max_batch=batch_of(rate), budget=_BUDGET, mtbf_s=1800.0, hangs=0.2, poison=10,
-        lease_timeout=min(60.0, stall_timeout), stall_timeout=stall_timeout, seed=args.seed,
-    )  # fmt: skip
+        args.nodes,
+        args.samples // 4,
+        works(rate, sample),
+        driver_s=sample.driver_s,
+        max_batch=batch_of(rate),
+        budget=_BUDGET,
+        mtbf_s=1800.0,
+        hangs=0.2,
+        poison=10,
+        lease_timeout=min(60.0, stall_timeout),
+        stall_timeout=stall_timeout,
+        seed=args.seed,
+    )
     return _simulated(f"all at once, --stall-timeout {stall_timeout:g}", conditions)[1]
 
 
 def _report(results: Mapping[str, Any], device: str) -> str:
-    lines = ["| nodes | device | samples/s, model | simulated | what binds |",
-             "|---|---|---|---|---|"]  # fmt: skip
+    lines = [
+        "| nodes | device | samples/s, model | simulated | what binds |",
+        "|---|---|---|---|---|",
+    ]
     for one in results["sizes"]:
-        lines.append(f"| {one['nodes']} | {one['device']} | {one['predicted']:.1f} | "
-                     f"{one['rate']:.1f} | {one['binding']} |")  # fmt: skip
-    lines += ["", f"{results['nodes']} of {device}, {results['samples']:,} samples", "",
-              "| hours between failures | deaths | run singly | minutes | samples/s "
-              "| of the undisturbed rate | model | device time wasted |",
-              "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        lines.append(
+            f"| {one['nodes']} | {one['device']} | {one['predicted']:.1f} | "
+            f"{one['rate']:.1f} | {one['binding']} |"
+        )
+    lines += [
+        "",
+        f"{results['nodes']} of {device}, {results['samples']:,} samples",
+        "",
+        "| hours between failures | deaths | run singly | minutes | samples/s "
+        "| of the undisturbed rate | model | device time wasted |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for one in results["failures"]:
         lines.append(
             f"| {one['mtbf_s'] / 3600:g} | {one['deaths'].get('node', 0) // 2} | {one['suspects']} "

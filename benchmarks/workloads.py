@@ -29,8 +29,10 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
     """Write `samples` annotations of a workload, evenly spaced (None: all), as a pickle into
     `folder`. Returns the workload's short name and the file."""
     if workload in _PERSONS:
-        annotations = [drifting(frames, number, _PERSONS[workload])
-                       for number, frames in enumerate(lengths(samples or 0))]  # fmt: skip
+        annotations = [
+            drifting(frames, number, _PERSONS[workload])
+            for number, frames in enumerate(lengths(samples or 0))
+        ]
     elif workload == demo.NAME:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:

@@ -98,8 +98,11 @@ def _read(source: Path, part: Path, shard_bytes: int) -> tuple[ShardWriter, Spli
     try:
         splits = piecemeal.read(source, writer.take)
     except piecemeal.Irregular as error:
-        print(f"annotations: {source}: {error}; reading it as a whole, which takes the memory that "
-              "the engine needs for it", file=sys.stderr)  # fmt: skip
+        print(
+            f"annotations: {source}: {error}; reading it as a whole, which takes the memory that "
+            "the engine needs for it",
+            file=sys.stderr,
+        )
         writer.finish()
         for path in part.iterdir():
             path.unlink()

@@ -119,10 +119,21 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ModelError(f"checkpoint {path}: {error}") from None
     except (
         # what the unpickler and the archive reader raise for malformed bytes
-        pickle.UnpicklingError, zipfile.BadZipFile, EOFError, KeyError, IndexError,
-        ValueError, TypeError, AttributeError, OverflowError, MemoryError, RecursionError,
-        NotImplementedError, ImportError, RuntimeError,
-    ) as error:  # fmt: skip
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        KeyError,
+        IndexError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        NotImplementedError,
+        ImportError,
+        RuntimeError,
+    ) as error:
         raise ModelError(
             f"checkpoint {path} is truncated or not a torch checkpoint "
             f"({type(error).__name__}: {error})"

@@ -146,8 +146,10 @@ def seal(
     """Read every row back, hold it against what was written, and write ``samples.arrow`` and
     ``index.json`` from what was read. `told` gets the number of rows so far. Raises
     `OutputError` where the files do not have what was written."""
-    named = {name.encode("utf-8", "backslashreplace").decode(): set(ids)
-             for name, ids in (splits or {}).items()}  # fmt: skip
+    named = {
+        name.encode("utf-8", "backslashreplace").decode(): set(ids)
+        for name, ids in (splits or {}).items()
+    }
     schema = samples_schema(list(named))
     sizes = Counter(dict.fromkeys(named, 0))
     content, done = LocalFolder(folder), 0

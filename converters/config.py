@@ -243,11 +243,22 @@ _STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 # mmaction2's defaults of those parameters, where a config may leave them out.
 _DEFAULTS: dict[str, Any] = {
-    "num_clips": 1, "test_mode": False, "seed": 255, "padding": 0.25, "threshold": 10,
-    "hw_ratio": None, "allow_imgpad": True, "keep_ratio": True, "sigma": 0.6, "use_score": True,
-    "with_kp": True, "with_limb": False, "double": False,
-    "left_kp": constants.LEFT_JOINTS, "right_kp": constants.RIGHT_JOINTS,
-}  # fmt: skip
+    "num_clips": 1,
+    "test_mode": False,
+    "seed": 255,
+    "padding": 0.25,
+    "threshold": 10,
+    "hw_ratio": None,
+    "allow_imgpad": True,
+    "keep_ratio": True,
+    "sigma": 0.6,
+    "use_score": True,
+    "with_kp": True,
+    "with_limb": False,
+    "double": False,
+    "left_kp": constants.LEFT_JOINTS,
+    "right_kp": constants.RIGHT_JOINTS,
+}
 _PACKING = {"FormatShape", "Collect", "ToTensor", "PackActionInputs"}  # change no number
 
 

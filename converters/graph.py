@@ -168,8 +168,11 @@ def build_clips(
         helper.make_graph(
             graph.nodes,
             "posec3d",
-            [helper.make_tensor_value_info(
-                input_name, TensorProto.FLOAT, [samples, VIEWS, *CLIP_SHAPE])],
+            [
+                helper.make_tensor_value_info(
+                    input_name, TensorProto.FLOAT, [samples, VIEWS, *CLIP_SHAPE]
+                )
+            ],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [rows, arch.num_classes])],
             graph.initializers,
         ),
@@ -177,7 +180,7 @@ def build_clips(
         ir_version=IR_VERSION,
         producer_name="posec3d-engine",
         producer_version=__version__,
-    )  # fmt: skip
+    )
     helper.set_model_props(
         model,
         {

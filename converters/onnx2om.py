@@ -123,40 +123,65 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", help="an .onnx file, or what else --model of engine.run takes")
     parser.add_argument(
-        "--layout", default=CLIPS, choices=LAYOUTS,
+        "--layout",
+        default=CLIPS,
+        choices=LAYOUTS,
         help="clips: the interface of the published OM, 205 MB a sample; shared: distinct frames "
         "and a plan, a fifth of that and a third less work (default: %(default)s)",
-    )  # fmt: skip
+    )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
-        "--batch", metavar="N,N,…", help=f"layout clips: a static file for each number of samples "
+        "--batch",
+        metavar="N,N,…",
+        help=f"layout clips: a static file for each number of samples "
         f"(default: that of the .onnx, or {DEFAULT_BATCH})",
-    )  # fmt: skip
+    )
     sizes.add_argument(
-        "--unique", metavar="U,U,…", help="layout shared: a static file for each number of "
+        "--unique",
+        metavar="U,U,…",
+        help="layout shared: a static file for each number of "
         f"distinct frames of a video (default: {','.join(map(str, DEFAULT_UNIQUE))})",
-    )  # fmt: skip
+    )
     sizes.add_argument(
-        "--gears", metavar="N,N,…",
+        "--gears",
+        metavar="N,N,…",
         help="one file for all these numbers; reserves the memory of the largest",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--soc-version", metavar="NAME",
+        "--soc-version",
+        metavar="NAME",
         help="the chip, such as Ascend310P3 (default: what npu-smi info shows)",
-    )  # fmt: skip
-    parser.add_argument("--output", type=Path, metavar="NAME",
-                        help="name of the OM files (default: the model's, here)")  # fmt: skip
-    parser.add_argument("--fp16-inputs", action="store_true",
-                        help="the first input is float16: half the bytes to copy")  # fmt: skip
-    parser.add_argument("--precision-mode", metavar="MODE",
-                        help="atc's --precision_mode (its default: force_fp16)")  # fmt: skip
-    parser.add_argument("--atc", action="append", default=[], metavar="=--OPTION=VALUE",
-                        help="a further option of atc")  # fmt: skip
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="NAME",
+        help="name of the OM files (default: the model's, here)",
+    )
+    parser.add_argument(
+        "--fp16-inputs",
+        action="store_true",
+        help="the first input is float16: half the bytes to copy",
+    )
+    parser.add_argument(
+        "--precision-mode", metavar="MODE", help="atc's --precision_mode (its default: force_fp16)"
+    )
+    parser.add_argument(
+        "--atc",
+        action="append",
+        default=[],
+        metavar="=--OPTION=VALUE",
+        help="a further option of atc",
+    )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the command lines, and compile nothing"
     )
-    parser.add_argument("--describe", type=Path, metavar="FILE.om",
-                        help="write FILE.om.json for a file that exists; compile none")  # fmt: skip
+    parser.add_argument(
+        "--describe",
+        type=Path,
+        metavar="FILE.om",
+        help="write FILE.om.json for a file that exists; compile none",
+    )
     return parser
 
 
@@ -169,8 +194,9 @@ def _run(args: argparse.Namespace) -> None:
     jobs = _compilations(args, model)
     if args.describe is not None:
         if len(jobs) > 1 or not args.describe.is_file():
-            raise UsageError(f"--describe {args.describe}: one OM that exists, of one size or of "
-                             "--gears")  # fmt: skip
+            raise UsageError(
+                f"--describe {args.describe}: one OM that exists, of one size or of --gears"
+            )
         jobs[0].describe(args.describe, model, args.layout)
         return
     if not args.dry_run:
@@ -184,8 +210,10 @@ def _run(args: argparse.Namespace) -> None:
             print(shlex.join(job.command))
         return
     for number, job in enumerate(jobs, 1):
-        print(f"compiling {job.output.name} ({number} of {len(jobs)}):\n{shlex.join(job.command)}",
-              flush=True)  # fmt: skip
+        print(
+            f"compiling {job.output.name} ({number} of {len(jobs)}):\n{shlex.join(job.command)}",
+            flush=True,
+        )
         start = time.monotonic()
         om = _compile(job)
         print(f"wrote {om} after {time.monotonic() - start:.0f} s")
@@ -223,9 +251,17 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
         name = "_dyn" if len(gears) > 1 else f"_bs{first}" if clips else f"_u{first // 2}"
         output = stem.with_name(f"{stem.name}{'' if clips else '_shared'}{name}") if named else stem
         jobs.append(
-            Compilation(onnx, output, shapes, gears, soc_version, args.fp16_inputs,
-                        args.precision_mode, tuple(args.atc))
-        )  # fmt: skip
+            Compilation(
+                onnx,
+                output,
+                shapes,
+                gears,
+                soc_version,
+                args.fp16_inputs,
+                args.precision_mode,
+                tuple(args.atc),
+            )
+        )
     return jobs
 
 
@@ -235,8 +271,10 @@ def _samples(args: argparse.Namespace, model: ModelFile) -> tuple[list[tuple[int
         raise UsageError("--unique is for --layout shared; --batch or --gears count samples")
     if model.batch is not None:
         if args.gears or args.batch not in (None, str(model.batch)):
-            raise UsageError(f"{model.path} has a fixed batch of {model.batch}: export it with "
-                             "the batch left free")  # fmt: skip
+            raise UsageError(
+                f"{model.path} has a fixed batch of {model.batch}: export it with "
+                "the batch left free"
+            )
         return [(model.batch,)], False
     if args.gears:
         return [_several(args.gears)], True
@@ -259,8 +297,9 @@ def _frames(args: argparse.Namespace, model: ModelFile) -> list[tuple[int, ...]]
 def _several(text: str, most: int = 4096) -> tuple[int, ...]:
     gears = parse_gears(text, "--gears", most)
     if not 2 <= len(gears) <= _MOST_GEARS:
-        raise UsageError(f"--gears {text}: 2 to {_MOST_GEARS} of them; --batch or --unique make a "
-                         "static file")  # fmt: skip
+        raise UsageError(
+            f"--gears {text}: 2 to {_MOST_GEARS} of them; --batch or --unique make a static file"
+        )
     return gears
 
 
@@ -290,8 +329,10 @@ def _check_environment() -> None:
 
 def _compile(job: Compilation) -> Path:
     """Run atc. Returns the OM, whose name may have the host's platform in it."""
-    names = [job.output.with_name(f"{job.output.name}{suffix}{SUFFIX}")
-             for suffix in ("", "_linux_x86_64", "_linux_aarch64")]  # fmt: skip
+    names = [
+        job.output.with_name(f"{job.output.name}{suffix}{SUFFIX}")
+        for suffix in ("", "_linux_x86_64", "_linux_aarch64")
+    ]
     before = {name: name.stat().st_mtime_ns for name in names if name.exists()}
     code = subprocess.run(job.command, check=False).returncode
     if code:
@@ -301,9 +342,14 @@ def _compile(job: Compilation) -> Path:
         raise ModelError(f"atc wrote none of {', '.join(map(str, names))}")
     [om] = new
     if om != names[0]:
-        what = ("it has been compiled for any shape instead of for gears; give fewer of them, or "
-                "static files (--batch, --unique)") if len(job.gears) > 1 else (
-                "parts of it run on the host, and it loads on this platform only")  # fmt: skip
+        what = (
+            (
+                "it has been compiled for any shape instead of for gears; give fewer of them, or "
+                "static files (--batch, --unique)"
+            )
+            if len(job.gears) > 1
+            else ("parts of it run on the host, and it loads on this platform only")
+        )
         if len(job.gears) > 1:
             raise ModelError(f"atc wrote {om}: {what}")
         print(f"onnx2om: {om.name}: {what}", file=sys.stderr)

@@ -69,9 +69,18 @@ def _compare(args: argparse.Namespace) -> bool:
         split = "none" if args.split == "all" else args.split
         more = () if args.limit is None else ("--limit", args.limit)
         run_script(
-            args.python, "mmaction2_oracle.py", args.config, args.checkpoint, args.annotations,
-            output, "--split", split, "--network", args.network, *more,
-        )  # fmt: skip
+            args.python,
+            "mmaction2_oracle.py",
+            args.config,
+            args.checkpoint,
+            args.annotations,
+            output,
+            "--split",
+            split,
+            "--network",
+            args.network,
+            *more,
+        )
         with np.load(output) as archive:
             expected = dict(archive)
 

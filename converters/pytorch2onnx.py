@@ -169,9 +169,16 @@ def _export_via_mmaction2(args: argparse.Namespace, metadata: onnx.ModelProto) -
     with tempfile.TemporaryDirectory(prefix="posec3d-") as folder:
         exported = Path(folder) / "exported.onnx"
         run_script(
-            args.python, "mmaction2_export.py", args.config, args.checkpoint, exported,
-            "--batch", batch, "--input-name", args.input_name,
-        )  # fmt: skip
+            args.python,
+            "mmaction2_export.py",
+            args.config,
+            args.checkpoint,
+            exported,
+            "--batch",
+            batch,
+            "--input-name",
+            args.input_name,
+        )
         model = onnx.load(str(exported))
     model.metadata_props.extend(metadata.metadata_props)
     return model

@@ -67,28 +67,41 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", required=True, help="as --dataset of engine.run")
     parser.add_argument("--output-file", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument(
-        "--calibrate", default="train1", metavar="SPLIT",
+        "--calibrate",
+        default="train1",
+        metavar="SPLIT",
         help="split that the scales are chosen from (default: %(default)s; the demo has train)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--clips", type=int, default=64, metavar="N",
+        "--clips",
+        type=int,
+        default=64,
+        metavar="N",
         help="clips to choose them from, each of another video (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--split", default="test1", metavar="SPLIT",
+        "--split",
+        default="test1",
+        metavar="SPLIT",
         help="held-out split to measure on (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--limit", type=int, metavar="N", help="first samples of it to measure on (default: all)"
     )
     parser.add_argument(
-        "--max-loss", type=float, default=2.0, metavar="POINTS",
+        "--max-loss",
+        type=float,
+        default=2.0,
+        metavar="POINTS",
         help="top-1 that may be lost, percentage points (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--min-agreement", type=float, default=97.0, metavar="PERCENT",
+        "--min-agreement",
+        type=float,
+        default=97.0,
+        metavar="PERCENT",
         help="samples that must keep their best class (default: %(default)s)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--seed", type=int, default=0, help="of the choice of clips (default: %(default)s)"
     )

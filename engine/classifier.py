@@ -49,8 +49,11 @@ def classify(
     where there are none. `img_shape`: (height, width). `options`: fields of `Options` about model
     and device. Raises `SampleError` that says what is wrong with the arrays, and `UsageError`.
     """
-    annotation = {"keypoint": _persons(keypoints, 4), "img_shape": img_shape,
-                  "keypoint_score": None if scores is None else _persons(scores, 3)}  # fmt: skip
+    annotation = {
+        "keypoint": _persons(keypoints, 4),
+        "img_shape": img_shape,
+        "keypoint_score": None if scores is None else _persons(scores, 3),
+    }
     try:
         poses = PoseSequence.from_annotation(annotation)
     except SampleError as error:

@@ -47,17 +47,24 @@ def _cpu() -> list[Finding]:
     runtimes = npus.runtimes()
     found += [Finding(name, True, ", ".join(provided)) for name, provided in runtimes.items()]
     if not any(name.startswith("ONNX Runtime") for name in runtimes):
-        found.append(Finding("ONNX Runtime", False, "not installed",
-                             "pip install '.[onnxruntime]'"))  # fmt: skip
+        found.append(
+            Finding("ONNX Runtime", False, "not installed", "pip install '.[onnxruntime]'")
+        )
     return found
 
 
 def _npus() -> list[Finding]:
     chips, why = npus.npu_smi()
     if not chips:
-        return [Finding("NPU", False, f"none: {why}",
-                        "an Ascend host has npu-smi from the driver package; in a container it is "
-                        f"mounted from the host: {_HOW}")]  # fmt: skip
+        return [
+            Finding(
+                "NPU",
+                False,
+                f"none: {why}",
+                "an Ascend host has npu-smi from the driver package; in a container it is "
+                f"mounted from the host: {_HOW}",
+            )
+        ]
     found = []
     for chip in chips:
         busy = chip.busy()
@@ -74,28 +81,51 @@ def _npus() -> list[Finding]:
 def _software() -> list[Finding]:
     home, version = npus.toolkit()
     found = [
-        Finding("CANN", home is not None, f"{version or 'of unknown version'} in {home}"
-                if home else "not found",
-                f"install the toolkit, or take its container: {_HOW}" if home is None else ""),
-    ]  # fmt: skip
+        Finding(
+            "CANN",
+            home is not None,
+            f"{version or 'of unknown version'} in {home}" if home else "not found",
+            f"install the toolkit, or take its container: {_HOW}" if home is None else "",
+        ),
+    ]
     sourced = npus.environment_set()
-    script = next((Path(place) / "set_env.sh" for place in
-                   ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")
-                   if (Path(place) / "set_env.sh").is_file()), None)  # fmt: skip
+    script = next(
+        (
+            Path(place) / "set_env.sh"
+            for place in ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")
+            if (Path(place) / "set_env.sh").is_file()
+        ),
+        None,
+    )
     found.append(
-        Finding("CANN environment", sourced, "set" if sourced else "not set", "" if sourced
-                else f"source {script or '…/set_env.sh of the toolkit'}")
-    )  # fmt: skip
+        Finding(
+            "CANN environment",
+            sourced,
+            "set" if sourced else "not set",
+            "" if sourced else f"source {script or '…/set_env.sh of the toolkit'}",
+        )
+    )
     for name in npus.VARIABLES:
         if value := os.environ.get(name):
             found.append(Finding(name, True, value))
     atc = shutil.which("atc")
-    found.append(Finding("atc", atc is not None, atc or "not on PATH", "" if atc else
-                         "comes with the toolkit; needed to compile only"))  # fmt: skip
+    found.append(
+        Finding(
+            "atc",
+            atc is not None,
+            atc or "not on PATH",
+            "" if atc else "comes with the toolkit; needed to compile only",
+        )
+    )
     about = npus.pyacl()
-    found.append(Finding("pyACL (--backend pyacl)", "error" not in about, _spelt(about),
-                         "comes with CANN, whose set_env.sh puts it on the path"
-                         if "error" in about else ""))  # fmt: skip
+    found.append(
+        Finding(
+            "pyACL (--backend pyacl)",
+            "error" not in about,
+            _spelt(about),
+            "comes with CANN, whose set_env.sh puts it on the path" if "error" in about else "",
+        )
+    )
     about = npus.aclruntime()
     if "error" in about:
         built = (
@@ -103,8 +133,14 @@ def _software() -> list[Finding]:
             if npus.python_fits()
             else (f"; it is built for Python 3.7 to 3.12, and this is {sys.version.split()[0]}")
         )
-        found.append(Finding("aclruntime (--backend acl)", False, f"{_spelt(about)}{built}",
-                             f"build it for your CANN (it is not on PyPI): {_HOW}"))  # fmt: skip
+        found.append(
+            Finding(
+                "aclruntime (--backend acl)",
+                False,
+                f"{_spelt(about)}{built}",
+                f"build it for your CANN (it is not on PyPI): {_HOW}",
+            )
+        )
     else:
         spelt = f"{about['version']}, API of {about['api']}, {about['path']}"
         found.append(Finding("aclruntime (--backend acl)", True, spelt))

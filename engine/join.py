@@ -70,8 +70,9 @@ class GuestControl(Control):
 
     def join(self, seconds: float) -> WorkerSettings:
         """Wait so long for an engine that takes us. Raises `EngineError` where none does."""
-        self.send(Message("join", {"version": __version__, "host": platform.node(),
-                                   "pid": os.getpid()}))  # fmt: skip
+        self.send(
+            Message("join", {"version": __version__, "host": platform.node(), "pid": os.getpid()})
+        )
         until = time.monotonic() + seconds
         while (message := self.receive()) is None:
             if time.monotonic() > until:

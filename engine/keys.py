@@ -141,10 +141,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"engine.keys: {error}", file=sys.stderr)
         return error.exit_code
     print("\n".join(f"made {path}" for path in made))
-    print(f"The engine: --listen tcp://ADDRESS:PORT --keys {given.folder}\n"
-          f"A worker, given its .key_secret and {_ENGINE}.key:\n"
-          "  python -m engine.join tcp://ADDRESS:PORT --key NAME.key_secret "
-          f"--engine-key {_ENGINE}.key")  # fmt: skip
+    print(
+        f"The engine: --listen tcp://ADDRESS:PORT --keys {given.folder}\n"
+        f"A worker, given its .key_secret and {_ENGINE}.key:\n"
+        "  python -m engine.join tcp://ADDRESS:PORT --key NAME.key_secret "
+        f"--engine-key {_ENGINE}.key"
+    )
     return 0
 
 

@@ -49,8 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("engine.run: interrupted while starting; nothing was on its way", file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:
-        print("engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
-              "with --output's file)", file=sys.stderr)  # fmt: skip
+        print(
+            "engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
+            "with --output's file)",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     except OSError as error:
         # Standard output that nobody reads, or on a full disk: no more can be said there.
@@ -189,9 +192,13 @@ def _offer() -> Sequence[str]:
     demo = ["--dataset", "demo"]
     command = f"python -m engine.run {' '.join(demo)}"
     if sys.stdin.isatty() and sys.stderr.isatty():
-        print("The demo recognises 480 generated skeleton sequences with the weights that ship.\n"
-              f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ",
-              end="", file=sys.stderr, flush=True)  # fmt: skip
+        print(
+            "The demo recognises 480 generated skeleton sequences with the weights that ship.\n"
+            f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
         answer = sys.stdin.readline()  # empty where the terminal has been closed
         if answer.strip().lower() in ("", "y", "yes") and answer:
             return demo
@@ -205,9 +212,18 @@ def _announce(pipeline: Pipeline) -> None:
 
     data, facts, setup = pipeline.dataset, pipeline.facts, pipeline.setup
     given = asdict(pipeline.options)
-    log.debug("running", extra=event("running", version=__version__, samples=len(data.samples),
-                                     resumed=len(pipeline.resumed), workers=pipeline.workers,
-                                     facts=asdict(facts), options=given))  # fmt: skip
+    log.debug(
+        "running",
+        extra=event(
+            "running",
+            version=__version__,
+            samples=len(data.samples),
+            resumed=len(pipeline.resumed),
+            workers=pipeline.workers,
+            facts=asdict(facts),
+            options=given,
+        ),
+    )
     print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
     model = pipeline.model
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")

@@ -27,8 +27,9 @@ from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 
 # How fast a machine is says nothing about what is tested.
-settings.register_profile("any machine", deadline=None,
-                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
@@ -179,8 +180,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def quantised_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network in int8; skips where NNCF is not installed."""
     pytest.importorskip("nncf")
-    clips = [(decode(PoseSequence.from_annotation(annotation(40, seed=seed))), seed)
-             for seed in range(4)]  # fmt: skip
+    clips = [
+        (decode(PoseSequence.from_annotation(annotation(40, seed=seed))), seed) for seed in range(4)
+    ]
     path = tmp_path_factory.mktemp("model") / "int8.onnx"
     path.write_bytes(quantise(onnx.load(str(tiny_model)), clips).SerializeToString())
     return path

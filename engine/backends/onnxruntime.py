@@ -18,8 +18,10 @@ CPU = "CPUExecutionProvider"
 # Of an Ascend NPU. Unlike all others it computes in fp16 unless told not to.
 CANN = "CANNExecutionProvider"
 # Options of providers that would round float32 inputs unless told not to.
-_EXACT = {"CUDAExecutionProvider": {"use_tf32": "0"},
-          CANN: {"precision_mode": "must_keep_origin_dtype"}}  # fmt: skip
+_EXACT = {
+    "CUDAExecutionProvider": {"use_tf32": "0"},
+    CANN: {"precision_mode": "must_keep_origin_dtype"},
+}
 TENSORRT = "TensorrtExecutionProvider"  # has no option for that, but heeds a variable
 _NO_TF32 = "NVIDIA_TF32_OVERRIDE"
 

@@ -150,8 +150,12 @@ class LiveSupply:
         self._expect(index, window, arrived)
         poses = window.poses
         who = "" if window.who is None else f"/{window.who}"
-        annotation = {"keypoint": poses.keypoint, "keypoint_score": poses.keypoint_score,
-                      "img_shape": poses.img_shape, "total_frames": poses.total_frames}  # fmt: skip
+        annotation = {
+            "keypoint": poses.keypoint,
+            "keypoint_score": poses.keypoint_score,
+            "img_shape": poses.img_shape,
+            "total_frames": poses.total_frames,
+        }
         name = f"{window.stream}{who}@{window.last}"
         return _WindowSample(index, name, annotation, poses.crop, poses.track)
 
@@ -184,8 +188,12 @@ class LiveSupply:
         finally:
             figures.over = True
             if figures.error is not None:
-                log.error("%s ended: %s", feed.source.name, figures.error,
-                          extra=event("source", feed.source.name, error=figures.error))  # fmt: skip
+                log.error(
+                    "%s ended: %s",
+                    feed.source.name,
+                    figures.error,
+                    extra=event("source", feed.source.name, error=figures.error),
+                )
             self._wake()
 
     def _hear(self, feed: _Feed, message: Message) -> None:

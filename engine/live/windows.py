@@ -175,8 +175,9 @@ class Windows:
             poses = PoseSequence(stacked[..., :2], stacked[..., 2], (height, width), length)
             if self.number is not None and length == CLIP_LEN == self.grid.length:
                 poses = self._cropped(poses, who, frozenset(members), start)
-            found.append(Window(self.stream, who, frames[-1].t, frames[0].frame,
-                                frames[-1].frame, poses))  # fmt: skip
+            found.append(
+                Window(self.stream, who, frames[-1].t, frames[0].frame, frames[-1].frame, poses)
+            )
         self.figures.windows += len(found)
         self._crops = {
             who: crop for who, crop in self._crops.items() if who in kpts or who is GROUP

@@ -302,8 +302,9 @@ class _Drawing:
             source,
         )
         model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
-        shapes = [tuple(d.dim_value for d in o.type.tensor_type.shape.dim)
-                  for o in model.graph.output]  # fmt: skip
+        shapes = [
+            tuple(d.dim_value for d in o.type.tensor_type.shape.dim) for o in model.graph.output
+        ]
         return Part(model, inputs, dict(zip(outputs, shapes, strict=True)))
 
 

@@ -137,8 +137,15 @@ def _converted(checkpoint: Path) -> Path:
             f"{printable(checkpoint)} must be converted into it; ENGINE_CACHE_DIR names another"
         ) from None
     log.info("converting %s (once)", checkpoint)
-    command = [sys.executable, "-m", "converters.pytorch2onnx", assets.DEFAULT_CHECKPOINT,
-               str(checkpoint), "--output-file", str(path)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "converters.pytorch2onnx",
+        assets.DEFAULT_CHECKPOINT,
+        str(checkpoint),
+        "--output-file",
+        str(path),
+    ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
@@ -174,8 +181,11 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
         for path, about in zip(paths, found, strict=True)
     )
     if not described:
-        log.warning("%s: no %s.json, taken as layout `clips` of HMDB51 with mmaction2's constants",
-                    paths[0], paths[0].name)  # fmt: skip
+        log.warning(
+            "%s: no %s.json, taken as layout `clips` of HMDB51 with mmaction2's constants",
+            paths[0],
+            paths[0].name,
+        )
     else:
         _check_alike(paths, described)
     digests = [assets.file_sha256(path) for path in paths]

@@ -93,8 +93,11 @@ class Journal:
         if not resumed:
             write_json(identity_path(self._path), identity)
             if replaced:
-                log.warning("%s held records of an earlier run, which are replaced now (--resume "
-                            "would have gone on with them)", self._path)  # fmt: skip
+                log.warning(
+                    "%s held records of an earlier run, which are replaced now (--resume "
+                    "would have gone on with them)",
+                    self._path,
+                )
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one line, all of it or nothing."""

@@ -28,12 +28,33 @@ from engine.sources.video.settings import VideoSettings
 Pixels = NDArray[np.uint8]
 
 _LIMBS: Final = (
-    (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12),
-    (11, 12), (11, 13), (13, 15), (12, 14), (14, 16),
-)  # fmt: skip
+    (0, 1),
+    (0, 2),
+    (1, 3),
+    (2, 4),
+    (5, 6),
+    (5, 7),
+    (7, 9),
+    (6, 8),
+    (8, 10),
+    (5, 11),
+    (6, 12),
+    (11, 12),
+    (11, 13),
+    (13, 15),
+    (12, 14),
+    (14, 16),
+)
 # Told apart by those who see fewer colours, too (Okabe and Ito's).
-_COLOURS: Final = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178),
-                   (213, 94, 0), (204, 121, 167))  # fmt: skip
+_COLOURS: Final = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
 _SEEN = 0.3  # score of a joint that is drawn
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TIME_BASE = Fraction(1, 90_000)  # seconds, of the file's time stamps

@@ -43,30 +43,42 @@ class Exposition:
         self._labels = prometheus.Counter("labels", "Windows with a label", ["name"], **about)
         self._failed = prometheus.Counter("windows_failed", "Windows without scores", **about)
         self._latency = prometheus.Histogram(
-            "latency_seconds", "From a window's last frame to its label", buckets=_LATENCIES,
+            "latency_seconds",
+            "From a window's last frame to its label",
+            buckets=_LATENCIES,
             **about,
-        )  # fmt: skip
+        )
         self._age = prometheus.Histogram(
-            "age_seconds", "From the frame's own time, where that is a clock's, to its label",
-            buckets=_LATENCIES, **about,
-        )  # fmt: skip
+            "age_seconds",
+            "From the frame's own time, where that is a clock's, to its label",
+            buckets=_LATENCIES,
+            **about,
+        )
         self._stages = prometheus.Histogram(
-            "stage_seconds", "Work and waiting of a window, by stage", ["stage"],
-            buckets=(0.001, 0.003, 0.01, 0.03, *_LATENCIES), **about,
-        )  # fmt: skip
+            "stage_seconds",
+            "Work and waiting of a window, by stage",
+            ["stage"],
+            buckets=(0.001, 0.003, 0.01, 0.03, *_LATENCIES),
+            **about,
+        )
         gauges = {
-            "streams": "Streams at the moment", "windows_waiting": "Windows that wait",
-            "leases": "Windows on their way", "processes": "Processes that are ready",
-        }  # fmt: skip
+            "streams": "Streams at the moment",
+            "windows_waiting": "Windows that wait",
+            "leases": "Windows on their way",
+            "processes": "Processes that are ready",
+        }
         self._gauges = {
             name: prometheus.Gauge(name, text, **about) for name, text in gauges.items()
         }
         # Counted elsewhere, and only ever more: set, not added to.
         counters = {
-            "frames": "Frames taken", "frames_late": "Frames that came late or twice",
-            "frames_refused": "Frames of streams beyond the limit", "windows": "Windows made",
-            "windows_dropped": "Windows left out for newer ones", "restarts": "Processes replaced",
-        }  # fmt: skip
+            "frames": "Frames taken",
+            "frames_late": "Frames that came late or twice",
+            "frames_refused": "Frames of streams beyond the limit",
+            "windows": "Windows made",
+            "windows_dropped": "Windows left out for newer ones",
+            "restarts": "Processes replaced",
+        }
         self._counters = {
             name: prometheus.Counter(name, text, **about) for name, text in counters.items()
         }
@@ -130,10 +142,13 @@ class Exposition:
         self._gauges["leases"].set(stream.leases)
         self._gauges["processes"].set(stream.ready)
         counted = {
-            "frames": totals.frames, "frames_late": totals.late,
-            "frames_refused": streams.refused, "windows": totals.windows,
-            "windows_dropped": streams.dropped, "restarts": stream.figures.restarts,
-        }  # fmt: skip
+            "frames": totals.frames,
+            "frames_late": totals.late,
+            "frames_refused": streams.refused,
+            "windows": totals.windows,
+            "windows_dropped": streams.dropped,
+            "restarts": stream.figures.restarts,
+        }
         for name, value in counted.items():
             self._raise(self._counters[name], (name,), value)
         for size, count in stream.figures.batches.items():

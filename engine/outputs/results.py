@@ -108,8 +108,13 @@ class ResultWriter:
         if isinstance(record, Prediction) and self._options.logits is None:
             record = replace(record, logits=record.logits[:0].copy())  # a view would keep them
         if isinstance(record, Failure):
-            log.debug("%s failed (%s): %s", record.id, record.stage, record.message,
-                      extra=event("failed", **asdict(record)))  # fmt: skip
+            log.debug(
+                "%s failed (%s): %s",
+                record.id,
+                record.stage,
+                record.message,
+                extra=event("failed", **asdict(record)),
+            )
         self._keep(record)
 
     def _keep(self, record: Record) -> None:

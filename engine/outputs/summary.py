@@ -87,8 +87,10 @@ def busy_shares(pipeline: Pipeline, seconds: float) -> dict[str, float]:
     """Share of `seconds` that each stage worked, 0 to 1, mean over its processes."""
     figures = pipeline.figures
     engines = pipeline.engines
-    shares = {"decode": figures.decode_s / max(pipeline.workers * engines, 1),
-              "device": figures.infer_s / (len(pipeline.setup.executors) * engines)}  # fmt: skip
+    shares = {
+        "decode": figures.decode_s / max(pipeline.workers * engines, 1),
+        "device": figures.infer_s / (len(pipeline.setup.executors) * engines),
+    }
     return {stage: work / seconds if seconds > 0 else 0.0 for stage, work in shares.items()}
 
 
@@ -126,8 +128,10 @@ def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     if summary["resumed"]:
         out.append(f"resumed\t{summary['resumed']} of them are from before; rates are without them")
     for failure in failures[:_FAILURES_SHOWN]:
-        name, message = (printable(text).replace("\n", "\\n") for text in
-                         (failure.id[:80], failure.message[:300]))  # fmt: skip
+        name, message = (
+            printable(text).replace("\n", "\\n")
+            for text in (failure.id[:80], failure.message[:300])
+        )
         out.append(f"  failed: {name} ({failure.stage}): {message}")
     if len(failures) > _FAILURES_SHOWN:
         more = len(failures) - _FAILURES_SHOWN

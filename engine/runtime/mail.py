@@ -97,8 +97,13 @@ class Mail:
         self._figures.dropped += 1
         count = self._figures.dropped
         if count < 10 or not count % 1000:
-            log.warning("%s dropped a message: %s (%d so far)", process, reason, count,
-                        extra=event("dropped", process, reason=reason, count=count))  # fmt: skip
+            log.warning(
+                "%s dropped a message: %s (%d so far)",
+                process,
+                reason,
+                count,
+                extra=event("dropped", process, reason=reason, count=count),
+            )
 
     def _about_child(self, child: Child, message: Message) -> None:
         fields, kind = message.fields, message.kind
@@ -122,8 +127,13 @@ class Mail:
         if kind == "join":
             answer = self._guests.join(name, message.fields)
             host = printable(message.fields.get("host"))[:100]
-            log.warning("%s (%s): %s", name, host, answer.kind,
-                        extra=event("joining", name, host=host, answer=answer.kind))  # fmt: skip
+            log.warning(
+                "%s (%s): %s",
+                name,
+                host,
+                answer.kind,
+                extra=event("joining", name, host=host, answer=answer.kind),
+            )
             self._exchange.send(name, answer)
         elif kind == "ready":
             self._guests.ready(name, now)
@@ -140,8 +150,13 @@ class Mail:
     def _ready(self, child: Child, fields: dict[str, Any]) -> None:
         self.last_move = time.monotonic()
         seconds, facts = self.last_move - child.started, fields["facts"]
-        log.debug("%s is ready after %.1f s: %s", child.name, seconds, facts,
-                  extra=event("ready", child.name, seconds=seconds, facts=facts))  # fmt: skip
+        log.debug(
+            "%s is ready after %.1f s: %s",
+            child.name,
+            seconds,
+            facts,
+            extra=event("ready", child.name, seconds=seconds, facts=facts),
+        )
         self._pool.ready(child)
         if child.role == "executor":
             self.facts[child.slot], child.port = executor.facts_from(fields), fields["port"]
@@ -157,6 +172,10 @@ class Mail:
 
     def _announce(self, worker_name: str, child: Child) -> None:
         """Tell a worker where an executor takes clips."""
-        fields = {"slot": child.slot, "name": child.name,
-                  "endpoint": self._pool.endpoint(child.name), "port": child.port}  # fmt: skip
+        fields = {
+            "slot": child.slot,
+            "name": child.name,
+            "endpoint": self._pool.endpoint(child.name),
+            "port": child.port,
+        }
         self._exchange.send(worker_name, Message("executor", fields))

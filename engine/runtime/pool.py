@@ -129,9 +129,19 @@ class Pool:
         started = self._started_by(child)
         for left in (last_word(self._directory, child.name), self._directory / child.name):
             left.unlink(missing_ok=True)  # a long run has many dead children
-        log.warning("%s died (exit code %s)", child.name, code,
-                    extra=event("died", child.name, exit_code=code, killed=child.killed or None,
-                                ready=child.ready, started=started))  # fmt: skip
+        log.warning(
+            "%s died (exit code %s)",
+            child.name,
+            code,
+            extra=event(
+                "died",
+                child.name,
+                exit_code=code,
+                killed=child.killed or None,
+                ready=child.ready,
+                started=started,
+            ),
+        )
         return started
 
     def replace(self, child: Child) -> None:
@@ -150,8 +160,12 @@ class Pool:
         for child in self:
             age = now - child.started
             if not child.ready and not child.killed and age > self._settings.start_timeout:
-                log.warning("%s was not ready after %.0f s (--start-timeout); killing it",
-                            child.name, age, extra=event("late", child.name, age=age))  # fmt: skip
+                log.warning(
+                    "%s was not ready after %.0f s (--start-timeout); killing it",
+                    child.name,
+                    age,
+                    extra=event("late", child.name, age=age),
+                )
                 child.kill("not ready in time")
             if now > child.died_by:
                 raise StallError(
@@ -179,9 +193,14 @@ class Pool:
                 settings = self._settings.executors[int(number)]
                 endpoint = self.endpoint(f"{slot}.{incarnation}")
                 child = processes.start(
-                    slot, incarnation, settings.threads,
-                    executor.main, self._address, endpoint, settings,
-                )  # fmt: skip
+                    slot,
+                    incarnation,
+                    settings.threads,
+                    executor.main,
+                    self._address,
+                    endpoint,
+                    settings,
+                )
             self._children[child.name] = child
         log.debug("%s started", child.name, extra=event("started", child.name, pid=child.pid))
 

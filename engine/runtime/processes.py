@@ -123,8 +123,12 @@ def end(children: list[Child], grace: float) -> None:
             child.kill("it did not end by itself")
         child.process.join(KILL_GRACE_S)
         if child.alive:  # stuck in a driver; the system ends it when that returns
-            log.error("%s (pid %d) does not die", child.name, child.pid,
-                      extra=event("immortal", child.name, pid=child.pid))  # fmt: skip
+            log.error(
+                "%s (pid %d) does not die",
+                child.name,
+                child.pid,
+                extra=event("immortal", child.name, pid=child.pid),
+            )
             # multiprocess would wait for it when this process ends, for ever
             multiprocess.process._children.discard(child.process)
         else:

@@ -18,8 +18,12 @@ from engine.runtime.transport import wire
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import lease_message
 
-_STAGES = {"decoding": Stage.DECODING, "sent": Stage.SENT, "queued": Stage.QUEUED,
-           "running": Stage.RUNNING}  # fmt: skip
+_STAGES = {
+    "decoding": Stage.DECODING,
+    "sent": Stage.SENT,
+    "queued": Stage.QUEUED,
+    "running": Stage.RUNNING,
+}
 OF_LEASES = frozenset([*_STAGES, "result", "failed"])  # kinds of messages
 OF_WORKERS = frozenset(["decoding", "sent", "failed"])
 

@@ -98,9 +98,13 @@ class Supervisor:
                 raise
             self._pool = Pool(settings.pool, self._directory, self._exchange.address)
             self._mail = Mail(
-                self._exchange, self._pool, self._guests, self._ledger, self._figures,
+                self._exchange,
+                self._pool,
+                self._guests,
+                self._ledger,
+                self._figures,
                 settings.pool.workers,
-            )  # fmt: skip
+            )
             atexit.register(self.close)  # for a consumer that never closes us
 
     def start(self) -> Facts:
@@ -178,9 +182,13 @@ class Supervisor:
     def _drain(self) -> Iterator[Record]:
         """Finish what is on its way, while the grace lasts."""
         until, count = time.monotonic() + self._settings.grace, len(self._table.leases)
-        log.warning("interrupted: finishing %d samples that are on their way, for %g s at most "
-                    "(--grace); a second interruption ends at once",
-                    count, self._settings.grace, extra=event("draining", leases=count))  # fmt: skip
+        log.warning(
+            "interrupted: finishing %d samples that are on their way, for %g s at most "
+            "(--grace); a second interruption ends at once",
+            count,
+            self._settings.grace,
+            extra=event("draining", leases=count),
+        )
         while self._table.leases and time.monotonic() < until:
             yield from self._step()
 
@@ -211,8 +219,12 @@ class Supervisor:
                 yield from self._mail.part(name, "is gone", blame=True)
             elif not child.killed:
                 limit = "lease" if child.role == "worker" else "stall"
-                self._dump(f"{name} has work and said nothing for longer than --{limit}-timeout; "
-                           "killing it", "silent", name)  # fmt: skip
+                self._dump(
+                    f"{name} has work and said nothing for longer than --{limit}-timeout; "
+                    "killing it",
+                    "silent",
+                    name,
+                )
                 child.kill("silent")
         self._watched(lambda: self._pool.kill_late(now))
         if not len(self._table):  # a live source may have nothing to say

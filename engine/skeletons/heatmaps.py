@@ -182,8 +182,10 @@ def draw(centres: F64, peaks: F32) -> Frames:
     """
     persons, count = peaks.shape[:2]
     step = max(1, _JOINTS_AT_ONCE // max(1, persons * JOINTS))  # bounds the memory of a crowd
-    pieces = [_draw(centres[:, first : first + step], peaks[:, first : first + step])
-              for first in range(0, count, step)]  # fmt: skip
+    pieces = [
+        _draw(centres[:, first : first + step], peaks[:, first : first + step])
+        for first in range(0, count, step)
+    ]
     return Frames.joined(pieces)
 
 

@@ -138,8 +138,15 @@ def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | Source
     for number in range(poses.total_frames):
         seen = [i for i in range(len(kpts)) if kpts[i, number, :, :2].any()]
         people = tuple(Person(i, kpts[i, number]) for i in seen)
-        yield PoseFrame(sample.id, number, number / rate, (width, height), people, rate,
-                        end=number == poses.total_frames - 1)  # fmt: skip
+        yield PoseFrame(
+            sample.id,
+            number,
+            number / rate,
+            (width, height),
+            people,
+            rate,
+            end=number == poses.total_frames - 1,
+        )
 
 
 def _with_scores(poses: PoseSequence) -> Any:

@@ -172,6 +172,7 @@ def _address(name: str, rest: str, known: set[str]) -> tuple[str, int, dict[str,
     if not host or not port:
         raise UsageError(f"--source {name}: //HOST:PORT is needed")
     if unknown := given.keys() - known:
-        raise UsageError(f"--source {name}: unknown {', '.join(unknown)}; known: "
-                         f"{', '.join(sorted(known))}")  # fmt: skip
+        raise UsageError(
+            f"--source {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+        )
     return host, port, given

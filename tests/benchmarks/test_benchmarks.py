@@ -37,8 +37,10 @@ def test_workloads(tmp_path: Path) -> None:
     name, path = workloads.write(workloads.HMDB51_LIKE, 3, tmp_path)
     assert name == "hmdb51_like"
     assert [a["total_frames"] for a in pickle.loads(path.read_bytes())] == [
-        lengths[0], lengths[100], lengths[199]
-    ]  # fmt: skip
+        lengths[0],
+        lengths[100],
+        lengths[199],
+    ]
 
 
 def test_peak_memory() -> None:
@@ -50,9 +52,11 @@ def test_peak_memory() -> None:
 
 
 def test_end_to_end(
-    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """All contestants but torch, on a small network and two samples, and every plot."""
     pytest.importorskip("matplotlib")
     data = tmp_path / "some.pkl"
@@ -61,24 +65,42 @@ def test_end_to_end(
     monkeypatch.setattr(peers, "torch_loader", lambda path: None)
     monkeypatch.setattr(end_to_end, "CONFIGURATIONS", end_to_end.CONFIGURATIONS[:2])
     monkeypatch.setattr(lengths, "LENGTHS", (15, 30))
-    monkeypatch.setattr("sys.argv", [
-        "end_to_end", "--workload", str(data), "--model", str(tiny_model), "--precision", "f32",
-        "--rounds", "1", "--json", str(tmp_path / "out.json"), "--plots", str(tmp_path / "plots"),
-    ])  # fmt: skip
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "end_to_end",
+            "--workload",
+            str(data),
+            "--model",
+            str(tiny_model),
+            "--precision",
+            "f32",
+            "--rounds",
+            "1",
+            "--json",
+            str(tmp_path / "out.json"),
+            "--plots",
+            str(tmp_path / "plots"),
+        ],
+    )
     before = set(os.listdir(tmp_path))
     end_to_end.main()
     found = orjson.loads((tmp_path / "out.json").read_bytes())
     assert set(found["ratios"]) == {
-        "end_to_end_over_pure/some/f32", "end_to_end_over_recipe/some/f32", "of_ceiling/some/f32"
-    }  # fmt: skip
+        "end_to_end_over_pure/some/f32",
+        "end_to_end_over_recipe/some/f32",
+        "of_ceiling/some/f32",
+    }
     assert all(value > 0 for value in found["ratios"].values())
     assert set(found["rates"]) == {"some", "some, 24 samples"}
     assert set(found["memory"]) == {
-        "some, engine, f32, shared, frames", "some, engine, f32, shared, keypoints"
-    }  # fmt: skip
+        "some, engine, f32, shared, frames",
+        "some, engine, f32, shared, keypoints",
+    }
     assert [set(found[key]["f32"]) for key in ("lengths", "roofline")] == [
-        {"15", "30"}, {"trunk", *(f"block {n}" for n in range(1, 3))}
-    ]  # fmt: skip
+        {"15", "30"},
+        {"trunk", *(f"block {n}" for n in range(1, 3))},
+    ]
     assert found["wire"]["clips"]["30"] == 204_718_080
     assert set(os.listdir(tmp_path)) - before == {"out.json", "plots"}
     drawn = sorted((tmp_path / "plots").iterdir())
@@ -93,8 +115,17 @@ def test_live_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few streams for a few seconds, the liar and the flood among them."""
     monkeypatch.setattr(live_soak, "_SILENCE_S", 2.0)
     monkeypatch.setattr(live_soak, "_SAMPLES", 3)
-    command = ["live_soak", "--minutes", "0.2", "--streams", "2", "--json",
-               str(tmp_path / "a.json"), "--plot", str(tmp_path / "a.svg")]  # fmt: skip
+    command = [
+        "live_soak",
+        "--minutes",
+        "0.2",
+        "--streams",
+        "2",
+        "--json",
+        str(tmp_path / "a.json"),
+        "--plot",
+        str(tmp_path / "a.svg"),
+    ]
     monkeypatch.setattr(sys, "argv", command)
     with pytest.raises(SystemExit) as ending:
         live_soak.main()
@@ -110,8 +141,21 @@ def test_overlap(tmp_path: Path, tiny_model: Path) -> None:
     data = tmp_path / "some.pkl"
     data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
     out = tmp_path / "out.json"
-    command = [sys.executable, "-m", "benchmarks.overlap", "--dataset", str(data), "--model",
-               str(tiny_model), "--samples", "2", "--rounds", "1", "--json", str(out)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.overlap",
+        "--dataset",
+        str(data),
+        "--model",
+        str(tiny_model),
+        "--samples",
+        "2",
+        "--rounds",
+        "1",
+        "--json",
+        str(out),
+    ]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 0, run.stderr
     found = orjson.loads(out.read_bytes())

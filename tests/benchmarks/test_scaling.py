@@ -34,9 +34,12 @@ def test_the_least_bound_binds(devices: int, rate: float, cores: float, gigabits
     assert min(more.values()) >= min(found.values())
     # what feeds a rate binds at that rate
     fed = scaling.bounds(
-        SAMPLE, devices=1, device_rate=rate, cores=scaling.cores_for(rate, SAMPLE),
+        SAMPLE,
+        devices=1,
+        device_rate=rate,
+        cores=scaling.cores_for(rate, SAMPLE),
         gigabits=scaling.gigabits_for(rate, SAMPLE),
-    )  # fmt: skip
+    )
     assert fed["decode cores"] == pytest.approx(rate)
     assert fed["network"] == pytest.approx(rate)
 
@@ -66,25 +69,44 @@ def test_engines_cost_their_absence(mtbf: float, away: float, sample: float) -> 
 
 def test_tables() -> None:
     """Every stage and device has its row."""
-    stages = ("driver: average one clip", "driver: average 20 clips", "driver: write the record",
-              "worker: place one clip", "worker: place 20 clips", "worker: place and draw 20 clips",
-              "worker: gather clips")  # fmt: skip
+    stages = (
+        "driver: average one clip",
+        "driver: average 20 clips",
+        "driver: write the record",
+        "worker: place one clip",
+        "worker: place 20 clips",
+        "worker: place and draw 20 clips",
+        "worker: gather clips",
+    )
     ms = {stage: [0.5, 1.0, 1.5] for stage in stages}
     for kind in WIRES:
-        ms |= {f"worker: encode {kind}": [1.0], f"both: carry {kind}": [2.0],
-               f"both: carry {kind} between nodes, encrypted": [4.0]}  # fmt: skip
-    nested = {"rates": {"hmdb51_like": {"engine, bf16, shared, frames": [1.0, 3.0, 2.0],
-                                        "pure inference, bf16": [9.0]}},
-              "machine": {"cpu": "C", "cores": 2}}  # fmt: skip
-    flat = {"rates": {"engine, bf16, shared, keypoints": [700.0],
-                      "engine, bf16, clips, clips": [7.0]},
-            "machine": {"cpu": "C", "cores": 2}, "device": "G"}  # fmt: skip
+        ms |= {
+            f"worker: encode {kind}": [1.0],
+            f"both: carry {kind}": [2.0],
+            f"both: carry {kind} between nodes, encrypted": [4.0],
+        }
+    nested = {
+        "rates": {
+            "hmdb51_like": {
+                "engine, bf16, shared, frames": [1.0, 3.0, 2.0],
+                "pure inference, bf16": [9.0],
+            }
+        },
+        "machine": {"cpu": "C", "cores": 2},
+    }
+    flat = {
+        "rates": {"engine, bf16, shared, keypoints": [700.0], "engine, bf16, clips, clips": [7.0]},
+        "machine": {"cpu": "C", "cores": 2},
+        "device": "G",
+    }
     devices = rates_of(nested) | rates_of(flat)
     assert devices == {"2 cores of C, bf16": 2.0, "G, bf16": 700.0}
     results = {
-        "cpu_ms": ms, "run_cpu_ms": {"driver": [3.0], "worker": [5.0]}, "devices": devices,
+        "cpu_ms": ms,
+        "run_cpu_ms": {"driver": [3.0], "worker": [5.0]},
+        "devices": devices,
         "bytes": {"frames": 4e5, "clips": 2e8, "keypoints": 3e4, "lease": 1e4, "logits": 4080.0},
-    }  # fmt: skip
+    }
     samples = samples_of(results)
     assert samples["keypoints"].driver_s == pytest.approx(0.004)
     assert samples["keypoints"].worker_s == pytest.approx(0.005)
@@ -109,9 +131,19 @@ def test_a_cluster_that_does_not_fail_is_as_fast_as_the_model_says() -> None:
 def test_a_cluster_in_which_everything_happens(seed: int) -> None:
     """What is promised is asserted within; the same seed is the same run."""
     conditions = Conditions(
-        30, 3000, WORKS, driver_s=0.0003, budget=60_000, mtbf_s=30, restart_s=2,
-        hangs=0.2, lease_timeout=3, stall_timeout=5, poison=4, seed=seed,
-    )  # fmt: skip
+        30,
+        3000,
+        WORKS,
+        driver_s=0.0003,
+        budget=60_000,
+        mtbf_s=30,
+        restart_s=2,
+        hangs=0.2,
+        lease_timeout=3,
+        stall_timeout=5,
+        poison=4,
+        seed=seed,
+    )
     found = Cluster(conditions).run()
     assert found.scored + len(found.convicted) == 3000
     assert len(found.convicted) - len(found.innocent) == 4
@@ -123,24 +155,47 @@ def test_a_cluster_in_which_everything_happens(seed: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(3, 60), st.integers(0, 3),
-    st.sampled_from([30.0, 300.0]), st.sampled_from([500, 3000, 10**6]),
-)  # fmt: skip
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.integers(3, 60),
+    st.integers(0, 3),
+    st.sampled_from([30.0, 300.0]),
+    st.sampled_from([500, 3000, 10**6]),
+)
 def test_small_clusters(
     seed: int, nodes: int, samples: int, poison: int, mtbf: float, budget: int
 ) -> None:
-    Cluster(Conditions(
-        nodes, samples, WORKS, driver_s=0.0003, budget=budget, mtbf_s=mtbf, restart_s=1, hangs=0.3,
-        lease_timeout=2, stall_timeout=4, poison=poison, seed=seed,
-    )).run()  # fmt: skip
+    Cluster(
+        Conditions(
+            nodes,
+            samples,
+            WORKS,
+            driver_s=0.0003,
+            budget=budget,
+            mtbf_s=mtbf,
+            restart_s=1,
+            hangs=0.3,
+            lease_timeout=2,
+            stall_timeout=4,
+            poison=poison,
+            seed=seed,
+        )
+    ).run()
 
 
 def test_costs_are_found_again() -> None:
     """Those that there are, and nothing below zero where there is none."""
     for costs in (Driver(1e-4, 1e-6, 3e-4, 5e-5), Driver(1e-4, 0, 3e-4, 5e-5)):
-        found = [Found(*about, cpu_s=0) for about in
-                 ((1, 30, 15, 3000), (10, 80, 150, 150), (100, 500, 1300, 1300),
-                  (100, 200, 800, 16_000), (1000, 500, 5000, 5000))]  # fmt: skip
+        found = [
+            Found(*about, cpu_s=0)
+            for about in (
+                (1, 30, 15, 3000),
+                (10, 80, 150, 150),
+                (100, 500, 1300, 1300),
+                (100, 200, 800, 16_000),
+                (1000, 500, 5000, 5000),
+            )
+        ]
         again = fitted([replace(one, cpu_s=one.said(costs)) for one in found])
         assert asdict(again) == pytest.approx(asdict(costs), abs=1e-9)
         assert min(asdict(again).values()) >= 0
@@ -160,9 +215,17 @@ def test_a_fleet_that_does_not_fail_is_as_fast_as_the_model_says() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_fleet_in_which_everything_happens(seed: int) -> None:
     conditions = fleet.Conditions(
-        30, 3000, WORKS, Driver(1e-4, 1e-5, 1e-4, 1e-4), mtbf_s=20, restart_s=2, hangs=0.2,
-        patience_s=5, poison=4, seed=seed,
-    )  # fmt: skip
+        30,
+        3000,
+        WORKS,
+        Driver(1e-4, 1e-5, 1e-4, 1e-4),
+        mtbf_s=20,
+        restart_s=2,
+        hangs=0.2,
+        patience_s=5,
+        poison=4,
+        seed=seed,
+    )
     found = Fleet(conditions).run()
     assert found.scored + len(found.convicted) == 3000
     assert len(found.convicted) - len(found.innocent) == 4
@@ -173,14 +236,26 @@ def test_a_fleet_in_which_everything_happens(seed: int) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 6), st.integers(3, 60), st.integers(0, 3),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 6),
+    st.integers(3, 60),
+    st.integers(0, 3),
     st.sampled_from([5.0, 30.0, 300.0]),
-)  # fmt: skip
+)
 def test_small_fleets(seed: int, engines: int, samples: int, poison: int, mtbf: float) -> None:
-    Fleet(fleet.Conditions(
-        engines, samples, WORKS, mtbf_s=mtbf, restart_s=1, hangs=0.3, patience_s=4, poison=poison,
-        seed=seed,
-    )).run()  # fmt: skip
+    Fleet(
+        fleet.Conditions(
+            engines,
+            samples,
+            WORKS,
+            mtbf_s=mtbf,
+            restart_s=1,
+            hangs=0.3,
+            patience_s=4,
+            poison=poison,
+            seed=seed,
+        )
+    ).run()
 
 
 @pytest.mark.parametrize("kind", [Mill, Shared])

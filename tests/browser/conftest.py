@@ -42,12 +42,22 @@ def run(tiny_model: Any) -> Begin:
 
     @contextlib.contextmanager
     def begin(*more: object, address: str = "127.0.0.1:0") -> Iterator[Running]:
-        command = [sys.executable, "-m", "engine.run", "--model", tiny_model,
-                   "--dashboard", address, *more]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "engine.run",
+            "--model",
+            tiny_model,
+            "--dashboard",
+            address,
+            *more,
+        ]
         process = subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [str(part) for part in command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-        )  # fmt: skip
+        )
         running = Running(process)
         thread = threading.Thread(target=_listen, args=(process, running.said))
         thread.start()

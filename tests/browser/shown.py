@@ -37,8 +37,9 @@ def count(browser: Any, selector: str) -> int:
 def colour(browser: Any, stream: str, x: float, y: float) -> tuple[list[int], list[int]]:
     """Of a pixel of the stream's canvas at a place in its frame, red to alpha; and of the
     page's left and right."""
-    return tuple(browser.execute_script(
-        """
+    return tuple(
+        browser.execute_script(
+            """
         const [name, x, y, w, h] = arguments;
         const card = [...document.querySelectorAll(".card")]
             .find(c => c.querySelector("h3").textContent === name);
@@ -52,8 +53,12 @@ def colour(browser: Any, stream: str, x: float, y: float) -> tuple[list[int], li
         const style = getComputedStyle(document.documentElement);
         return [[...pixel], ["blue", "orange"].map(n => style.getPropertyValue(`--${n}`).trim())];
         """,
-        stream, x, y, *SIZE,
-    ))  # fmt: skip
+            stream,
+            x,
+            y,
+            *SIZE,
+        )
+    )
 
 
 def hexadecimal(pixel: list[int]) -> str:

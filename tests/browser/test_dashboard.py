@@ -125,9 +125,17 @@ def test_streams(window: Any, run: Begin) -> None:
             short = window.execute_script(line)
             until(lambda: window.execute_script(line) > short, "and their past grows")
             visible = text(window, "body")
-            for said in (HOSTILE, "of 2 streams live", "frames a second",
-                         "from last frame to label", "executor-0.1", "worker-0.1", "in a batch",
-                         f"zmq+pull://127.0.0.1:{port}", "door begins"):  # fmt: skip
+            for said in (
+                HOSTILE,
+                "of 2 streams live",
+                "frames a second",
+                "from last frame to label",
+                "executor-0.1",
+                "worker-0.1",
+                "in a batch",
+                f"zmq+pull://127.0.0.1:{port}",
+                "door begins",
+            ):
                 assert said in visible
             fits(window)
         no_complaints(window)
@@ -183,8 +191,13 @@ def test_samples(window: Any, run: Begin, tmp_path: Path) -> None:
         assert len(bars(window)) % 5 == 0
         until(lambda: "\nleft" in text(window, "#tiles"), "it says for how long")
         visible = text(window, "body")
-        for said in ("of 150 samples", "samples a second, end to end", "samples failed",
-                     "top-1 accuracy so far", "from sample to record"):  # fmt: skip
+        for said in (
+            "of 150 samples",
+            "samples a second, end to end",
+            "samples failed",
+            "top-1 accuracy so far",
+            "from sample to record",
+        ):
             assert said in visible
         assert count(window, "img") == 0
         assert float(window.execute_script("return document.querySelector('progress').value")) > 0
@@ -205,9 +218,11 @@ def test_by_keyboard(browser: Any, run: Begin) -> None:
         reached = []
         for _ in range(12):
             press(Keys.TAB)
-            reached.append(browser.execute_script(
-                "const e = document.activeElement; return e.id || e.className || e.innerText"
-            ))  # fmt: skip
+            reached.append(
+                browser.execute_script(
+                    "const e = document.activeElement; return e.id || e.className || e.innerText"
+                )
+            )
         assert reached[:4] == ["pause", "theme", "Enlarge", "Enlarge"]
         assert reached.count("scroll") >= 2, "what scrolls can be scrolled"
         browser.execute_script("document.querySelector('.card button').focus()")
@@ -225,10 +240,12 @@ def test_by_keyboard(browser: Any, run: Begin) -> None:
         seen = []
         for _ in range(3):
             press("t")
-            seen.append(browser.execute_script(
-                "return [document.documentElement.dataset.theme,"
-                " getComputedStyle(document.body).backgroundColor]"
-            ))  # fmt: skip
+            seen.append(
+                browser.execute_script(
+                    "return [document.documentElement.dataset.theme,"
+                    " getComputedStyle(document.body).backgroundColor]"
+                )
+            )
         assert [name for name, _ in seen] == ["light", "dark", "system"]
         assert seen[0][1] != seen[1][1]
         unnamed = browser.execute_script("""

@@ -76,9 +76,12 @@ def test_parent_killed(long: Path, tiny_model: Path, tmp_path: Path, promised: A
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_at_the_start(long: Path, tiny_model: Path, number: int, delay: float) -> None:
     process = subprocess.Popen(
-        command(long, tiny_model), start_new_session=True, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+        command(long, tiny_model),
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     time.sleep(delay)
     os.killpg(process.pid, number)
     _, stderr = process.communicate(timeout=60)
@@ -136,8 +139,11 @@ def test_an_ignored_signal_stays_ignored(data: Path, tiny_model: Path) -> None:
     ignoring += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     process = subprocess.Popen(
         [sys.executable, "-c", ignoring, *command(data, tiny_model)[1:]],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert process.stdout is not None
     process.stdout.readline()  # it is running
     process.send_signal(signal.SIGHUP)
@@ -151,8 +157,9 @@ def test_interrupted(long: Path, tiny_model: Path, tmp_path: Path, number: int) 
     """To the whole process group, as a terminal does it. What is on its way is finished, and
     everything is written."""
     output, scores, summary, events = (tmp_path / n for n in ("o.jsonl", "s.npz", "s.json", "e"))
-    process = start(long, tiny_model, output, "--scores", scores, "--summary", summary,
-                    "--log-json", events)  # fmt: skip
+    process = start(
+        long, tiny_model, output, "--scores", scores, "--summary", summary, "--log-json", events
+    )
     os.killpg(process.pid, number)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
@@ -207,9 +214,13 @@ def test_the_grace_ends(
     (tmp_path / "sitecustomize.py").write_text(FROZEN)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     process = subprocess.Popen(
-        command(long, tiny_model, "--grace", grace), env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        command(long, tiny_model, "--grace", grace),
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     assert process.stdout is not None
     while "running" not in process.stdout.readline():
         pass
@@ -228,9 +239,13 @@ def test_a_second_signal_ends_at_once(
     (tmp_path / "sitecustomize.py").write_text(FROZEN)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     process = subprocess.Popen(
-        command(long, tiny_model, "--grace", 500), env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        command(long, tiny_model, "--grace", 500),
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     assert process.stdout is not None
     while "running" not in process.stdout.readline():
         pass

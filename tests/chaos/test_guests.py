@@ -58,9 +58,16 @@ def test_a_worker_joins_over_tcp(
 ) -> None:
     """It gets work, its clips give the same bits, and it ends with the run."""
     more = {"keys": str(key_folder)} if secured else {}
-    chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1", layout="shared"
-                     if kind == "frames" else "clips", wire=kind, limit=400 if kind == "frames"
-                     else 20, **more)  # fmt: skip
+    chosen = options(
+        many,
+        tiny_model,
+        workers=1,
+        listen="tcp://127.0.0.1",
+        layout="shared" if kind == "frames" else "clips",
+        wire=kind,
+        limit=400 if kind == "frames" else 20,
+        **more,
+    )
     with Pipeline(chosen) as pipeline:
         assert pipeline.address is not None
         own = ["--key", key_folder / "alice.key_secret", "--engine-key", key_folder / "engine.key"]
@@ -72,8 +79,10 @@ def test_a_worker_joins_over_tcp(
             by_guest |= {x.task.index for x in runner._table.leases if x.worker == "guest-1.1"}
     stdout, stderr = guest.communicate(timeout=20)
     assert (guest.returncode, stdout, stderr) == (
-        0, "joined as guest-1.1\nthe run is over\n", "",
-    )  # fmt: skip
+        0,
+        "joined as guest-1.1\nthe run is over\n",
+        "",
+    )
     if kind == "frames":
         check(records, undisturbed)
     assert len(by_guest) > len(records) / 10
@@ -106,9 +115,11 @@ def test_guests_come_and_go(many: Path, tiny_model: Path, undisturbed: Any) -> N
 
 def test_guests_of_an_engine_that_dies(many: Path, tiny_model: Path, tmp_path: Path) -> None:
     engine = subprocess.Popen(
-        command(many, tiny_model, "--listen", "tcp://127.0.0.1"), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        command(many, tiny_model, "--listen", "tcp://127.0.0.1"),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     assert engine.stdout is not None
     while not (line := engine.stdout.readline()).startswith("listening"):
         assert line
@@ -158,9 +169,14 @@ STRANGER = """
 
 @pytest.mark.parametrize("how", ["no key", "other key", "wrong engine"])
 def test_an_unauthorised_process_gets_nowhere(
-    many: Path, tiny_model: Path, undisturbed: Any, key_folder: Path, tmp_path: Path, how: str,
+    many: Path,
+    tiny_model: Path,
+    undisturbed: Any,
+    key_folder: Path,
+    tmp_path: Path,
+    how: str,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     """It neither injects (clips, results) nor gets work, at the supervisor's port and at the
     executor's, in whatever manner it connects."""
     script = tmp_path / "stranger.py"
@@ -171,11 +187,13 @@ def test_an_unauthorised_process_gets_nowhere(
         [executor] = runner._pool.of_role("executor")
         strangers = [
             subprocess.Popen(
-                [sys.executable, script, str(port), how, key_folder], text=True,
-                stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.getcwd()},
+                [sys.executable, script, str(port), how, key_folder],
+                text=True,
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": os.getcwd()},
             )
             for port in (runner.port, executor.port)
-        ]  # fmt: skip
+        ]
         records = list(pipeline)
         for stranger in strangers:
             assert stranger.communicate(timeout=60)[0] == "0\n"
@@ -183,8 +201,11 @@ def test_an_unauthorised_process_gets_nowhere(
     check(records, undisturbed)
     assert pipeline.figures.restarts == 0
     assert pipeline.figures.dropped > 0  # the operator is told of connections that were refused
-    assert {"no key": "does not speak as ours do, or without a key", "other key": "is not allowed",
-            "wrong engine": "does not speak as ours do"}[how] in caplog.text  # fmt: skip
+    assert {
+        "no key": "does not speak as ours do, or without a key",
+        "other key": "is not allowed",
+        "wrong engine": "does not speak as ours do",
+    }[how] in caplog.text
 
 
 def test_a_key_that_is_taken_back(data: Path, tiny_model: Path, key_folder: Path) -> None:
@@ -206,9 +227,11 @@ def test_another_version_is_refused(data: Path, tiny_model: Path, tmp_path: Path
     with Pipeline(chosen) as pipeline:
         arguments = [sys.executable, "-m", "engine.join", str(pipeline.address)]
         guest = subprocess.Popen(
-            arguments, stderr=subprocess.PIPE, text=True,
+            arguments,
+            stderr=subprocess.PIPE,
+            text=True,
             env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        )  # fmt: skip
+        )
         records = iter(pipeline)
         for _ in range(5):
             next(records)
@@ -224,8 +247,11 @@ def test_another_version_is_refused(data: Path, tiny_model: Path, tmp_path: Path
 def test_nobody_there() -> None:
     guest = subprocess.run(
         [sys.executable, "-m", "engine.join", "tcp://127.0.0.1:9", "--wait", "1"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert guest.returncode == 1
     assert "no engine answered for 1 s" in guest.stderr
 

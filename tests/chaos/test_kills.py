@@ -73,8 +73,11 @@ def test_what_a_killed_worker_held_is_soon_with_another(
             if not lost and kills and len(records) >= kills[0]:
                 victim = runner._pool.of_role("worker")[0]
                 os.kill(victim.pid, signal.SIGSTOP)  # so that it keeps what it holds
-                lost = {lease.task.index: lease.number for lease in table.leases
-                        if lease.holder == victim.name}  # fmt: skip
+                lost = {
+                    lease.task.index: lease.number
+                    for lease in table.leases
+                    if lease.holder == victim.name
+                }
                 os.kill(victim.pid, signal.SIGKILL if lost else signal.SIGCONT)
                 killed = time.monotonic()
                 kills = kills[len(lost) > 0 :]
@@ -108,9 +111,14 @@ WAYS = {
 
 @pytest.mark.parametrize("way", list(WAYS))
 def test_a_backend_that_crashes_on_two_samples(
-    data: Path, tiny_model: Path, expected: Any, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, way: str, capfd: Any,
-) -> None:  # fmt: skip
+    data: Path,
+    tiny_model: Path,
+    expected: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    way: str,
+    capfd: Any,
+) -> None:
     """Each is convicted by three deaths of its own; what shared a batch with it is scored."""
     in_children(tmp_path, monkeypatch, BACKEND.format(how=WAYS[way]))
     with Pipeline(options(data, tiny_model, workers=1)) as pipeline:
@@ -119,8 +127,10 @@ def test_a_backend_that_crashes_on_two_samples(
     convicted = {r.id: r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"}
     assert set(convicted) == {"video_2", "video_8"}
     assert all("died 3 times" in r.message for r in convicted.values())
-    check([r for r in records if r.id not in convicted],
-          {name: r for name, r in expected.items() if name not in convicted})  # fmt: skip
+    check(
+        [r for r in records if r.id not in convicted],
+        {name: r for name, r in expected.items() if name not in convicted},
+    )
 
 
 DEVICE_LOST = """

@@ -31,8 +31,12 @@ def rss(pid: int) -> int:
 def memory_of_a_run(output: Path, *arguments: Any) -> list[tuple[int, int]]:
     """(records written, memory of all its processes) over a run."""
     seen: list[tuple[int, int]] = []
-    with subprocess.Popen(command(*arguments, "--output", output), stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+    with subprocess.Popen(
+        command(*arguments, "--output", output),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         while process.poll() is None:
             done = output.read_bytes().count(b"\n") if output.exists() else 0
             seen.append((done, sum(rss(pid) for pid in {process.pid, *descendants(process.pid)})))

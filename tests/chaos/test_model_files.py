@@ -111,8 +111,11 @@ def test_the_command(chdir_tmp: Path, tiny_model: Path, data: Path, name: str) -
     write(chdir_tmp / name, tiny_model)
     done = subprocess.run(
         [sys.executable, "-m", "engine.run", "--dataset", data, "--model", chdir_tmp / name],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("engine.run: ")
@@ -129,10 +132,22 @@ def test_an_om_on_a_cpu(chdir_tmp: Path, data: Path) -> None:
         ("auto", "this host has no aclruntime"),
     ):
         done = subprocess.run(
-            [sys.executable, "-m", "engine.run", "--dataset", data, "--model", "a.om",
-             "--backend", backend],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "engine.run",
+                "--dataset",
+                data,
+                "--model",
+                "a.om",
+                "--backend",
+                backend,
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == 2
         warning, error = done.stderr.splitlines()
         assert warning.startswith("a.om: no a.om.json, taken as layout `clips` of HMDB51")

@@ -63,15 +63,21 @@ POISON: dict[str, tuple[Callable[[int], Any], str, str]] = {
     "three coordinates": (changed(keypoint=zeros(1, 20, 17, 3)), "decode", "scores go into"),
     "25 joints": (changed(keypoint=zeros(1, 20, 25, 2)), "decode", "25 joints"),
     "no joints": (changed(keypoint=zeros(1, 20, 0, 2)), "decode", "0 joints"),
-    "zero frames": (changed(keypoint=zeros(1, 0, 17, 2), keypoint_score=None, total_frames=0),
-                    "decode", "keypoint holds no frames"),
+    "zero frames": (
+        changed(keypoint=zeros(1, 0, 17, 2), keypoint_score=None, total_frames=0),
+        "decode",
+        "keypoint holds no frames",
+    ),
     "more frames than there are": (changed(total_frames=21), "decode", "total_frames is 21"),
     "negative frames": (changed(total_frames=-3), "decode", "total_frames is -3"),
     "half a frame": (changed(total_frames=2.5), "decode", "expected a whole number"),
     "objects": (changed(keypoint=np.full((1, 20, 17, 2), None)), "decode", "dtype object"),
     "text": (changed(keypoint=np.full((1, 20, 17, 2), "x")), "decode", "dtype <U1"),
-    "complex numbers": (changed(keypoint=zeros(1, 20, 17, 2, dtype=np.complex64)), "decode",
-                        "dtype complex64"),
+    "complex numbers": (
+        changed(keypoint=zeros(1, 20, 17, 2, dtype=np.complex64)),
+        "decode",
+        "dtype complex64",
+    ),
     "dates": (changed(keypoint=zeros(1, 20, 17, 2, dtype="M8[s]")), "decode", "dtype datetime64"),
     "truth values": (changed(keypoint=zeros(1, 20, 17, 2, dtype=bool)), "decode", "dtype bool"),
     "ragged lists": (changed(keypoint=[[[1, 2], [3]]]), "decode", "not a regular array"),
@@ -80,10 +86,16 @@ POISON: dict[str, tuple[Callable[[int], Any], str, str]] = {
     "coordinates beyond float32": (with_value("keypoint", 1e300), "decode", "beyond float32"),
     "a score that is no number": (with_value("keypoint_score", NAN), "decode", "NaN or infinite"),
     "an infinite score": (with_value("keypoint_score", INF), "decode", "NaN or infinite"),
-    "scores of another shape": (changed(keypoint_score=zeros(1, 19, 17)), "decode",
-                                "keypoint_score has shape"),
-    "scores of text": (changed(keypoint_score=np.full((1, 20, 17), "x")), "decode",
-                       "keypoint_score has dtype"),
+    "scores of another shape": (
+        changed(keypoint_score=zeros(1, 19, 17)),
+        "decode",
+        "keypoint_score has shape",
+    ),
+    "scores of text": (
+        changed(keypoint_score=np.full((1, 20, 17), "x")),
+        "decode",
+        "keypoint_score has dtype",
+    ),
     "a flat image": (changed(img_shape=(0, 320)), "decode", "must be positive"),
     "a negative image": (changed(img_shape=(-240, 320)), "decode", "must be positive"),
     "an image of three sides": (changed(img_shape=(240, 320, 3)), "decode", "expected (height"),
@@ -92,7 +104,7 @@ POISON: dict[str, tuple[Callable[[int], Any], str, str]] = {
     "a label out of range": (changed(label=51), "decode", "label is 51"),
     "a negative label": (changed(label=-1), "decode", "label is -1"),
     "a label of text": (changed(label="wave"), "decode", "label is wave"),
-}  # fmt: skip
+}
 
 # Odd, and scored as the reference scores it.
 ODD: dict[str, Callable[[int], Any]] = {
@@ -103,13 +115,16 @@ ODD: dict[str, Callable[[int], Any]] = {
     "nobody": changed(keypoint=zeros(0, 20, 17, 2), keypoint_score=zeros(0, 20, 17)),
     "500 persons": lambda seed: annotation(20, persons=500, seed=seed),
     "a million frames": lambda seed: annotation(
-        20, seed=seed, total_frames=10**6, keypoint=np.ones((1, 10**6, 17, 2), np.float16),
+        20,
+        seed=seed,
+        total_frames=10**6,
+        keypoint=np.ones((1, 10**6, 17, 2), np.float16),
         keypoint_score=np.ones((1, 10**6, 17), np.float16),
     ),
     "one frame": changed(total_frames=1),
     "whole numbers": changed(keypoint=np.full((1, 20, 17, 2), 7, np.uint8)),
     "no label": changed(label=None),
-}  # fmt: skip
+}
 
 
 def mixed(tmp_path: Path) -> tuple[Path, dict[str, str]]:
@@ -157,8 +172,11 @@ def test_the_command(tiny_model: Path, tmp_path: Path) -> None:
     output, events = tmp_path / "o.jsonl", tmp_path / "events.jsonl"
     done = subprocess.run(
         command(path, tiny_model, "--output", output, "--log-json", events),
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
     lines = [json.loads(line) for line in output.read_bytes().splitlines()]
@@ -190,8 +208,10 @@ def test_a_sample_that_makes_its_worker_hang(
         records = list(pipeline)
     [convicted] = [r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"]
     assert (convicted.id, convicted.stage) == ("video_2", "decode")
-    check([r for r in records if r is not convicted],
-          {name: r for name, r in expected.items() if name != "video_2"})  # fmt: skip
+    check(
+        [r for r in records if r is not convicted],
+        {name: r for name, r in expected.items() if name != "video_2"},
+    )
     assert pipeline.figures.restarts == 3
 
 

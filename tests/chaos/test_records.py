@@ -50,9 +50,13 @@ def said_of(lease: int) -> list[Message]:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 12),
-    st.floats(0, 0.5), st.floats(0, 0.5), st.floats(0, 0.3), st.floats(0, 0.2),
-)  # fmt: skip
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 12),
+    st.floats(0, 0.5),
+    st.floats(0, 0.5),
+    st.floats(0, 0.3),
+    st.floats(0, 0.2),
+)
 def test_one_record_each(
     seed: int, count: int, lost: float, repeated: float, failing: float, dying: float
 ) -> None:

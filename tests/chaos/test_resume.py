@@ -38,8 +38,9 @@ def under_way(data: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
     """A run that has written its first record."""
     process = subprocess.Popen(
         command(data, model, "--output", output),
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 60
     while not (output.exists() and output.stat().st_size):
         assert time.monotonic() < deadline, "no record within a minute"
@@ -72,8 +73,9 @@ def test_killed_and_resumed(
     for attempt in range(3):
         process = subprocess.Popen(
             command(many, tiny_model, "--resume", output),
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         before = output.read_bytes().count(b"\n") if output.exists() else 0
         target, deadline = before + rng.randint(20, 90), time.monotonic() + 60
         while not output.exists() or output.read_bytes().count(b"\n") < target:
@@ -186,10 +188,14 @@ def scored(lines: list[bytes]) -> bytes:
         (lambda lines: [re.sub(rb'"scores":.*?]', b'"scores":[1]', scored(lines))], "line 1 is n"),
         (lambda lines: [*lines, b'{"index": 20, "id": "x", "label": 1, "error": 5}'], "line 11 is"),
         (lambda lines: [*lines, b'{"index": 999, "id": "x", "label": 1, "scores": []}'], "line 11"),
-        (lambda lines: [b'{"index":0,"id":"x","label":0,"error":{"stage":"","type":"",'
-                        b'"message":""}}'], "an id that is not that of sample 0"),
+        (
+            lambda lines: [
+                b'{"index":0,"id":"x","label":0,"error":{"stage":"","type":"","message":""}}'
+            ],
+            "an id that is not that of sample 0",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_journal_is_refused(
     begun: Path, data: Path, tiny_model: Path, change: Any, message: str
 ) -> None:
@@ -223,8 +229,12 @@ def test_one_file_that_cannot_be_written_costs_no_other(
     data: Path, tiny_model: Path, tmp_path: Path, small_disk: Path
 ) -> None:
     (small_disk / "full").write_bytes(b"x" * 65_000)
-    names = {"--summary": small_disk / "s.json", "--report": tmp_path / "r.html",
-             "--scores": small_disk / "s.npz", "--logits": tmp_path / "l.npz"}  # fmt: skip
+    names = {
+        "--summary": small_disk / "s.json",
+        "--report": tmp_path / "r.html",
+        "--scores": small_disk / "s.npz",
+        "--logits": tmp_path / "l.npz",
+    }
     arguments = [part for pair in names.items() for part in pair]
     done = run(data, tiny_model, "--limit", 5, *arguments)
     assert done.returncode == 1
@@ -239,9 +249,11 @@ def test_standard_output(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Redirected to a file it is no journal, and what is printed is not written over."""
     with (tmp_path / "out").open("wb") as out:
         done = subprocess.run(
-            command(data, tiny_model, "--limit", 3, "--output", "/dev/stdout"), stdout=out,
-            timeout=120, check=False,
-        )  # fmt: skip
+            command(data, tiny_model, "--limit", 3, "--output", "/dev/stdout"),
+            stdout=out,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == 0
     lines = (tmp_path / "out").read_text().splitlines()
     assert sum(line.startswith("{") for line in lines) == 3

@@ -29,14 +29,15 @@ def test_whatever_the_setting(
     path = tmp_path / "shuffled.pkl"
     path.write_bytes(pickle.dumps(annotations))
     chosen = options(
-        path, tiny_model,
+        path,
+        tiny_model,
         workers=rng.randint(1, 4),
         max_batch=rng.choice([1, 2, 3, 4, 7, 16]),
         max_wait_ms=rng.choice([0.0, 5.0, 50.0]),
         wire=rng.choice(["frames", "keypoints"]),
         max_memory=rng.choice([10**6, 10**8, None]),
         threads=rng.choice([1, 2, 3]),
-    )  # fmt: skip
+    )
     records, _ = disturbed(chosen, ["worker", "executor"], rng.randint(0, 4), seed, (0.1, 1.0))
     assert len(records) == len(undisturbed)
     for record in records:
@@ -95,9 +96,12 @@ def test_across_backends_on_real_data(shared: Path) -> None:
     found = []
     for backend in ("openvino", "onnxruntime"):
         chosen = options(
-            shared / "data" / "jhmdb_hmdb51_2d.pkl", shared / "models" / "posec3d_jhmdb_split1.pth",
-            workers=1, backend=backend, limit=40,
-        )  # fmt: skip
+            shared / "data" / "jhmdb_hmdb51_2d.pkl",
+            shared / "models" / "posec3d_jhmdb_split1.pth",
+            workers=1,
+            backend=backend,
+            limit=40,
+        )
         with Pipeline(chosen) as pipeline:
             found.append({record.id: record for record in pipeline})
     assert compare(*found) > 150

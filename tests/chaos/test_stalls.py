@@ -28,9 +28,13 @@ def dumps(caplog: pytest.LogCaptureFixture, kind: str) -> list[Any]:
 
 @pytest.mark.parametrize("role", ["worker", "executor"])
 def test_a_stopped_process(
-    many: Path, tiny_model: Path, undisturbed: Any, caplog: pytest.LogCaptureFixture,
-    promised: Any, role: str,
-) -> None:  # fmt: skip
+    many: Path,
+    tiny_model: Path,
+    undisturbed: Any,
+    caplog: pytest.LogCaptureFixture,
+    promised: Any,
+    role: str,
+) -> None:
     """Found within its time-out, told with leases, queues and processes, and replaced."""
     records = []
     chosen = options(many, tiny_model, workers=1, lease_timeout=LIMIT, stall_timeout=LIMIT)
@@ -47,8 +51,12 @@ def test_a_stopped_process(
     assert about["process"] == f"{role}-0.1"
     assert about["leases"]
     assert {lease["stage"] for lease in about["leases"]} <= {
-        "granted", "decoding", "sent", "queued", "running",
-    }  # fmt: skip
+        "granted",
+        "decoding",
+        "sent",
+        "queued",
+        "running",
+    }
     states = {p["process"]: p["state"] for p in about["processes"]}
     assert states[f"{role}-0.1"] == "T"
     text = told.getMessage()
@@ -78,14 +86,19 @@ def test_a_device_that_never_returns_of_one_sample(
         records = list(pipeline)
     [convicted] = [r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"]
     assert convicted.id == "video_2"
-    check([r for r in records if r is not convicted],
-          {name: r for name, r in expected.items() if name != "video_2"})  # fmt: skip
+    check(
+        [r for r in records if r is not convicted],
+        {name: r for name, r in expected.items() if name != "video_2"},
+    )
 
 
 def test_a_device_that_never_returns_from_its_start(
-    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    data: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     in_children(tmp_path, monkeypatch, HANGING.format(method="_warm_up", when="True"))
     patience = {"start_timeout": 2.0, "lease_timeout": 1.0, "stall_timeout": 1.0}
     with pytest.raises(StallError, match="executor-0 failed to start 3 times.*not ready in time"):
@@ -97,9 +110,12 @@ def test_a_device_that_never_returns_from_its_start(
 
 
 def test_processes_that_keep_falling_silent(
-    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    data: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     """Nothing ever comes back, and no sample is to blame: it has not been started."""
     script = (
         "import time, engine.runtime.executor as e; e._Service._take = lambda *_: time.sleep(1e6)"
@@ -140,8 +156,12 @@ def test_a_process_that_cannot_be_killed(
 def test_the_command_ends_with_4(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(HANGING.format(method="_warm_up", when="True"))
     done = subprocess.run(
-        command(data, tiny_model, "--start-timeout", 2), capture_output=True, text=True,
-        timeout=120, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+        command(data, tiny_model, "--start-timeout", 2),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
     assert done.returncode == 4, done.stderr
     assert "The state of the run:" in done.stderr

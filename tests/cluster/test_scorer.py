@@ -61,15 +61,21 @@ def test_inside_a_pipeline_of_ray_data(
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent.parent))
     rows = [s.annotation for s in open_dataset(str(data)).samples[:6]]
-    plain = [{k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in row.items()}
-             for row in rows]  # fmt: skip
+    plain = [
+        {k: np.array(v) if isinstance(v, np.ndarray) else v for k, v in row.items()} for row in rows
+    ]
     expected = Scorer(model=str(tiny_model))(columns(data))
     ray.init(num_cpus=1, include_dashboard=False, object_store_memory=100 << 20)
     try:
         scored = ray.data.from_items(plain).map_batches(
-            Scorer, fn_constructor_kwargs={"model": str(tiny_model)}, batch_size=4, num_cpus=1,
-            compute=ray.data.ActorPoolStrategy(size=1), max_restarts=-1, max_task_retries=-1,
-        )  # fmt: skip
+            Scorer,
+            fn_constructor_kwargs={"model": str(tiny_model)},
+            batch_size=4,
+            num_cpus=1,
+            compute=ray.data.ActorPoolStrategy(size=1),
+            max_restarts=-1,
+            max_task_retries=-1,
+        )
         found = {row["frame_dir"]: row for row in scored.take_all()}
     finally:
         ray.shutdown()

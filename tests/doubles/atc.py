@@ -12,9 +12,20 @@ import onnx
 
 from tests.doubles import om
 
-_KNOWN = {"framework", "model", "output", "input_format", "input_shape", "soc_version", "log",
-          "dynamic_batch_size", "input_fp16_nodes", "precision_mode", "op_select_implmode",
-          "keep_dtype"}  # fmt: skip
+_KNOWN = {
+    "framework",
+    "model",
+    "output",
+    "input_format",
+    "input_shape",
+    "soc_version",
+    "log",
+    "dynamic_batch_size",
+    "input_fp16_nodes",
+    "precision_mode",
+    "op_select_implmode",
+    "keep_dtype",
+}
 _CHIPS = ("Ascend310P3", "Ascend310P1", "Ascend910B3")
 
 

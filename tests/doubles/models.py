@@ -26,10 +26,16 @@ def geared(model: Path, path: Path, gears: Sequence[int], **more: Any) -> Path:
 
 def describe(path: Path, gears: Sequence[int], *, geared: bool, **more: Any) -> Path:
     about: dict[str, Any] = {
-        "layout": "clips", "gears": tuple(gears), "geared": geared, "dtype": "float32",
-        "precision": "f16", "classes": HMDB51, "preprocessing": preprocessing(),
-        "soc_version": "Ascend310P3", "sha256": file_sha256(path),
-    }  # fmt: skip
+        "layout": "clips",
+        "gears": tuple(gears),
+        "geared": geared,
+        "dtype": "float32",
+        "precision": "f16",
+        "classes": HMDB51,
+        "preprocessing": preprocessing(),
+        "soc_version": "Ascend310P3",
+        "sha256": file_sha256(path),
+    }
     Description(**{**about, **more}).write(path)
     return path
 

@@ -37,10 +37,17 @@ def write(
     first, *rest = inputs[0]["shape"]
     columns = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     batched = len(rest) == 5
-    output = {"name": "output_0_logits_0", "shape": [first * 20 if batched else 20, columns],
-              "dtype": "float32"}  # fmt: skip
-    about = {"inputs": inputs, "outputs": [output], "gears": sorted(gears),
-             "batch_of_output": batched}  # fmt: skip
+    output = {
+        "name": "output_0_logits_0",
+        "shape": [first * 20 if batched else 20, columns],
+        "dtype": "float32",
+    }
+    about = {
+        "inputs": inputs,
+        "outputs": [output],
+        "gears": sorted(gears),
+        "batch_of_output": batched,
+    }
     path.write_bytes(_MAGIC + json.dumps(about).encode() + b"\n" + graph)
     path.chmod(0o640)
     return path

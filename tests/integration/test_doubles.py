@@ -170,9 +170,15 @@ def test_options(runtime: Runtime) -> None:
     ],
 )
 def test_atc(tiny_model: Path, tmp_path: Path, change: dict[str, str], code: str) -> None:
-    good = {"framework": "5", "model": str(tiny_model), "output": str(tmp_path / "a"),
-            "input_format": "ND", "input_shape": f"{INPUT}:1,20,17,48,56,56",
-            "soc_version": "Ascend310P3", "log": "error"}  # fmt: skip
+    good = {
+        "framework": "5",
+        "model": str(tiny_model),
+        "output": str(tmp_path / "a"),
+        "input_format": "ND",
+        "input_shape": f"{INPUT}:1,20,17,48,56,56",
+        "soc_version": "Ascend310P3",
+        "log": "error",
+    }
     with pytest.raises(Refused, match=code):
         compile_model([f"--{name}={value}" for name, value in {**good, **change}.items()])
     assert not os.listdir(tmp_path)

@@ -35,8 +35,13 @@ def test_lines(tmp_path: Path) -> None:
     died, plain, odd, *_ = lines = read(path)
     assert len(lines) == 6
     assert died.pop("time").endswith("+00:00")
-    assert died == {"level": "debug", "event": "died", "process": "worker-0.1", "exit_code": -9,
-                    "message": "worker-0.1 died"}  # fmt: skip
+    assert died == {
+        "level": "debug",
+        "event": "died",
+        "process": "worker-0.1",
+        "exit_code": -9,
+        "message": "worker-0.1 died",
+    }
     assert (plain["event"], plain["process"], plain["message"]) == ("log", "supervisor", "plain: 5")
     assert odd["value"] == "{1, 2}"
 
@@ -55,8 +60,11 @@ def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_does_not_end_the_run(data: Path, tiny_model: Path) -> None:
     done = subprocess.run(
         command(data, tiny_model, "--log-json", "/dev/full", "--limit", 5),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0
     assert "5 ok" in done.stdout
     assert done.stderr.count("/dev/full: No space left on device; no more events") == 1
@@ -86,10 +94,12 @@ def handle(self, message):
 worker.Worker._handle = handle
 """)
     process = subprocess.Popen(
-        command(data, tiny_model, "--log-json", path, "--output", tmp_path / "o.jsonl"), text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        command(data, tiny_model, "--log-json", path, "--output", tmp_path / "o.jsonl"),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+    )
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 3, stderr
     lines = read(path)
@@ -116,8 +126,11 @@ def test_a_run_that_cannot_be(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "e.jsonl"
     done = subprocess.run(
         command(data, tmp_path / "no.onnx", "--log-json", path),
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 2
     [line] = read(path)
     assert (line["event"], line["error"], line["exit_code"]) == ("gave up", "ModelError", 2)

@@ -88,9 +88,14 @@ module.SharedRunner.feed = feed
 @pytest.mark.parametrize("max_batch", [1, 4])
 @pytest.mark.parametrize("role", ["worker", "executor"])
 def test_samples_that_crash_their_process_at_once(
-    data: Path, tiny_model: Path, expected: Any, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, role: str, max_batch: int,
-) -> None:  # fmt: skip
+    data: Path,
+    tiny_model: Path,
+    expected: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    role: str,
+    max_batch: int,
+) -> None:
     """Two of them: each is convicted by three deaths of its own, all others are scored."""
     (tmp_path / "sitecustomize.py").write_text(CRASHES[role])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # children only; ours was read long ago
@@ -99,8 +104,10 @@ def test_samples_that_crash_their_process_at_once(
     convicted = [r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"]
     assert {r.id for r in convicted} == {"video_2", "video_8"}
     assert all("died 3 times" in r.message for r in convicted)
-    check([r for r in records if r not in convicted],
-          {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}})  # fmt: skip
+    check(
+        [r for r in records if r not in convicted],
+        {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}},
+    )
 
 
 def test_samples_that_an_executor_cannot_draw(
@@ -126,8 +133,10 @@ clips.render = render
     assert (refused.stage, refused.type) == ("decode", "MemoryError")
     assert isinstance(convicted, Failure)
     assert convicted.type == "ProcessDied"
-    check(list(records.values()),
-          {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}})  # fmt: skip
+    check(
+        list(records.values()),
+        {k: v for k, v in expected.items() if k not in {"video_2", "video_8"}},
+    )
 
 
 def test_a_device_that_cannot_start(data: Path, tiny_model: Path) -> None:
@@ -149,10 +158,13 @@ def test_a_model_that_returns_another_width(
     """The model's fault, so no other process is tried."""
     (tmp_path / "sitecustomize.py").write_text(ODD_LOGITS.format(change="(lambda x: x[:, :50])"))
     result = subprocess.run(
-        command(data, tiny_model, "--layout", "clips", *["--in-process"] * in_process), text=True,
-        timeout=60, check=False, capture_output=True,
+        command(data, tiny_model, "--layout", "clips", *["--in-process"] * in_process),
+        text=True,
+        timeout=60,
+        check=False,
+        capture_output=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )  # fmt: skip
+    )
     assert result.returncode == 2
     assert "returned shape (1, 50) for 1 clips; expected a row of 51 logits" in result.stderr
     assert "died" not in result.stderr
@@ -191,9 +203,13 @@ worker.main = main
 
 @pytest.mark.parametrize("incarnation", [1, 2])
 def test_a_child_that_freezes_before_it_is_ready(
-    data: Path, tiny_model: Path, expected: Any, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, incarnation: int,
-) -> None:  # fmt: skip
+    data: Path,
+    tiny_model: Path,
+    expected: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    incarnation: int,
+) -> None:
     """The first of its slot, and the replacement of a killed one."""
     script = FREEZE_ONCE.replace("{incarnation}", str(incarnation))
     (tmp_path / "sitecustomize.py").write_text(script)

@@ -58,9 +58,15 @@ def expected(videos: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
         for number, label in enumerate(labels):
             whole, part = by_name[label.stream], slice(label.first, label.last + 1)
             frames = label.last + 1 - label.first
-            cut.append({**whole, "frame_dir": str(number), "total_frames": frames,
-                        "keypoint": whole["keypoint"][:, part],
-                        "keypoint_score": whole["keypoint_score"][:, part]})  # fmt: skip
+            cut.append(
+                {
+                    **whole,
+                    "frame_dir": str(number),
+                    "total_frames": frames,
+                    "keypoint": whole["keypoint"][:, part],
+                    "keypoint_score": whole["keypoint_score"][:, part],
+                }
+            )
         path.write_bytes(pickle.dumps(cut))
         with Pipeline(Options(dataset=str(path), model=str(tiny_model), tta=False)) as pipeline:
             records = sorted(pipeline, key=lambda r: r.index)
@@ -78,12 +84,18 @@ def test_windows_of_a_recording_have_the_data_sets_scores(
     videos: Path, tiny_model: Path, expected: Any
 ) -> None:
     found = labels_of(tiny_model, f"replay:{videos}")
-    per_video = {name: [label.last for label in found if label.stream == name]
-                 for name in dict.fromkeys(label.stream for label in found)}  # fmt: skip
+    per_video = {
+        name: [label.last for label in found if label.stream == name]
+        for name in dict.fromkeys(label.stream for label in found)
+    }
     assert per_video == {
-        "video_20": [19], "video_47": [46], "video_48": [47], "video_60": [47, 53, 59],
-        "video_90": [47, 53, 59, 65, 71, 77, 83, 89], "video_130": [*range(47, 130, 6), 129],
-    }  # fmt: skip
+        "video_20": [19],
+        "video_47": [46],
+        "video_48": [47],
+        "video_60": [47, 53, 59],
+        "video_90": [47, 53, 59, 65, 71, 77, 83, 89],
+        "video_130": [*range(47, 130, 6), 129],
+    }
     for label, scores in zip(found, expected(found), strict=True):
         np.testing.assert_array_equal(label.scores, scores)
         assert label.label == scores.argmax()
@@ -115,8 +127,11 @@ def test_only_what_is_new_is_computed(videos: Path, tiny_model: Path) -> None:
     """In crops that stay: as good as anew, in the same crops. The first windows of tracks are in
     the reference's own."""
     ways: list[Any] = [{"crop": "steady"}, {"crop": "steady", "track_memory": 0}, {}]
-    found = [labels_of(tiny_model, f"replay:{videos}", per=per, **way)
-             for per in ("person", "group") for way in ways]  # fmt: skip
+    found = [
+        labels_of(tiny_model, f"replay:{videos}", per=per, **way)
+        for per in ("person", "group")
+        for way in ways
+    ]
     for kept, anew, exact in (found[:3], found[3:]):
         assert len(kept) == len(anew) == len(exact) == 29
         for one, other in zip(kept, anew, strict=True):
@@ -161,14 +176,21 @@ def test_an_iterator_of_ones_own(videos: Path, tiny_model: Path) -> None:
         for frame in frames_of(sample):
             assert isinstance(frame, PoseFrame)
             people = [{"id": p.id, "kpts": p.kpts.tolist()} for p in frame.people]
-            yield {"stream": "mine", "frame": frame.frame, "t": frame.t, "size": frame.size,
-                   "people": people}  # fmt: skip
+            yield {
+                "stream": "mine",
+                "frame": frame.frame,
+                "t": frame.t,
+                "size": frame.size,
+                "people": people,
+            }
             yield b"{}"
 
     found = list(engine.stream(messages(), model=str(tiny_model), stride=0.2))
     assert [(label.stream, label.who, label.last) for label in found] == [
-        ("mine", 0, 47), ("mine", 0, 53), ("mine", 0, 59)
-    ]  # fmt: skip
+        ("mine", 0, 47),
+        ("mine", 0, 53),
+        ("mine", 0, 59),
+    ]
 
 
 def test_mistakes_in_python_are_told(tiny_model: Path) -> None:
@@ -236,25 +258,48 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         for frame in frames_of(sample):
             assert isinstance(frame, PoseFrame)
             people = [{"id": p.id, "kpts": p.kpts.tolist()} for p in frame.people]
-            lines.append(orjson.dumps({
-                "stream": frame.stream, "frame": frame.frame, "t": frame.t, "size": frame.size,
-                "people": people, "end": frame.end, "rate": frame.rate,
-            }))  # fmt: skip
+            lines.append(
+                orjson.dumps(
+                    {
+                        "stream": frame.stream,
+                        "frame": frame.frame,
+                        "t": frame.t,
+                        "size": frame.size,
+                        "people": people,
+                        "end": frame.end,
+                        "rate": frame.rate,
+                    }
+                )
+            )
     lines.insert(5, b"not a frame")
     (tmp_path / "a.jsonl").write_bytes(b"of an earlier run")
     piped = subprocess.run(
-        command(tiny_model, "--source", "jsonl:-", "--output", tmp_path / "a.jsonl",
-                "--summary", tmp_path / "a.json"),
-        input=b"\n".join(lines), capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+        command(
+            tiny_model,
+            "--source",
+            "jsonl:-",
+            "--output",
+            tmp_path / "a.jsonl",
+            "--summary",
+            tmp_path / "a.json",
+        ),
+        input=b"\n".join(lines),
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     assert piped.returncode == 0, piped.stderr
     cut = subprocess.run(
         command(tiny_model, "--dataset", videos, "--windows", "--output", tmp_path / "b.jsonl"),
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
     assert cut.returncode == 0, cut.stderr
-    found = [[json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
-             for name in ("a.jsonl", "b.jsonl")]  # fmt: skip
+    found = [
+        [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("a.jsonl", "b.jsonl")
+    ]
     assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == len(found[0])  # once
     for one, other in zip(*found, strict=True):
         one.pop("latency_ms")
@@ -262,16 +307,22 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         assert one == other
     summary = json.loads((tmp_path / "a.json").read_text())
     assert summary["sources"]["jsonl:-"] == {
-        "taken": 395, "refused": 1, "lost": 0, "over": True, "error": None
-    }  # fmt: skip
+        "taken": 395,
+        "refused": 1,
+        "lost": 0,
+        "over": True,
+        "error": None,
+    }
     assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
 
 
 def test_interrupted(videos: Path, tiny_model: Path) -> None:
     process = subprocess.Popen(
         command(tiny_model, "--source", f"replay:{videos}@5"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     while not process.stdout.readline().startswith("backend"):
         pass
@@ -288,10 +339,21 @@ def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -
     ports = free_port(), free_port()
     out = tmp_path / "a.jsonl"
     process = subprocess.Popen(
-        command(tiny_model, "--source", f"replay:{videos}@30", "--output", out,
-                "--publish", f"tcp://127.0.0.1:{ports[0]}", "--metrics", f"127.0.0.1:{ports[1]}"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        command(
+            tiny_model,
+            "--source",
+            f"replay:{videos}@30",
+            "--output",
+            out,
+            "--publish",
+            f"tcp://127.0.0.1:{ports[0]}",
+            "--metrics",
+            f"127.0.0.1:{ports[1]}",
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     found, page = [], ""
     with zmq.Context() as context, context.socket(zmq.SUB) as subscriber:
         subscriber.subscribe(b"")
@@ -328,8 +390,11 @@ def test_without_what_live_sources_need(chdir_tmp: Path) -> None:
     hidden = "import sys; sys.modules['scipy'] = None; from engine.run import main; "
     run = subprocess.run(
         [sys.executable, "-c", hidden + "sys.exit(main(['--source', 'demo']))"],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert run.returncode == 2
     assert "live sources: " in run.stderr
     assert "pip install '.[live]'" in run.stderr
@@ -371,7 +436,13 @@ def test_refused(tiny_model: Path, chdir_tmp: Path, more: list[str], said: str) 
     Path("a").touch()
     Path("b.mp4").touch()
     base = [part for part in command(tiny_model) if part not in ("--stride", "0.2")]
-    result = subprocess.run([*base, *more], capture_output=True, text=True, timeout=60,
-                            stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+    result = subprocess.run(
+        [*base, *more],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
     assert result.returncode == 2
     assert said in result.stderr

@@ -49,9 +49,12 @@ def test_scores_are_those_of_a_cpu(
 
 
 def test_two_devices(
-    doubles: None, data: Path, many: Path, undisturbed: dict[str, Any],
+    doubles: None,
+    data: Path,
+    many: Path,
+    undisturbed: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("DOUBLE_DEVICES", "2")
     with Pipeline(options(data, many, limit=9, device="0,1")) as pipeline:
         assert pipeline.facts.device == "NPU 0 (Ascend310P3), NPU 1 (Ascend310P3)"
@@ -73,9 +76,14 @@ def test_a_device_that_fails_is_opened_anew(
 
 @pytest.mark.parametrize(("geared", "in_process"), [(False, False), (True, False), (True, True)])
 def test_frames_and_a_plan(
-    name: str, data: Path, tiny_model: Path, tmp_path: Path, undisturbed: dict[str, Any],
-    geared: bool, in_process: bool,
-) -> None:  # fmt: skip
+    name: str,
+    data: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
+    geared: bool,
+    in_process: bool,
+) -> None:
     path = planned(tiny_model, tmp_path / "shared.om", [16, 48, 480], geared=geared)
     chosen = options(data, path, limit=9, in_process=in_process, backend=name)
     with Pipeline(chosen) as pipeline:
@@ -85,9 +93,13 @@ def test_frames_and_a_plan(
 
 @pytest.mark.parametrize("in_process", [False, True])
 def test_more_frames_than_were_compiled_for(
-    doubles: None, data: Path, tiny_model: Path, tmp_path: Path, undisturbed: dict[str, Any],
+    doubles: None,
+    data: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
     in_process: bool,
-) -> None:  # fmt: skip
+) -> None:
     path = planned(tiny_model, tmp_path / "shared.om", [16, 40], geared=False)
     with Pipeline(options(data, path, limit=9, in_process=in_process)) as pipeline:
         records = list(pipeline)
@@ -111,9 +123,12 @@ def test_a_host_without_an_npu(data: Path, many: Path, backend: str) -> None:
     """One message, and where to find out what is missing."""
     module = {"acl": "aclruntime", "pyacl": "acl"}[backend]
     result = subprocess.run(
-        command(data, many, "--backend", backend), capture_output=True, text=True, timeout=60,
+        command(data, many, "--backend", backend),
+        capture_output=True,
+        text=True,
+        timeout=60,
         check=False,
-    )  # fmt: skip
+    )
     assert result.returncode == 2
     assert result.stderr == (
         f"engine.run: this host has no {module} (No module named '{module}'); "

@@ -104,8 +104,12 @@ def test_pure_inference(
     assert pure_inference.main([*arguments, "--batchsize", str(batch), *more]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("device only: ")
-    line = re.search(rf"^\[INFO\] throughput 1000\*batchsize.mean\({batch}\)/NPU_compute_time.mean"
-                     r"\(([\d.]+)\): ([\d.]+)$", printed, re.MULTILINE)  # fmt: skip
+    line = re.search(
+        rf"^\[INFO\] throughput 1000\*batchsize.mean\({batch}\)/NPU_compute_time.mean"
+        r"\(([\d.]+)\): ([\d.]+)$",
+        printed,
+        re.MULTILINE,
+    )
     assert line is not None
     assert float(line[2]) == pytest.approx(1e3 * batch / float(line[1]))
     found = json.loads((tmp_path / "out.json").read_text())
@@ -119,13 +123,17 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pure_inference_of_an_om(
-    double: None, stand_in: Any, tiny_model: Path, tmp_path: Path,
+    double: None,
+    stand_in: Any,
+    tiny_model: Path,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     """Execution alone is what the runtime's own clock says, and a busy device is told of."""
     stand_in("310p3_busy_narrow")
-    path = om.write(tmp_path / "bs2.om", tiny_model.read_bytes(),
-                    {"onnx::Reshape_0": [2, VIEWS, *CLIP_SHAPE]})  # fmt: skip
+    path = om.write(
+        tmp_path / "bs2.om", tiny_model.read_bytes(), {"onnx::Reshape_0": [2, VIEWS, *CLIP_SHAPE]}
+    )
     base = ["--model", str(path), "--loop", "2", "--json", str(tmp_path / "out.json")]
     assert pure_inference.main([*base, "--batchsize", "3"]) == 2
     assert "--batchsize 3: this file runs 2" in capsys.readouterr().err
@@ -157,8 +165,11 @@ def test_the_model_of_an_npu(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def on_ascend(out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", str(ROOT / "benchmarks" / "on_ascend.sh"), str(out)],
-        capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
 
 
 def test_the_script_on_a_host_that_lacks_everything(
@@ -177,24 +188,39 @@ def test_the_script_on_a_host_that_lacks_everything(
 
 @pytest.mark.full
 def test_the_script_for_owners_of_an_npu(
-    double: None, stand_in: Any, tiny_model: Path, few: Path, tmp_path: Path,
+    double: None,
+    stand_in: Any,
+    tiny_model: Path,
+    few: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """Every step of it, around the doubles; one that fails does not keep the others back."""
     stand_in("310p3")
     monkeypatch.setenv("PYTHONPATH", f"{ROOT / 'tests' / 'doubles'}:{ROOT}")
-    for name, value in (("MODEL", tiny_model), ("DATASET", few), ("LIMIT", 1), ("LOOP", 1),
-                        ("PYTHON", sys.executable)):  # fmt: skip
+    for name, value in (
+        ("MODEL", tiny_model),
+        ("DATASET", few),
+        ("LIMIT", 1),
+        ("LOOP", 1),
+        ("PYTHON", sys.executable),
+    ):
         monkeypatch.setenv(name, str(value))
     result = on_ascend(tmp_path / "out")
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
     assert found["failed"] == []
-    pure = {f"pure_{n}_{backend}" for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")
-            for backend in ("acl", "pyacl")}  # fmt: skip
+    pure = {
+        f"pure_{n}_{backend}"
+        for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")
+        for backend in ("acl", "pyacl")
+    }
     assert pure < found.keys()
-    runs = {f"run_{what}_{backend}" for what in ("bs8", "fp16", "shared")
-            for backend in ("acl", "pyacl")}  # fmt: skip
+    runs = {
+        f"run_{what}_{backend}"
+        for what in ("bs8", "fp16", "shared")
+        for backend in ("acl", "pyacl")
+    }
     assert runs < found.keys()
     assert all(found[run]["fps"] > 0 for run in runs)
     assert re.search(r"^pure_bs8_acl +[\d.]+ +22.39 ", result.stdout, re.MULTILINE)

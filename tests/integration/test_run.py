@@ -185,8 +185,10 @@ def test_reader_of_stdout_goes(tiny_model: Path, tmp_path: Path, make_annotation
     data = write(tmp_path / "a.pkl", [make_annotation()])
     process = subprocess.Popen(
         command("--dataset", data, "--model", tiny_model),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
@@ -212,8 +214,10 @@ def test_interrupted_run_keeps_what_it_has(
     output, scores = tmp_path / "o.jsonl", tmp_path / "s.npz"
     process = subprocess.Popen(
         command("--dataset", data, "--model", tiny_model, "--output", output, "--scores", scores),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 60
     while not (output.exists() and output.stat().st_size) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -235,9 +239,13 @@ def test_console_script() -> None:
 
 def test_without_arguments_it_offers_the_demo() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "engine.run"], stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "engine.run"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (result.returncode, result.stdout) == (2, "")
     assert "python -m engine.run --dataset demo" in result.stderr
 
@@ -251,10 +259,13 @@ def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
     ):
         parent, child = os.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "engine.run"], stdin=child, stdout=child, stderr=child,
+            [sys.executable, "-m", "engine.run"],
+            stdin=child,
+            stdout=child,
+            stderr=child,
             start_new_session=True,
             env={**os.environ, "ENGINE_LIMIT": "1", "ENGINE_CACHE_DIR": str(tmp_path)},
-        )  # fmt: skip
+        )
         os.close(child)
         os.write(parent, answer.encode())
         seen = b""

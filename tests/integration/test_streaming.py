@@ -31,9 +31,14 @@ from tests.integration.conftest import check, children, command, options
 @pytest.mark.parametrize("max_batch", [1, 3, 8])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_equal_to_in_process(
-    data: Path, tiny_model: Path, expected_of: Any, workers: int, max_batch: int, wire: str,
+    data: Path,
+    tiny_model: Path,
+    expected_of: Any,
+    workers: int,
+    max_batch: int,
+    wire: str,
     layout: str,
-) -> None:  # fmt: skip
+) -> None:
     chosen = options(
         data, tiny_model, workers=workers, max_batch=max_batch, wire=wire, layout=layout
     )
@@ -205,9 +210,13 @@ def test_a_script_from_standard_input(data: Path, tiny_model: Path) -> None:
     """It has no file that children could import."""
     call = f"engine.predict({str(data)!r}, model={str(tiny_model)!r})"
     result = subprocess.run(
-        [sys.executable, "-"], input=f"import engine\nprint(len(list({call})))\n",
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-"],
+        input=f"import engine\nprint(len(list({call})))\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (result.returncode, result.stdout, result.stderr) == (0, "24\n", "")
 
 
@@ -223,8 +232,11 @@ def test_the_command_line_streams(data: Path, tiny_model: Path, tmp_path: Path) 
     for output, more in zip(outputs, ([], ["--in-process"]), strict=True):
         result = subprocess.run(
             command(data, tiny_model, "--scores", output, *more),
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert result.returncode == 3, result.stderr
     with np.load(outputs[0]) as a, np.load(outputs[1]) as b:
         np.testing.assert_array_equal(a["id"], b["id"])

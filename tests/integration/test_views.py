@@ -32,8 +32,12 @@ def test_the_first_clip(frames: int) -> None:
     assert found.views == 1
     assert len(found.frames) == min(frames, 48)
     chosen = clip_plan(frames).frames[0]
-    alone = {**whole, "keypoint": whole["keypoint"][:, chosen], "total_frames": 48,
-             "keypoint_score": whole["keypoint_score"][:, chosen]}  # fmt: skip
+    alone = {
+        **whole,
+        "keypoint": whole["keypoint"][:, chosen],
+        "total_frames": 48,
+        "keypoint_score": whole["keypoint_score"][:, chosen],
+    }
     expected = decode(PoseSequence.from_annotation(alone)).tensor()[0]
     np.testing.assert_array_equal(found.tensor(), expected[None])
 

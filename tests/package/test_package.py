@@ -86,6 +86,9 @@ def test_linters(arguments: list[str]) -> None:
 
 
 def test_ci_runs_the_readmes_command() -> None:
-    [command] = [line for line in (ROOT / "README.md").read_text().splitlines() if "pytest" in line
-                 and line.startswith("python3 -m venv")]  # fmt: skip
+    [command] = [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if "pytest" in line and line.startswith("python3 -m venv")
+    ]
     assert command in (ROOT / ".ci" / "run").read_text().splitlines()

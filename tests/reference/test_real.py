@@ -81,9 +81,12 @@ def check_accuracies(predictions: Sequence[Prediction]) -> None:
 
 @pytest.fixture(params=["clips, gears", "clips, static", "frames and plan"])
 def compiled(
-    request: pytest.FixtureRequest, shared: Path, tmp_path: Path, stand_in: Any,
+    request: pytest.FixtureRequest,
+    shared: Path,
+    tmp_path: Path,
+    stand_in: Any,
     monkeypatch: pytest.MonkeyPatch,
-) -> str:  # fmt: skip
+) -> str:
     """The real network, compiled by a stand-in for atc, to be run by one for an NPU's runtime:
     the logits are real, the device is not."""
     stand_in("310p3")
@@ -91,9 +94,11 @@ def compiled(
     forms = {
         "clips, gears": (["--gears", "1,2,4,8"], "net_dyn.om"),
         "clips, static": (["--batch", "1,4"], "net_bs4.om,net_bs1.om"),
-        "frames and plan": (["--layout", "shared", "--unique", "32,64"],
-                            "net_shared_u32.om,net_shared_u64.om"),
-    }  # fmt: skip
+        "frames and plan": (
+            ["--layout", "shared", "--unique", "32,64"],
+            "net_shared_u32.om,net_shared_u64.om",
+        ),
+    }
     arguments, names = forms[request.param]
     model = shared / "models" / "posec3d_jhmdb_split1.pth"
     assert onnx2om.main([str(model), "--output", str(tmp_path / "net"), *arguments]) == 0

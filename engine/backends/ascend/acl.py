@@ -78,11 +78,11 @@ class AclSession:
         modern = hasattr(first.session, "free_resource")
         self.facts = Facts(
             runtime=f"aclruntime ({2025 if modern else 2023} API)",
-            device=f"NPU {device}" + (f" ({first.file.soc_version})" if first.file.soc_version
-                                      else ""),
+            device=f"NPU {device}"
+            + (f" ({first.file.soc_version})" if first.file.soc_version else ""),
             precision="f16",
             threads=0,
-        )  # fmt: skip
+        )
 
     def start(self, lane: int, inputs: tuple[Array, ...]) -> None:
         self._waiting[lane] = inputs
@@ -92,8 +92,9 @@ class AclSession:
         graph = self._by_size[len(inputs[0])]
         graph.choose(len(inputs[0]), inputs)
         session = graph.session
-        feeds = [self._runtime.BaseTensor(a.__array_interface__["data"][0], a.nbytes)
-                 for a in inputs]  # fmt: skip
+        feeds = [
+            self._runtime.BaseTensor(a.__array_interface__["data"][0], a.nbytes) for a in inputs
+        ]
         try:
             outputs = session.run([graph.output], feeds)
             for output in outputs:
@@ -218,8 +219,10 @@ def translated(error: RuntimeError, printed: str, what: str) -> EngineError:
     elif text.startswith("[-1]"):
         lines.append("sizes and names were checked before, so the device failed")
     elif text.startswith("[1]"):
-        lines.append("a file that this device cannot load, a gear that was not compiled, or a "
-                     "context that is gone")  # fmt: skip
+        lines.append(
+            "a file that this device cannot load, a gear that was not compiled, or a "
+            "context that is gone"
+        )
     if printed:
         lines.append(f"it printed: {printed}")
     message = "; ".join(lines)

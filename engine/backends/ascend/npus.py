@@ -31,8 +31,11 @@ _CPU_FEATURES = {
     "i8mm": "int8",  # aarch64
 }
 # Where a toolkit is installed: newer releases first.
-TOOLKITS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit/latest",
-            "/usr/local/Ascend/nnae/latest")  # fmt: skip
+TOOLKITS = (
+    "/usr/local/Ascend/cann",
+    "/usr/local/Ascend/ascend-toolkit/latest",
+    "/usr/local/Ascend/nnae/latest",
+)
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH", VISIBLE, "LD_LIBRARY_PATH")
 _TOOLKIT_VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
@@ -136,8 +139,9 @@ def npu_smi() -> tuple[list[Npu], str]:
     if shutil.which("npu-smi") is None:
         return [], "there is no npu-smi"
     try:
-        result = subprocess.run(["npu-smi", "info"], capture_output=True, text=True,
-                                timeout=_TIMEOUT_S, check=False)  # fmt: skip
+        result = subprocess.run(
+            ["npu-smi", "info"], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return [], f"npu-smi: {error}"
     found = parse_npu_smi(result.stdout)
@@ -158,8 +162,11 @@ def visible(found: list[Npu], environment: Mapping[str, str] = os.environ) -> li
     if not numbers:
         return found
     by_number = {npu.device: npu for npu in found}
-    return [replace(by_number[number], device=place) for place, number in enumerate(numbers)
-            if number in by_number]  # fmt: skip
+    return [
+        replace(by_number[number], device=place)
+        for place, number in enumerate(numbers)
+        if number in by_number
+    ]
 
 
 def warn_of_others(devices: Sequence[int]) -> list[str]:
@@ -211,10 +218,13 @@ def pyacl() -> dict[str, Any]:
 def _imported(script: str) -> dict[str, Any]:
     try:
         result = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True,
-            timeout=_TIMEOUT_S, check=False,
+            [sys.executable, "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT_S,
+            check=False,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         return {"error": f"importing it takes longer than {_TIMEOUT_S} s"}
     if result.returncode:

@@ -117,8 +117,14 @@ def _serve(line: Line, said: Printed) -> None:
         return
     facts = asdict(session.facts)
     gears = {str(file.path): file.gears for file in session.files}
-    line.send(facts=facts, sizes=session.sizes, dtype=session.dtype, classes=session.classes,
-              gears=gears, notes=session.notes)  # fmt: skip
+    line.send(
+        facts=facts,
+        sizes=session.sizes,
+        dtype=session.dtype,
+        classes=session.classes,
+        gears=gears,
+        notes=session.notes,
+    )
     shape = SlotShape(**line.receive())
     try:
         _loop(line, session, line.receive_slots(shape), said)
@@ -163,8 +169,12 @@ def _trouble(error: Exception, said: Printed) -> dict[str, Any]:
         traceback.print_exception(error)
         error = BackendError(f"the device process failed: {type(error).__name__}: {error}")
     missing = error.name if isinstance(error, ImportError) else None
-    return {"error": type(error).__name__, "message": printable(error), "missing": missing,
-            "printed": said()}  # fmt: skip
+    return {
+        "error": type(error).__name__,
+        "message": printable(error),
+        "missing": missing,
+        "printed": said(),
+    }
 
 
 def _die_with(parent: int) -> None:

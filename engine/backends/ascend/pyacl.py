@@ -68,21 +68,26 @@ class PyAclSession:
         self.files = [graph.file for graph in self._graphs]
         self.dtype, self.classes = first.dtype, first.classes
         unit = VIEWS if layout == CLIPS else 1
-        self._by_size = {unit * gear: (graph, gear) for graph in self._graphs
-                         for gear in graph.file.gears}  # fmt: skip
+        self._by_size = {
+            unit * gear: (graph, gear) for graph in self._graphs for gear in graph.file.gears
+        }
         self.sizes = tuple(sorted(self._by_size))
         self._lanes = [self._lane() for _ in range(self.lanes)]
         self._copied: deque[int] = deque()  # lanes that wait for the stream
         self._executed: tuple[int, float] | None = None  # the lane on the stream, since when
         self.facts = Facts(
-            runtime="pyACL", device=f"NPU {device} ({acl.get_soc_name()})", precision="f16",
+            runtime="pyACL",
+            device=f"NPU {device} ({acl.get_soc_name()})",
+            precision="f16",
             threads=0,
-        )  # fmt: skip
+        )
 
     def start(self, lane: int, inputs: tuple[Array, ...]) -> None:
         graph, gear = self._by_size[len(inputs[0])]
-        needed = [size * gear // graph.file.gears[-1] if number == 0 else size
-                  for number, size in enumerate(graph.input_sizes)]  # fmt: skip
+        needed = [
+            size * gear // graph.file.gears[-1] if number == 0 else size
+            for number, size in enumerate(graph.input_sizes)
+        ]
         given = [array.nbytes for array in inputs]
         if needed != given:
             raise BackendError(
@@ -92,10 +97,15 @@ class PyAclSession:
         place.graph, place.gear, place.rows = graph, gear, len(inputs[0])
         for pointer, array in zip(place.inputs, inputs, strict=True):
             self._check(
-                self._acl.rt.memcpy(pointer, array.nbytes, array.__array_interface__["data"][0],
-                                    array.nbytes, _TO_DEVICE),
+                self._acl.rt.memcpy(
+                    pointer,
+                    array.nbytes,
+                    array.__array_interface__["data"][0],
+                    array.nbytes,
+                    _TO_DEVICE,
+                ),
                 "copying to the device",
-            )  # fmt: skip
+            )
         self._copied.append(lane)
         if self._executed is None:
             self._execute()
@@ -116,10 +126,15 @@ class PyAclSession:
         rows = place.rows if place.graph.clips else VIEWS
         logits = np.empty((rows, self.classes), place.graph.output_dtype)
         self._check(
-            self._acl.rt.memcpy(logits.__array_interface__["data"][0], logits.nbytes,
-                                place.output, logits.nbytes, _TO_HOST),
+            self._acl.rt.memcpy(
+                logits.__array_interface__["data"][0],
+                logits.nbytes,
+                place.output,
+                logits.nbytes,
+                _TO_HOST,
+            ),
             "copying from the device",
-        )  # fmt: skip
+        )
         return logits.astype(np.float32, copy=False), seconds
 
     def close(self) -> None:
@@ -193,8 +208,10 @@ class PyAclSession:
         if code in OF_MEMORY:
             raise OutOfDeviceMemory(f"{what} failed: {self._spelt(code)}")
         if code:
-            raise ModelError(f"{what} failed: {self._spelt(code)}; was it compiled for this chip "
-                             f"({acl.get_soc_name()})?")  # fmt: skip
+            raise ModelError(
+                f"{what} failed: {self._spelt(code)}; was it compiled for this chip "
+                f"({acl.get_soc_name()})?"
+            )
         chip = acl.get_soc_name()
         if file.soc_version not in (None, chip):
             self.notes.append(
@@ -206,8 +223,7 @@ class PyAclSession:
         if code:
             gear_index = None
         numbers = [n for n in range(acl.mdl.get_num_inputs(desc)) if n != gear_index]
-        shapes = [tuple(self._made(acl.mdl.get_input_dims(desc, n), what)["dims"])
-                  for n in numbers]  # fmt: skip
+        shapes = [tuple(self._made(acl.mdl.get_input_dims(desc, n), what)["dims"]) for n in numbers]
         frame = check_shapes(file, shapes, acl.mdl.get_num_outputs(desc), clips=clips)
         kinds = [_DTYPES.get(acl.mdl.get_input_data_type(desc, n), "another") for n in numbers]
         gears: tuple[int, ...] = (shapes[0][0],)
@@ -224,16 +240,24 @@ class PyAclSession:
         output_size = acl.mdl.get_output_size_by_index(desc, 0)
         output_dtype = _DTYPES.get(acl.mdl.get_output_data_type(desc, 0), "another")
         if output_dtype not in DTYPES or kinds[0] not in DTYPES:
-            raise ModelError(f"{file.path}: types {kinds[0]} and {output_dtype}; known: "
-                             f"{', '.join(DTYPES)}")  # fmt: skip
+            raise ModelError(
+                f"{file.path}: types {kinds[0]} and {output_dtype}; known: {', '.join(DTYPES)}"
+            )
         rows = VIEWS * gears[-1] if clips else VIEWS
         return _Graph(
             file=replace(file, gears=gears, geared=gear_index is not None),
-            clips=clips, model=model, desc=desc, dtype=kinds[0],
+            clips=clips,
+            model=model,
+            desc=desc,
+            dtype=kinds[0],
             classes=output_size // (rows * np.dtype(output_dtype).itemsize),
-            input_sizes=input_sizes, output_size=output_size, output_dtype=output_dtype,
-            gear_index=gear_index, gear_size=gear_size, datasets={},
-        )  # fmt: skip
+            input_sizes=input_sizes,
+            output_size=output_size,
+            output_dtype=output_dtype,
+            gear_index=gear_index,
+            gear_size=gear_size,
+            datasets={},
+        )
 
     # Codes
 

@@ -89,15 +89,22 @@ class RemoteBackend:
         """Start a device process with the files that are left."""
         self._line, theirs = Line.pair()
         path = os.pathsep.join(part or os.getcwd() for part in sys.path)
-        command = [sys.executable, "-m", "engine.backends.ascend.process", str(theirs.fileno()),
-                   str(os.getpid())]  # fmt: skip
+        command = [
+            sys.executable,
+            "-m",
+            "engine.backends.ascend.process",
+            str(theirs.fileno()),
+            str(os.getpid()),
+        ]
         # Interruptions are for those who decide when it is over; a child inherits the mask.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()],
+                command,
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
                 env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
-            )  # fmt: skip
+            )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
@@ -110,9 +117,11 @@ class RemoteBackend:
     def _load(self) -> None:
         try:
             self._line.send(
-                opener=self._opener, layout=self._model.layout, device=self._device,
+                opener=self._opener,
+                layout=self._model.layout,
+                device=self._device,
                 files=[{**asdict(file), "path": str(file.path)} for file in self._files],
-            )  # fmt: skip
+            )
             answer = self._line.receive()
         except EOFError:
             raise self._dead("while it loaded the model") from None
@@ -212,9 +221,10 @@ class RemoteBackend:
         layout = self._model.layout
         # One that did not fit beside a larger one may do so now; its size may not be known.
         smaller = [
-            file for file in self._given
+            file
+            for file in self._given
             if (VIEWS * file.gears[-1] < largest if file.gears else file not in self._files)
-        ]  # fmt: skip
+        ]
         if layout != CLIPS or not smaller:
             raise ModelError(f"{error}. {memory_advice(self._files, layout)}") from None
         log.warning("%s; going on with %s", error, ", ".join(f.path.name for f in smaller))

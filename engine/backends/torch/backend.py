@@ -137,8 +137,13 @@ def _whole(clips: Array, strides: tuple[int, ...]) -> Wave:
     plan = np.arange(CLIP_LEN * len(clips), dtype=np.int32)
     table = contexts(plan.tobytes(), strides)
     order = np.ascontiguousarray(table.clips[table.inverse])
-    return Wave([ClipTensor(clips)], [0], len(plan), [np.array(level.sources) for level in
-                table.levels], order)  # fmt: skip
+    return Wave(
+        [ClipTensor(clips)],
+        [0],
+        len(plan),
+        [np.array(level.sources) for level in table.levels],
+        order,
+    )
 
 
 def _device(name: str | None) -> torch.device:
@@ -170,7 +175,9 @@ def _kernels(device: torch.device) -> tuple[ModuleType, str]:
 
         from engine.backends.torch import kernels
     except ImportError:
-        log.warning("Triton is not installed: the GPU runs plain operators, several times slower "
-                    "(pip install triton)")  # fmt: skip
+        log.warning(
+            "Triton is not installed: the GPU runs plain operators, several times slower "
+            "(pip install triton)"
+        )
         return plain, ""
     return kernels, f", Triton {triton.__version__}"

@@ -53,14 +53,33 @@ def convolve(
     )
     grid = (triton.cdiv(rows * width * width, block_m), outputs // block_n)
     _convolve[grid](
-        x, x if sources is None else sources, weight, bias, x if residual is None else residual,
-        *((x, x) if then is None else then), out, count, THEN=0 if then is None else last,
+        x,
+        x if sources is None else sources,
+        weight,
+        bias,
+        x if residual is None else residual,
+        *((x, x) if then is None else then),
+        out,
+        count,
+        THEN=0 if then is None else last,
         BLOCK_THEN=block_then,
-        SIZE=size, WIDTH=width, CHANNELS=channels, OUTPUTS=outputs, TIMES=times, KERNEL=kernel,
-        STRIDE=stride, GATHERED=gathered, RESIDUAL=residual is not None,
-        RESIDUAL_GATHERED=residual_gathered, RELU=relu, BLOCK_M=block_m,
-        BLOCK_N=block_n, BLOCK_K=block_k, num_warps=warps, num_stages=stages,
-    )  # fmt: skip
+        SIZE=size,
+        WIDTH=width,
+        CHANNELS=channels,
+        OUTPUTS=outputs,
+        TIMES=times,
+        KERNEL=kernel,
+        STRIDE=stride,
+        GATHERED=gathered,
+        RESIDUAL=residual is not None,
+        RESIDUAL_GATHERED=residual_gathered,
+        RELU=relu,
+        BLOCK_M=block_m,
+        BLOCK_N=block_n,
+        BLOCK_K=block_k,
+        num_warps=warps,
+        num_stages=stages,
+    )
     return out
 
 
@@ -95,9 +114,17 @@ def pool(x: Tensor, *, kernel: int, stride: int, count: Tensor) -> Tensor:
     width = (size - 1) // stride + 1
     out = torch.empty((rows, width, width, channels), dtype=x.dtype, device=x.device)
     _pool[(triton.cdiv(rows * width * width, _BLOCK), channels // _LEAST)](
-        x, out, count, SIZE=size, WIDTH=width, CHANNELS=channels, KERNEL=kernel, STRIDE=stride,
-        BLOCK_M=_BLOCK, BLOCK_N=_LEAST,
-    )  # fmt: skip
+        x,
+        out,
+        count,
+        SIZE=size,
+        WIDTH=width,
+        CHANNELS=channels,
+        KERNEL=kernel,
+        STRIDE=stride,
+        BLOCK_M=_BLOCK,
+        BLOCK_N=_LEAST,
+    )
     return out
 
 
@@ -107,21 +134,47 @@ def mean(x: Tensor, clips: Tensor, count: Tensor) -> Tensor:
     pixels, channels = x.shape[1] * x.shape[2], x.shape[3]
     out = torch.empty((number, channels), dtype=torch.float32, device=x.device)
     _mean[(number, channels // _LEAST)](
-        x, clips, out, count, POSITIONS=positions, PIXELS=pixels, CHANNELS=channels,
-        BLOCK_M=_BLOCK, BLOCK_N=_LEAST,
-    )  # fmt: skip
+        x,
+        clips,
+        out,
+        count,
+        POSITIONS=positions,
+        PIXELS=pixels,
+        CHANNELS=channels,
+        BLOCK_M=_BLOCK,
+        BLOCK_N=_LEAST,
+    )
     return out
 
 
 @triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])
 def _convolve(
-    x, sources, weight, bias, residual, weight_then, bias_then, out, count,
-    THEN: tl.constexpr, BLOCK_THEN: tl.constexpr,
-    SIZE: tl.constexpr, WIDTH: tl.constexpr, CHANNELS: tl.constexpr, OUTPUTS: tl.constexpr,
-    TIMES: tl.constexpr, KERNEL: tl.constexpr, STRIDE: tl.constexpr, GATHERED: tl.constexpr,
-    RESIDUAL: tl.constexpr, RESIDUAL_GATHERED: tl.constexpr, RELU: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
-):  # fmt: skip
+    x,
+    sources,
+    weight,
+    bias,
+    residual,
+    weight_then,
+    bias_then,
+    out,
+    count,
+    THEN: tl.constexpr,
+    BLOCK_THEN: tl.constexpr,
+    SIZE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    TIMES: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STRIDE: tl.constexpr,
+    GATHERED: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    RESIDUAL_GATHERED: tl.constexpr,
+    RELU: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+):
     # A matrix product without its left matrix: pixels of all rows by taps and channels.
     PIXELS: tl.constexpr = WIDTH * WIDTH
     pixels = tl.load(count) * PIXELS
@@ -178,9 +231,17 @@ def _convolve(
 
 @triton.jit
 def _finish(
-    total, residual, out, m, added, n, inside,
-    OUTPUTS: tl.constexpr, RESIDUAL: tl.constexpr, RELU: tl.constexpr,
-):  # fmt: skip
+    total,
+    residual,
+    out,
+    m,
+    added,
+    n,
+    inside,
+    OUTPUTS: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    RELU: tl.constexpr,
+):
     # Add what goes around, of rows and pixels `added`; write pixels `m`.
     if RESIDUAL:
         at = added[:, None] * OUTPUTS + n[None, :]
@@ -193,10 +254,17 @@ def _finish(
 
 @triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])
 def _pool(
-    x, out, count,
-    SIZE: tl.constexpr, WIDTH: tl.constexpr, CHANNELS: tl.constexpr, KERNEL: tl.constexpr,
-    STRIDE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
+    x,
+    out,
+    count,
+    SIZE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    KERNEL: tl.constexpr,
+    STRIDE: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
     PIXELS: tl.constexpr = WIDTH * WIDTH
     pixels = tl.load(count) * PIXELS
     first = tl.program_id(0) * BLOCK_M
@@ -213,8 +281,9 @@ def _pool(
         y, z = top + place // KERNEL, left + place % KERNEL
         there = inside & (y >= 0) & (y < SIZE) & (z >= 0) & (z < SIZE)
         at = (row.to(tl.int64) * SIZE + y) * SIZE + z
-        one = tl.load(x + at[:, None] * CHANNELS + n[None, :], mask=there[:, None],
-                      other=float("-inf"))  # fmt: skip
+        one = tl.load(
+            x + at[:, None] * CHANNELS + n[None, :], mask=there[:, None], other=float("-inf")
+        )
         most = tl.maximum(most, one.to(tl.float32))
     to = m.to(tl.int64)[:, None] * CHANNELS + n[None, :]
     tl.store(out + to, most.to(out.dtype.element_ty), mask=inside[:, None])
@@ -222,10 +291,16 @@ def _pool(
 
 @triton.jit(do_not_specialize_on_alignment=["sources", "clips", "count"])
 def _mean(
-    x, clips, out, count,
-    POSITIONS: tl.constexpr, PIXELS: tl.constexpr, CHANNELS: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
-):  # fmt: skip
+    x,
+    clips,
+    out,
+    count,
+    POSITIONS: tl.constexpr,
+    PIXELS: tl.constexpr,
+    CHANNELS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+):
     clip = tl.program_id(0)
     if clip >= tl.load(count):
         return
@@ -236,7 +311,10 @@ def _mean(
         row = tl.load(clips + clip * POSITIONS + position).to(tl.int64)
         for first in tl.static_range(0, PIXELS, BLOCK_M):
             at = row * PIXELS + first + pixel
-            some = tl.load(x + at[:, None] * CHANNELS + n[None, :],
-                           mask=(first + pixel < PIXELS)[:, None], other=0.0)  # fmt: skip
+            some = tl.load(
+                x + at[:, None] * CHANNELS + n[None, :],
+                mask=(first + pixel < PIXELS)[:, None],
+                other=0.0,
+            )
             total += tl.sum(some.to(tl.float32), axis=0)
     tl.store(out + clip * CHANNELS + n, total / (POSITIONS * PIXELS))

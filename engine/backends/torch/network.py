@@ -30,11 +30,14 @@ class Network:
         self.device, self.dtype, self.strides = device, dtype, steps.strides
         self._unused = last_uses(steps)
         self._weights = [
-            (self._on_device(step.weight, step.bias, dtype),
-             None if step.then is None else self._on_device(*step.then, dtype))
-            if isinstance(step, Convolution) else None
+            (
+                self._on_device(step.weight, step.bias, dtype),
+                None if step.then is None else self._on_device(*step.then, dtype),
+            )
+            if isinstance(step, Convolution)
+            else None
             for step in steps.steps
-        ]  # fmt: skip
+        ]
         self.classes = len(steps.head.bias)
         head = steps.head.weight.T[None, None, None]
         self._head = self._on_device(head, steps.head.bias, torch.float32)

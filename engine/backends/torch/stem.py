@@ -44,11 +44,26 @@ def draw(
     """
     tiles = (SIZE // _TILE) ** 2
     _stem[(len(out), tiles)](
-        centres, peaks, frames, _twin(out.device), weight, bias, out, JOINTS=JOINTS,
-        OUTPUTS=out.shape[-1], KERNEL=kernel, TAPS=TAPS, SIZE=SIZE, TILE=_TILE,
-        REACH=REACH, VARIANCE=SIGMA**2, THRESHOLD=SCORE_THRESHOLD, FLIPPED=FLIPPED,
-        MIRRORED=MIRRORED, num_warps=4,
-    )  # fmt: skip
+        centres,
+        peaks,
+        frames,
+        _twin(out.device),
+        weight,
+        bias,
+        out,
+        JOINTS=JOINTS,
+        OUTPUTS=out.shape[-1],
+        KERNEL=kernel,
+        TAPS=TAPS,
+        SIZE=SIZE,
+        TILE=_TILE,
+        REACH=REACH,
+        VARIANCE=SIGMA**2,
+        THRESHOLD=SCORE_THRESHOLD,
+        FLIPPED=FLIPPED,
+        MIRRORED=MIRRORED,
+        num_warps=4,
+    )
 
 
 @lru_cache(maxsize=16)
@@ -58,9 +73,17 @@ def _twin(device: torch.device) -> Tensor:
 
 @triton.jit
 def _window(
-    centres, peaks, at, mask, way, SIZE: tl.constexpr, REACH: tl.constexpr,
-    THRESHOLD: tl.constexpr, FLIPPED: tl.constexpr, MIRRORED: tl.constexpr,
-):  # fmt: skip
+    centres,
+    peaks,
+    at,
+    mask,
+    way,
+    SIZE: tl.constexpr,
+    REACH: tl.constexpr,
+    THRESHOLD: tl.constexpr,
+    FLIPPED: tl.constexpr,
+    MIRRORED: tl.constexpr,
+):
     # A joint's x, and the cells that it is drawn on, none for one that is not. As
     # `engine.skeletons.heatmaps` has it: float64, towards zero, what is far off brought near.
     across = tl.load(centres + 2 * at, mask=mask, other=0.0)
@@ -83,11 +106,25 @@ def _window(
 
 @triton.jit
 def _stem(
-    centres, peaks, frames, twin, weight, bias, out,
-    JOINTS: tl.constexpr, OUTPUTS: tl.constexpr, KERNEL: tl.constexpr, TAPS: tl.constexpr,
-    SIZE: tl.constexpr, TILE: tl.constexpr, REACH: tl.constexpr, VARIANCE: tl.constexpr,
-    THRESHOLD: tl.constexpr, FLIPPED: tl.constexpr, MIRRORED: tl.constexpr,
-):  # fmt: skip
+    centres,
+    peaks,
+    frames,
+    twin,
+    weight,
+    bias,
+    out,
+    JOINTS: tl.constexpr,
+    OUTPUTS: tl.constexpr,
+    KERNEL: tl.constexpr,
+    TAPS: tl.constexpr,
+    SIZE: tl.constexpr,
+    TILE: tl.constexpr,
+    REACH: tl.constexpr,
+    VARIANCE: tl.constexpr,
+    THRESHOLD: tl.constexpr,
+    FLIPPED: tl.constexpr,
+    MIRRORED: tl.constexpr,
+):
     frame, tile = tl.program_id(0), tl.program_id(1)
     HALF: tl.constexpr = KERNEL // 2
     top, left = tile // (SIZE // TILE) * TILE, tile % (SIZE // TILE) * TILE
@@ -104,8 +141,9 @@ def _stem(
     near, person = 0, 0
     while person < persons:
         at = (first + person * step) * JOINTS + sources
-        across, x0, x1, y0, y1 = _window(centres, peaks, at, joints < JOINTS, way, SIZE, REACH,
-                                         THRESHOLD, FLIPPED, MIRRORED)  # fmt: skip
+        across, x0, x1, y0, y1 = _window(
+            centres, peaks, at, joints < JOINTS, way, SIZE, REACH, THRESHOLD, FLIPPED, MIRRORED
+        )
         touches = (x0 < left + TILE + HALF) & (x1 > left - HALF) & (x0 < x1)
         touches = touches & (y0 < top + TILE + HALF) & (y1 > top - HALF) & (y0 < y1)
         near = near | tl.sum(tl.where(touches, 1 << joints, 0), axis=0)
@@ -120,8 +158,18 @@ def _stem(
             person = 0
             while person < persons:
                 at = (first + person * step) * JOINTS + source
-                across, x0, x1, y0, y1 = _window(centres, peaks, at, joint < JOINTS, way, SIZE,
-                                                 REACH, THRESHOLD, FLIPPED, MIRRORED)  # fmt: skip
+                across, x0, x1, y0, y1 = _window(
+                    centres,
+                    peaks,
+                    at,
+                    joint < JOINTS,
+                    way,
+                    SIZE,
+                    REACH,
+                    THRESHOLD,
+                    FLIPPED,
+                    MIRRORED,
+                )
                 inside = (
                     (x >= x0) & (x < x1) & (y >= y0) & (y < y1) & (k < KERNEL * KERNEL)[None, :]
                 )

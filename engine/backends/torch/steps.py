@@ -217,8 +217,11 @@ def _joined(steps: list[Step]) -> list[Step]:
         ):
             joined.remove(before)
             then = step.weight[0, 0, 0], step.bias
-            joined.append(replace(before, target=step.target, relu=step.relu,
-                                  residual=step.residual, then=then))  # fmt: skip
+            joined.append(
+                replace(
+                    before, target=step.target, relu=step.relu, residual=step.residual, then=then
+                )
+            )
         else:
             joined.append(step)
     return joined
@@ -237,5 +240,6 @@ def last_uses(steps: Steps) -> list[Sequence[str]]:
         if isinstance(step, Convolution) and step.residual is not None:
             last[step.residual.name] = number
     last.pop(steps.features.name, None)
-    return [[name for name, end in last.items() if end == number]
-            for number in range(len(steps.steps))]  # fmt: skip
+    return [
+        [name for name, end in last.items() if end == number] for number in range(len(steps.steps))
+    ]

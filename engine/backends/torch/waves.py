@@ -191,8 +191,10 @@ class _Graph:
 def _divided(memory: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     """Arrays of these shapes, one behind the other in flat memory."""
     ends = np.cumsum([prod(shape) for shape in shapes]).tolist()
-    return [memory[end - prod(shape) : end].reshape(shape)
-            for shape, end in zip(shapes, ends, strict=True)]  # fmt: skip
+    return [
+        memory[end - prod(shape) : end].reshape(shape)
+        for shape, end in zip(shapes, ends, strict=True)
+    ]
 
 
 def _drawn(network: Network, wave: Wave) -> Tensor:

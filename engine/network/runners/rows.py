@@ -105,10 +105,12 @@ def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Arra
     layouts: list[Layout] = []
     for part in parts:
         run = next(iter(part.outputs.values()))[0]
-        layouts.append({
-            name: ((CAPACITY + USES * run + 1, *shape[1:]), dtype)
-            for name, (shape, dtype) in layout(part, values).items()
-        })  # fmt: skip
+        layouts.append(
+            {
+                name: ((CAPACITY + USES * run + 1, *shape[1:]), dtype)
+                for name, (shape, dtype) in layout(part, values).items()
+            }
+        )
     needed = [nbytes(one) for one in layouts]
     memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
     return [laid_out(one, memory[n % 2]) for n, one in enumerate(layouts)]

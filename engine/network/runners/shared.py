@@ -78,8 +78,10 @@ class SharedRunner:
         levels = [[_Network(backend, cuts.trunk(backend.rows))]]
         for number in range(len(cuts.strides)):
             strided = cuts.strides[number + 1 : number + 2] > (1,)
-            parts = [cuts.block(number, backend.rows, wanted)
-                     for wanted in (_WANTED if strided else _WANTED[:1])]  # fmt: skip
+            parts = [
+                cuts.block(number, backend.rows, wanted)
+                for wanted in (_WANTED if strided else _WANTED[:1])
+            ]
             levels.append([_Network(backend, part) for part in parts])
         _give_inputs([network for level in levels for network in level])
         self._levels = levels
@@ -217,10 +219,12 @@ class SharedRunner:
                 self._keep(wave, placed, number, buffer)
                 continue
             levels = [half.contexts.levels[number - 1] for half in wave]
-            sources = placed.located([
-                self._of_ring(half, level.sources, number - 1)
-                for half, level in zip(wave, levels, strict=True)
-            ])  # fmt: skip
+            sources = placed.located(
+                [
+                    self._of_ring(half, level.sources, number - 1)
+                    for half, level in zip(wave, levels, strict=True)
+                ]
+            )
             placed = Placed([level.uses for level in levels], self._rows)
             below, kept = self._buffers[number - 1], self._kept.arrays[number - 1]
             for use, (network, region) in enumerate(zip(networks, placed.regions, strict=False)):
@@ -274,8 +278,10 @@ class SharedRunner:
             start = first - region.start
             count = min(self._rows, len(region) - start)
             read(start, start + count, network.inputs[lane])
-            network.start(lane, {name: buffer[name][first : first + self._rows]
-                                 for name in network.part.outputs})  # fmt: skip
+            network.start(
+                lane,
+                {name: buffer[name][first : first + self._rows] for name in network.part.outputs},
+            )
             under_way.append(lane)
             if turn % _RUNS_BETWEEN == 0:
                 meanwhile()

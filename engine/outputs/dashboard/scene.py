@@ -95,12 +95,13 @@ class Scene:
         rounded [x, y, hundred times the score] of each joint, one after the other."""
         return {
             printable(name): [
-                *shown.frame.size, shown.frame.frame,
+                *shown.frame.size,
+                shown.frame.frame,
                 [self._drawn(person, shown) for person in shown.frame.people[:_DRAWN]],
             ]
             for name, shown in self._streams.items()
             if now - shown.heard < _SILENT_S + 1 and shown.ended is None
-        }  # fmt: skip
+        }
 
     def state(
         self, alive: Mapping[str, float], dropped: Mapping[str, int], now: float
@@ -150,10 +151,11 @@ class Scene:
             "frames": shown.frames,
             "dropped": dropped,
             "people": [
-                described for actor in sorted(shown.actors.values(), key=shown.without)
+                described
+                for actor in sorted(shown.actors.values(), key=shown.without)
                 if (described := self._acting(actor, here=not shown.without(actor))) is not None
             ],
-        }  # fmt: skip
+        }
 
     def _acting(self, actor: _Actor, *, here: bool) -> dict[str, Any] | None:
         label = actor.label
@@ -167,11 +169,14 @@ class Scene:
             "score": round(label.score, 3),
             "ms": round(label.latency_ms),
             "top": [
-                [self._classes[c], round(float(label.scores[c]), 3),
-                 [round(100 * float(scores[c])) for scores in actor.past]]
+                [
+                    self._classes[c],
+                    round(float(label.scores[c]), 3),
+                    [round(100 * float(scores[c])) for scores in actor.past],
+                ]
                 for c in best
             ],
-        }  # fmt: skip
+        }
 
     def _drawn(self, person: Person, shown: _Shown) -> list[Any]:
         actor = shown.actors.get(person.id) or shown.actors.get(None)

@@ -252,7 +252,12 @@ class _Listener(logging.Handler):
         kind = about["event"]
         if kind in _SHOWN_ANYWAY or (kind == "log" and record.levelno < logging.INFO):
             return
-        self._board.add_event({
-            "time": about["time"], "level": about["level"], "event": kind,
-            "process": printable(about["process"]), "text": printable(record.getMessage()),
-        })  # fmt: skip
+        self._board.add_event(
+            {
+                "time": about["time"],
+                "level": about["level"],
+                "event": kind,
+                "process": printable(about["process"]),
+                "text": printable(record.getMessage()),
+            }
+        )

@@ -38,8 +38,7 @@ _READERS = 16
 _LOOK_S = 0.03  # at what is new
 _BEAT_S = 5.0  # without anything new; so that a reader knows that somebody is there
 _END_S = 3.0
-_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript",
-          "svg": "image/svg+xml"}  # fmt: skip
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _PAGES = {"http://127.0.0.1:*", "http://localhost:*", "https:"}  # that pose models come from
 
 
@@ -60,15 +59,25 @@ class Server:
         self.port = int(self._socket.getsockname()[1])
         self._server = uvicorn.Server(
             uvicorn.Config(
-                self._guarded(Starlette(routes=[
-                    Route("/", self._page), Route("/events", self._events),
-                    Route("/static/{name}", self._static),
-                ])),
-                http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-                server_header=False, proxy_headers=False,
+                self._guarded(
+                    Starlette(
+                        routes=[
+                            Route("/", self._page),
+                            Route("/events", self._events),
+                            Route("/static/{name}", self._static),
+                        ]
+                    )
+                ),
+                http="h11",
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
                 timeout_graceful_shutdown=int(_END_S),
             )
-        )  # fmt: skip
+        )
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="dashboard", daemon=True
@@ -125,10 +134,14 @@ class Server:
             yield b"retry: 1000\n\n"
             seen, quiet = 0, 0.0
             while True:
-                over, fresh = self._over, sorted(
-                    (number, name, data) for name, (number, data) in list(self._latest.items())
-                    if number > seen
-                )  # fmt: skip
+                over, fresh = (
+                    self._over,
+                    sorted(
+                        (number, name, data)
+                        for name, (number, data) in list(self._latest.items())
+                        if number > seen
+                    ),
+                )
                 for number, name, data in fresh:
                     yield b"event: %s\ndata: %s\n\n" % (name.encode(), data)
                     seen = number
@@ -170,8 +183,9 @@ class Server:
         given = given or request.cookies.get(f"posec3d-{self.port}", "")
         if hmac.compare_digest(given.encode(), self._token.encode()):
             return None
-        return PlainTextResponse("open the address that the engine has printed: it ends with "
-                                 "?token=…\n", 401)  # fmt: skip
+        return PlainTextResponse(
+            "open the address that the engine has printed: it ends with ?token=…\n", 401
+        )
 
     def _is_ours(self, host: str) -> bool:
         """Whether a name is this machine's: one that somebody else's name server has made point
@@ -219,12 +233,19 @@ def _file(name: str) -> Response:
 def _policy(camera: list[str]) -> list[tuple[bytes, bytes]]:
     """Headers of every answer. What the page may load and whom it may speak to: this server
     alone, but for a pose model that its user has chosen and the sources it sends to."""
-    sources: dict[str, list[str]] = {"default-src": ["'self'"], "frame-ancestors": ["'none'"],
-                                     "base-uri": ["'none'"], "form-action": ["'none'"]}  # fmt: skip
+    sources: dict[str, list[str]] = {
+        "default-src": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+    }
     if camera:
         models = ["'self'", "blob:", *sorted(_PAGES)]
-        sources |= {"script-src": [*models, "'wasm-unsafe-eval'"], "worker-src": ["blob:"],
-                    "connect-src": [*models, *camera]}  # fmt: skip
+        sources |= {
+            "script-src": [*models, "'wasm-unsafe-eval'"],
+            "worker-src": ["blob:"],
+            "connect-src": [*models, *camera],
+        }
     policy = "; ".join(f"{name} {' '.join(values)}" for name, values in sources.items())
     return [
         (b"content-security-policy", policy.encode()),

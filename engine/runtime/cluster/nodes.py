@@ -59,8 +59,11 @@ def connect(address: str) -> tuple[Any, bool]:
     _check(address)
     more: dict[str, Any] = {}
     if address == LOCAL:
-        more = {"num_cpus": host.cores(), "include_dashboard": False,
-                "object_store_memory": _OBJECTS_BYTES}  # fmt: skip
+        more = {
+            "num_cpus": host.cores(),
+            "include_dashboard": False,
+            "object_store_memory": _OBJECTS_BYTES,
+        }
     try:
         ray.init(address=address, logging_level=logging.ERROR, **more)
     except Exception as error:  # Ray has no base class for what comes of a wrong address

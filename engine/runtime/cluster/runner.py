@@ -85,10 +85,8 @@ class ClusterRunner:
             self._options = self._ray.put(options_of(setup))
             self._links = [
                 _Link(f"engine-{number}", place, self._actor(place))
-                for number, place in enumerate(
-                    places(self._ray, setup, setup.options.engines), 1
-                )
-            ]  # fmt: skip
+                for number, place in enumerate(places(self._ray, setup, setup.options.engines), 1)
+            ]
         except BaseException:
             self._leave()
             raise
@@ -126,9 +124,13 @@ class ClusterRunner:
             yield from self._turn()
         grace, count = self._setup.options.grace, self._out
         until = time.monotonic() + grace
-        log.warning("interrupted: finishing %d samples that are on their way, for %g s at most "
-                    "(--grace); a second interruption ends at once", count, grace,
-                    extra=event("draining", leases=count))  # fmt: skip
+        log.warning(
+            "interrupted: finishing %d samples that are on their way, for %g s at most "
+            "(--grace); a second interruption ends at once",
+            count,
+            grace,
+            extra=event("draining", leases=count),
+        )
         while self._out and time.monotonic() < until:
             yield from self._turn(fresh=False)
 
@@ -281,9 +283,14 @@ class ClusterRunner:
         """An engine is dead, or lost to us: others have its samples now; Ray starts it anew."""
         reason = "it was restarted" if error is None else _spelt(error)
         where = f" on {link.started.host}" if link.started else ""
-        log.warning("%s%s: %s; its %d samples go to others", link.name, where, reason,
-                    self._shards.held(link.name),
-                    extra=event("died", link.name, reason=reason))  # fmt: skip
+        log.warning(
+            "%s%s: %s; its %d samples go to others",
+            link.name,
+            where,
+            reason,
+            self._shards.held(link.name),
+            extra=event("died", link.name, reason=reason),
+        )
         self._aggregator.figures.restarts += 1
         if error is not None and not isinstance(error, self._ray.exceptions.RayActorError):
             # It lives, and cannot go on; another life perhaps can.
@@ -306,8 +313,12 @@ class ClusterRunner:
 
     def _give_up(self, link: _Link, reason: str) -> None:
         """Go on without an engine. Raises `WorkerError` where none is left."""
-        log.error("%s: %s; going on without it", link.name, reason,
-                  extra=event("lost", link.name, reason=reason))  # fmt: skip
+        log.error(
+            "%s: %s; going on without it",
+            link.name,
+            reason,
+            extra=event("lost", link.name, reason=reason),
+        )
         self._ray.kill(link.actor)
         self._links.remove(link)
         if not self._links:
@@ -320,22 +331,31 @@ class ClusterRunner:
         patience = options.lease_timeout + options.stall_timeout + options.start_timeout
         for link in self._links:
             if link.started is not None and link.call is not None and now - link.since > patience:
-                log.warning("%s has work and said nothing for %.0f s; killing it", link.name,
-                            patience, extra=event("silent", link.name))  # fmt: skip
+                log.warning(
+                    "%s has work and said nothing for %.0f s; killing it",
+                    link.name,
+                    patience,
+                    extra=event("silent", link.name),
+                )
                 link.since = now
                 self._ray.kill(link.actor, no_restart=False)
         waiting = [link for link in self._links if link.name not in self._seen]
         if waiting and not self._told and now - waiting[0].since > _PLACE_S:
             self._told = True
-            log.warning("%d engines wait for a place: each asks Ray for %s", len(waiting),
-                        waiting[0].place, extra=event("waiting", engines=len(waiting)))  # fmt: skip
+            log.warning(
+                "%d engines wait for a place: each asks Ray for %s",
+                len(waiting),
+                waiting[0].place,
+                extra=event("waiting", engines=len(waiting)),
+            )
         if now - self._last_move > 2 * patience:
             states = "\n  ".join(
                 f"{link.name}: {link.waits}, {self._shards.held(link.name)} samples, a call is on "
-                f"its way for {now - link.since:.0f} s" if link.call is not None else
-                f"{link.name}: {link.waits}, nothing on its way"
+                f"its way for {now - link.since:.0f} s"
+                if link.call is not None
+                else f"{link.name}: {link.waits}, nothing on its way"
                 for link in self._links
-            )  # fmt: skip
+            )
             raise StallError(
                 f"nothing has come from the cluster for {2 * patience:.0f} s (twice "
                 "--lease-timeout, --stall-timeout and --start-timeout together). The engines:\n  "

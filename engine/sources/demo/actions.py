@@ -40,24 +40,33 @@ SEATED = _pose(legs(88, 88, 8), trunk(lean=-4))
 
 def _stance(r: Rng) -> Pose:
     """How somebody is while only the arms matter: standing, a foot ahead, or seated."""
-    return _one_of(
-        r, {}, {}, _pose(leg("left", 14), leg("right", -8)), legs(4, 8, 12), SEATED
-    )  # fmt: skip
+    return _one_of(r, {}, {}, _pose(leg("left", 14), leg("right", -8)), legs(4, 8, 12), SEATED)
 
 
 def _hands(r: Rng) -> Pose:
     """What arms do while only the legs matter: hang, folded, carrying, at the face, in pockets."""
     return _one_of(
-        r, {}, arms(28, -12, 105, -55), arms(22, 10, 85), arm("right", 35, 0, 140),
-        arms(-12, 40, 45), _pose(arm("left", 20, 15, 95), arm("right", 5, 40, 15)),
+        r,
+        {},
+        arms(28, -12, 105, -55),
+        arms(22, 10, 85),
+        arm("right", 35, 0, 140),
+        arms(-12, 40, 45),
+        _pose(arm("left", 20, 15, 95), arm("right", 5, 40, 15)),
         _pose(arm("left", 60, 20, 110), arm("right", 25, 30, 60)),
-    )  # fmt: skip
+    )
 
 
 def walk(r: Rng) -> Motion:
     lean, swing = trunk(lean=r.uniform(0, 8), bend=3), r.uniform(10, 30)
-    contact = _pose(lean, trunk(twist=5), leg("right", 26), leg("left", -20, 14),
-                    arm("left", swing, elbow=25), arm("right", -swing, elbow=12))  # fmt: skip
+    contact = _pose(
+        lean,
+        trunk(twist=5),
+        leg("right", 26),
+        leg("left", -20, 14),
+        arm("left", swing, elbow=25),
+        arm("right", -swing, elbow=12),
+    )
     passing = _pose(lean, leg("right", 2), leg("left", 18, 58), arms(0, elbow=18))
     if r.rand() < 0.4:
         carrying = _hands(r)
@@ -67,10 +76,17 @@ def walk(r: Rng) -> Motion:
 
 def run(r: Rng) -> Motion:
     lean, swing, bent = trunk(lean=r.uniform(6, 16), bend=5), r.uniform(35, 60), r.uniform(75, 105)
-    flight = _pose(lean, trunk(lift=0.07, twist=9), leg("right", 50, 35), leg("left", -25, 55),
-                   arm("left", swing, elbow=bent), arm("right", -swing, elbow=bent))  # fmt: skip
-    stance = _pose(lean, trunk(twist=2), leg("right", 5, 28), leg("left", 40, 115),
-                   arms(0, elbow=bent))  # fmt: skip
+    flight = _pose(
+        lean,
+        trunk(lift=0.07, twist=9),
+        leg("right", 50, 35),
+        leg("left", -25, 55),
+        arm("left", swing, elbow=bent),
+        arm("right", -swing, elbow=bent),
+    )
+    stance = _pose(
+        lean, trunk(twist=2), leg("right", 5, 28), leg("left", 40, 115), arms(0, elbow=bent)
+    )
     return _gait(r.uniform(0.6, 0.8), flight, stance)
 
 
@@ -79,13 +95,14 @@ def jump(r: Rng) -> Motion:
     up = r.uniform(90, 170)
     crouch = _pose(trunk(lean=38), legs(85, 95), arms(-35, elbow=20))
     poses = [
-        _pose(trunk(lean=4)), crouch,
+        _pose(trunk(lean=4)),
+        crouch,
         _pose(trunk(lean=6, lift=0.06, ahead=0.1 * ahead), legs(0, 6), arms(up, 15, 20)),
         _pose(trunk(lean=14, lift=height, ahead=0.55 * ahead), legs(48, 65), arms(0.8 * up, 20)),
         _pose(trunk(lean=22, lift=0.02, ahead=ahead), legs(58, 50), arms(60, 20, 25)),
         _pose(trunk(lean=34, ahead=ahead), legs(80, 88), arms(25, 25, 30)),
         _pose(trunk(lean=4, ahead=ahead)),
-    ]  # fmt: skip
+    ]
     motion = Motion([0, 0.4, 0.62, 0.86, 1.08, 1.25, 1.7], poses)
     return _repeated(r, motion, 0.1) if ahead == 0 else motion
 
@@ -93,9 +110,11 @@ def jump(r: Rng) -> Motion:
 def sit(r: Rng) -> Motion:
     hands = _one_of(r, arms(32, 15, 55), arms(20, 40, 30), arms(45, 0, 80), _hands(r))
     poses = [
-        _hands(r), _pose(trunk(lean=32, bend=12), legs(70, 55, 7), arms(25, 20, 25)),
-        _pose(trunk(lean=24, bend=8), legs(100, 86, 8), hands), _pose(SEATED, hands),
-    ]  # fmt: skip
+        _hands(r),
+        _pose(trunk(lean=32, bend=12), legs(70, 55, 7), arms(25, 20, 25)),
+        _pose(trunk(lean=24, bend=8), legs(100, 86, 8), hands),
+        _pose(SEATED, hands),
+    ]
     return Motion([0, 0.55, 1.0, 1.4], poses)
 
 
@@ -118,18 +137,32 @@ def turn(r: Rng) -> Motion:
 def pick(r: Rng) -> Motion:
     squat = _pose(trunk(lean=42, bend=25, nod=15), legs(112, 118, 12))
     stoop = _pose(trunk(lean=68, bend=38), legs(72, 18, 6))
-    low = _pose(_one_of(r, squat, stoop), arm("right", 92, 5, 8),
-                _one_of(r, arm("left", 85, 5, 8), arm("left", 40, 30, 50)))  # fmt: skip
+    low = _pose(
+        _one_of(r, squat, stoop),
+        arm("right", 92, 5, 8),
+        _one_of(r, arm("left", 85, 5, 8), arm("left", 40, 30, 50)),
+    )
     held = _one_of(r, arm("right", 45, 10, 85), arm("right", 15, 20, 40))
     return Motion([0, 0.75, 1.0, 1.7], [{}, low, low, held])
 
 
 def climb(r: Rng) -> Motion:
     lean = trunk(lean=r.uniform(2, 12), look=r.uniform(-15, 15), nod=-15)
-    reach = _pose(lean, trunk(side=6), arm("right", 168, 10, 18), arm("left", 95, 15, 95),
-                  leg("right", 12, 22, 12), leg("left", 88, 105, 18))  # fmt: skip
-    middle = _pose(lean, arm("right", 130, 15, 60), arm("left", 125, 15, 70),
-                   leg("right", 40, 60, 14), leg("left", 55, 70, 16))  # fmt: skip
+    reach = _pose(
+        lean,
+        trunk(side=6),
+        arm("right", 168, 10, 18),
+        arm("left", 95, 15, 95),
+        leg("right", 12, 22, 12),
+        leg("left", 88, 105, 18),
+    )
+    middle = _pose(
+        lean,
+        arm("right", 130, 15, 60),
+        arm("left", 125, 15, 70),
+        leg("right", 40, 60, 14),
+        leg("left", 55, 70, 16),
+    )
     return _gait(r.uniform(1.1, 1.9), reach, middle)
 
 
@@ -183,16 +216,36 @@ def throw(r: Rng) -> Motion:
     step = r.uniform(15, 35)
     poses = [
         arms(35, 5, 80),
-        _pose(trunk(twist=-45, lean=-8, side=8), arm("right", 105, 115, 100, 85),
-              arm("left", 75, 15, 15), leg("left", step, 20), leg("right", -8, 14)),
-        _pose(trunk(twist=-10, lean=4), arm("right", 118, 70, 85, 60), arm("left", 55, 30, 40),
-              leg("left", step, 8), leg("right", -18, 12)),
-        _pose(trunk(twist=28, lean=18, bend=8), arm("right", 108, 5, 8), arm("left", 10, 40, 60),
-              leg("left", step + 6, 18), leg("right", -28, 28)),
-        _pose(trunk(twist=42, lean=28, bend=14), arm("right", 38, -35, 15),
-              arm("left", -15, 20, 40), leg("left", step + 8, 26), leg("right", -20, 42)),
+        _pose(
+            trunk(twist=-45, lean=-8, side=8),
+            arm("right", 105, 115, 100, 85),
+            arm("left", 75, 15, 15),
+            leg("left", step, 20),
+            leg("right", -8, 14),
+        ),
+        _pose(
+            trunk(twist=-10, lean=4),
+            arm("right", 118, 70, 85, 60),
+            arm("left", 55, 30, 40),
+            leg("left", step, 8),
+            leg("right", -18, 12),
+        ),
+        _pose(
+            trunk(twist=28, lean=18, bend=8),
+            arm("right", 108, 5, 8),
+            arm("left", 10, 40, 60),
+            leg("left", step + 6, 18),
+            leg("right", -28, 28),
+        ),
+        _pose(
+            trunk(twist=42, lean=28, bend=14),
+            arm("right", 38, -35, 15),
+            arm("left", -15, 20, 40),
+            leg("left", step + 8, 26),
+            leg("right", -20, 42),
+        ),
         _pose(trunk(lean=6)),
-    ]  # fmt: skip
+    ]
     return _repeated(r, Motion([0, 0.5, 0.66, 0.78, 0.95, 1.5], poses), 0.3)
 
 
@@ -221,8 +274,12 @@ def dribble(r: Rng) -> Motion:
     if r.rand() < 0.5:
         base = _pose(base, legs(r.uniform(25, 50), r.uniform(35, 60), 14))
         return Motion([0, period / 2], [_pose(base, high), _pose(base, low)], period)
-    steps = [_pose(leg("right", 32, 30), leg("left", -6, 25)), legs(16, 40),
-             _pose(leg("left", 32, 30), leg("right", -6, 25)), legs(16, 40)]  # fmt: skip
+    steps = [
+        _pose(leg("right", 32, 30), leg("left", -6, 25)),
+        legs(16, 40),
+        _pose(leg("left", 32, 30), leg("right", -6, 25)),
+        legs(16, 40),
+    ]
     poses = [_pose(base, s, high if i % 2 else low) for i, s in enumerate(steps)]
     return Motion([period / 2 * i for i in range(4)], poses, 2 * period)
 
@@ -235,8 +292,11 @@ def punch(r: Rng) -> Motion:
     hook = _pose(guard, arm("right", 84, 30, 88, -85), trunk(twist=42))
     second = _one_of(r, cross, hook, jab)
     beat = r.uniform(0.13, 0.22)
-    return Motion([0, beat, 2 * beat, 3.2 * beat, 4.2 * beat],
-                  [guard, jab, guard, second, guard], r.uniform(5.2, 7) * beat)  # fmt: skip
+    return Motion(
+        [0, beat, 2 * beat, 3.2 * beat, 4.2 * beat],
+        [guard, jab, guard, second, guard],
+        r.uniform(5.2, 7) * beat,
+    )
 
 
 def kick(r: Rng) -> Motion:
@@ -246,11 +306,16 @@ def kick(r: Rng) -> Motion:
         trunk(lean=4),
         _pose(trunk(lean=8, twist=15), leg("right", -26, 72), leg("left", 6, 12), counter),
         _pose(trunk(lean=-2), leg("right", 0.8 * height, 70, spread), leg("left", 0, 14), counter),
-        _pose(trunk(lean=-16, twist=-12), leg("right", height, 4, spread), leg("left", -6, 8),
-              arm("left", -15, 50, 35), arm("right", 40, 50, 40)),
+        _pose(
+            trunk(lean=-16, twist=-12),
+            leg("right", height, 4, spread),
+            leg("left", -6, 8),
+            arm("left", -15, 50, 35),
+            arm("right", 40, 50, 40),
+        ),
         _pose(trunk(lean=-4), leg("right", 50, 65, spread), leg("left", 0, 12), counter),
         trunk(lean=4),
-    ]  # fmt: skip
+    ]
     return _repeated(r, Motion([0, 0.3, 0.48, 0.6, 0.8, 1.2], poses), 0.2)
 
 
@@ -262,8 +327,9 @@ def push(r: Rng) -> Motion:
         passing = _pose(held, leg("right", 12, 14), leg("left", 40, 62))
         return _gait(r.uniform(1.1, 1.7), contact, passing)
     drawn = _pose(trunk(lean=6), arms(30, 20, 125), leg("left", 18, 16), leg("right", -8, 12))
-    out = _pose(trunk(lean=lean), arms(72 + lean / 2, 2, 6), leg("left", 44, 36),
-                leg("right", -6, 10))  # fmt: skip
+    out = _pose(
+        trunk(lean=lean), arms(72 + lean / 2, 2, 6), leg("left", 44, 36), leg("right", -6, 10)
+    )
     return _repeated(r, Motion([0, 0.4, 0.7, 0.95, 1.5], [{}, drawn, out, out, {}]), 0.3)
 
 
@@ -272,24 +338,41 @@ def golf(r: Rng) -> Motion:
     address = _pose(base, arms(38, -20, 6))
     back = _pose(base, trunk(twist=-62), arm("left", 108, -42, 12), arm("right", 82, 48, 88, 20))
     through = _pose(base, trunk(twist=22), arm("left", 42, -4, 10), arm("right", 42, -34, 8))
-    finish = _pose(trunk(lean=2, twist=78), legs(2, 8, 10), leg("right", -12, 32),
-                   arm("left", 110, 55, 95, 20), arm("right", 118, -42, 30))  # fmt: skip
+    finish = _pose(
+        trunk(lean=2, twist=78),
+        legs(2, 8, 10),
+        leg("right", -12, 32),
+        arm("left", 110, 55, 95, 20),
+        arm("right", 118, -42, 30),
+    )
     times = [0, 0.4, 1.1, 1.3, 1.42, 1.7, 2.2]
     return Motion(times, [address, address, back, address, through, finish, finish])
 
 
 def swing_baseball(r: Rng) -> Motion:
     base = _pose(legs(18, 26, 16), trunk(lean=10))
-    loaded = _pose(base, trunk(twist=-38, look=35), arm("left", 78, -38, 75, 10),
-                   arm("right", 68, 62, 122, 10))  # fmt: skip
+    loaded = _pose(
+        base, trunk(twist=-38, look=35), arm("left", 78, -38, 75, 10), arm("right", 68, 62, 122, 10)
+    )
     step = _pose(loaded, leg("left", 42, 45, 24))
-    contact = _pose(base, trunk(twist=32), arm("left", 72, 2, 18), arm("right", 66, -12, 32),
-                    leg("left", 22, 8, 24), leg("right", 2, 40, 18))  # fmt: skip
-    finish = _pose(base, trunk(twist=82), arm("left", 88, 75, 85, 20), arm("right", 92, -42, 60),
-                   leg("left", 14, 6, 24), leg("right", -8, 52, 14))  # fmt: skip
+    contact = _pose(
+        base,
+        trunk(twist=32),
+        arm("left", 72, 2, 18),
+        arm("right", 66, -12, 32),
+        leg("left", 22, 8, 24),
+        leg("right", 2, 40, 18),
+    )
+    finish = _pose(
+        base,
+        trunk(twist=82),
+        arm("left", 88, 75, 85, 20),
+        arm("right", 92, -42, 60),
+        leg("left", 14, 6, 24),
+        leg("right", -8, 52, 14),
+    )
     waiting = _pose(loaded, trunk(lean=6), legs(14, 20, 16))
-    return Motion([0, 0.5, 0.8, 1.05, 1.25, 1.7],
-                  [waiting, loaded, step, contact, finish, finish])  # fmt: skip
+    return Motion([0, 0.5, 0.8, 1.05, 1.25, 1.7], [waiting, loaded, step, contact, finish, finish])
 
 
 def fall_floor(r: Rng) -> Motion:
@@ -300,26 +383,52 @@ def fall_floor(r: Rng) -> Motion:
     end = (forward, backward, sideways)[way]
     tipping = (trunk(lean=42, bend=10), trunk(lean=-32), trunk(tilt=38))[way]
     poses = [
-        _pose(trunk(lean=3)), _pose(legs(42, 68, 8), tipping, arms(55, 50, 30)),
-        _pose(end, legs(40, 62, 8)), end,
-    ]  # fmt: skip
+        _pose(trunk(lean=3)),
+        _pose(legs(42, 68, 8), tipping, arms(55, 50, 30)),
+        _pose(end, legs(40, 62, 8)),
+        end,
+    ]
     return Motion([0, 0.35, 0.7, 1.0], poses)
 
 
 def cartwheel(r: Rng) -> Motion:
     up, wide = arms(168, 60, 6), r.uniform(42, 68)
     poses = [
-        _pose(up), _pose(up, trunk(tilt=18), leg("right", 20, 15, 35)),
+        _pose(up),
+        _pose(up, trunk(tilt=18), leg("right", 20, 15, 35)),
         _pose(up, trunk(tilt=95), leg("right", 8, 12, 12), leg("left", 0, 5, wide)),
         _pose(up, trunk(tilt=180), legs(0, 5, wide)),
         _pose(up, trunk(tilt=265), leg("left", 8, 12, 12), leg("right", 0, 5, wide)),
-        _pose(up, trunk(tilt=345), leg("left", 14, 10, 25)), _pose(arms(80, 80), trunk(tilt=360)),
-    ]  # fmt: skip
+        _pose(up, trunk(tilt=345), leg("left", 14, 10, 25)),
+        _pose(arms(80, 80), trunk(tilt=360)),
+    ]
     return Motion([0, 0.35, 0.62, 0.85, 1.08, 1.35, 1.7], poses)
 
 
 ACTIONS: tuple[Callable[[Rng], Motion], ...] = (
-    cartwheel, catch, clap, climb, dribble, fall_floor, golf, jump, kick, pick, pour, pullup,
-    punch, push, pushup, run, sit, situp, stand, swing_baseball, throw, turn, walk, wave,
-)  # fmt: skip
+    cartwheel,
+    catch,
+    clap,
+    climb,
+    dribble,
+    fall_floor,
+    golf,
+    jump,
+    kick,
+    pick,
+    pour,
+    pullup,
+    punch,
+    push,
+    pushup,
+    run,
+    sit,
+    situp,
+    stand,
+    swing_baseball,
+    throw,
+    turn,
+    walk,
+    wave,
+)
 """Each is named as its class in HMDB51."""

@@ -76,11 +76,8 @@ def _points(body: Body, angles: Angles) -> F64:
     """Forward kinematics with the middle of the hips at the origin."""
     pelvis = _about_z(angles["turn"]) @ _about_y(angles["tilt"]) @ _about_x(-angles["lean"])
     chest = (
-        pelvis
-        @ _about_z(angles["twist"])
-        @ _about_y(angles["side"])
-        @ _about_x(-angles["bend"])
-    )  # fmt: skip
+        pelvis @ _about_z(angles["twist"]) @ _about_y(angles["side"]) @ _about_x(-angles["bend"])
+    )
     head = chest @ _about_z(angles["look"]) @ _about_x(-angles["nod"])
     neck = pelvis @ _vector(0, 0, body.waist) + chest @ _vector(0, 0, body.chest)
 

@@ -45,8 +45,13 @@ class Camera:
         track = points[:, :17].mean(axis=1)
         target = track.mean(axis=0) + self.follows * (smooth(track, 9) - track.mean(axis=0))
         azimuth, elevation, roll = np.radians([self.azimuth, self.elevation, self.roll])
-        forward = np.array([-np.sin(azimuth) * np.cos(elevation),
-                            np.cos(azimuth) * np.cos(elevation), -np.sin(elevation)])  # fmt: skip
+        forward = np.array(
+            [
+                -np.sin(azimuth) * np.cos(elevation),
+                np.cos(azimuth) * np.cos(elevation),
+                -np.sin(elevation),
+            ]
+        )
         right = np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
         down = np.cross(forward, right)
         offset = points - target[:, None]
@@ -57,8 +62,10 @@ class Camera:
         own = flat[:, :17]
         low, high = own.min(axis=(0, 1)), own.max(axis=(0, 1))
         # As tall as wanted, but never wider than the picture.
-        scale = min(self.filled * self.height / (high[1] - low[1]),
-                    max(self.filled, 0.95) * self.width / (high[0] - low[0]))  # fmt: skip
+        scale = min(
+            self.filled * self.height / (high[1] - low[1]),
+            max(self.filled, 0.95) * self.width / (high[0] - low[0]),
+        )
         place = np.array([self.centre[0] * self.width, self.centre[1] * self.height])
         shaken = smooth(rng.standard_normal((len(points), 2)), 7) * self.shake * self.height
         middle = (low + high) / 2

@@ -19,10 +19,17 @@ Pose = Mapping[str, float]
 """Angles by name; those that are missing have their value in `NEUTRAL`."""
 
 NEUTRAL: Pose = {name: 0.0 for name in PARAMETERS} | {
-    "left_raise": 12.0, "right_raise": 12.0, "left_plane": 60.0, "right_plane": 60.0,
-    "left_elbow": 15.0, "right_elbow": 15.0, "left_spread": 4.0, "right_spread": 4.0,
-    "left_knee": 3.0, "right_knee": 3.0,
-}  # fmt: skip
+    "left_raise": 12.0,
+    "right_raise": 12.0,
+    "left_plane": 60.0,
+    "right_plane": 60.0,
+    "left_elbow": 15.0,
+    "right_elbow": 15.0,
+    "left_spread": 4.0,
+    "right_spread": 4.0,
+    "left_knee": 3.0,
+    "right_knee": 3.0,
+}
 
 
 def trunk(**angles: float) -> Pose:

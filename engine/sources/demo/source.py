@@ -63,13 +63,16 @@ def _scenes(first: int, step: int) -> Iterator[tuple[Person, ...]]:
             continue
         kpts = _fitted(sample)
         action = HMDB51[sample["label"]]
-        names = [f"{action} {number}", *(f"{action} {number}, person {i + 1}"
-                                         for i in range(1, len(kpts)))]  # fmt: skip
+        names = [
+            f"{action} {number}",
+            *(f"{action} {number}, person {i + 1}" for i in range(1, len(kpts))),
+        ]
         for frame in range(kpts.shape[1]):
             yield tuple(
                 Person(name, one[frame])
-                for name, one in zip(names, kpts, strict=True) if one[frame, :, :2].any()
-            )  # fmt: skip
+                for name, one in zip(names, kpts, strict=True)
+                if one[frame, :, :2].any()
+            )
         for _ in range(_PAUSE):
             yield ()
 

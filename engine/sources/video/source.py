@@ -40,8 +40,9 @@ def video(rest: str) -> Source:
     if not Path(path).is_file():
         raise UsageError(f"video:{path}: no such file")
     live = "live" in given
-    return _source(f"video:{path}", given, address=path, stream=Path(path).stem, live=live,
-                   paced=live)  # fmt: skip
+    return _source(
+        f"video:{path}", given, address=path, stream=Path(path).stem, live=live, paced=live
+    )
 
 
 def webcam(rest: str) -> Source:
@@ -50,8 +51,9 @@ def webcam(rest: str) -> Source:
     path = f"/dev/video{device}" if device.isdecimal() else device
     if not Path(path).exists():
         raise UsageError(f"webcam:{device}: there is no {path}")
-    return _source(f"webcam:{device}", given, address=path, stream=f"webcam{device}",
-                   format="v4l2", live=True)  # fmt: skip
+    return _source(
+        f"webcam:{device}", given, address=path, stream=f"webcam{device}", format="v4l2", live=True
+    )
 
 
 def rtsp(rest: str) -> Source:
@@ -74,9 +76,14 @@ def _source(name: str, given: dict[str, str], *, stream: str, **about: Any) -> S
     if not people.isdecimal() or not 1 <= int(people) <= MAX_PEOPLE:
         raise UsageError(f"--source {name}: people={people}; a number from 1 to {MAX_PEOPLE}")
     settings = VideoSettings(
-        stream=printable(stream)[:MAX_NAME], estimator=estimator, model=_model(name, given),
-        detector=given.get("detector"), people=int(people), epoch=time.monotonic(), **about,
-    )  # fmt: skip
+        stream=printable(stream)[:MAX_NAME],
+        estimator=estimator,
+        model=_model(name, given),
+        detector=given.get("detector"),
+        people=int(people),
+        epoch=time.monotonic(),
+        **about,
+    )
     file = None if settings.live and not settings.paced else settings.address
     return Source(name, partial(watch, settings, name), settings.live, file)
 
@@ -85,8 +92,10 @@ def _model(name: str, given: dict[str, str]) -> str:
     """The estimator's model file, which is there, as is its detector. Raises `UsageError`."""
     if "model" not in given:
         if given.get("estimator") == "rtmlib":
-            raise UsageError(f"--source {name}: estimator=rtmlib needs model=RTMO.onnx, or "
-                             "model=RTMPOSE.onnx&detector=YOLOX.onnx")  # fmt: skip
+            raise UsageError(
+                f"--source {name}: estimator=rtmlib needs model=RTMO.onnx, or "
+                "model=RTMPOSE.onnx&detector=YOLOX.onnx"
+            )
         return str(locate(_POSE_LANDMARKER))
     for key in ("model", "detector"):
         if key in given and not Path(given[key]).is_file():

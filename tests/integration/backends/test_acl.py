@@ -45,8 +45,9 @@ def clips() -> Any:
 @pytest.fixture(scope="module")
 def expected(tiny_model: Path, clips: Any) -> Any:
     """Their logits by ONNX Runtime in this process."""
-    backend = load("onnxruntime", open_model(str(tiny_model)), device=None, precision="f32",
-                   threads=2)  # fmt: skip
+    backend = load(
+        "onnxruntime", open_model(str(tiny_model)), device=None, precision="f32", threads=2
+    )
     logits = np.concatenate([run(backend, clips[:VIEWS]), run(backend, clips[VIEWS:])])
     backend.close()
     return logits
@@ -132,13 +133,18 @@ def test_half_precision_inputs(
 
 @pytest.mark.parametrize("code", [207001, 245000])
 def test_a_file_that_the_device_has_no_memory_for_is_left_out(
-    code: int, name: str,    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    name: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("DOUBLE_MEMORY", str((2 * om.WORKSPACE + 5) * SAMPLE))
     monkeypatch.setenv("DOUBLE_MEMORY_CODE", str(code))
-    paths = [describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False)
-             for n in (4, 2)]  # fmt: skip
+    paths = [
+        describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False) for n in (4, 2)
+    ]
     backend = opened(",".join(map(str, paths)), name=name)
     assert backend.sizes == (40,)
     assert f"ACL error {code}: the device has no memory left" in caplog.text
@@ -158,9 +164,14 @@ def test_a_graph_with_gears_reserves_its_largest(
 
 
 def test_memory_that_runs_out_at_a_run(
-    name: str,    tiny_model: Path, tmp_path: Path, clips: Any, expected: Any, faults: Path,
+    name: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    clips: Any,
+    expected: Any,
+    faults: Path,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+) -> None:
     """The larger file is given up; what had been started is run again, in pieces."""
     paths = [static(tiny_model, tmp_path / f"bs{n}.om", n) for n in (2, 1)]
     backend = opened(",".join(map(str, paths)), name=name)
@@ -188,13 +199,18 @@ def test_memory_that_runs_out_at_a_run(
 
 
 def test_a_smaller_file_that_did_not_fit_beside_a_larger_one(
-    tiny_model: Path, tmp_path: Path, clips: Any, expected: Any, faults: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    clips: Any,
+    expected: Any,
+    faults: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """It is remembered for when the larger one has to be given up."""
     monkeypatch.setenv("DOUBLE_MEMORY", str((2 * om.WORKSPACE + 3) * SAMPLE))
-    paths = [describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False)
-             for n in (2, 1)]  # fmt: skip
+    paths = [
+        describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False) for n in (2, 1)
+    ]
     backend = opened(",".join(map(str, paths)))
     assert backend.sizes == (40,)
     faults.write_text(f"memory {2 * SAMPLE}")
@@ -205,9 +221,13 @@ def test_a_smaller_file_that_did_not_fit_beside_a_larger_one(
 
 @pytest.mark.parametrize("api", ["2023", "2025"])
 def test_gears_in_both_forms(
-    tiny_model: Path, tmp_path: Path, clips: Any, expected: Any, api: str,
+    tiny_model: Path,
+    tmp_path: Path,
+    clips: Any,
+    expected: Any,
+    api: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     """That of 2023 does not tell the largest."""
     monkeypatch.setenv("DOUBLE_API", api)
     backend = opened(geared(tiny_model, tmp_path / "dyn.om", [1, 2]), "1,2")
@@ -220,9 +240,12 @@ def test_gears_in_both_forms(
 
 @pytest.mark.parametrize(
     ("device", "message"),
-    [("7", "107001: there is no such device"), ("NPU", "an NPU is a number from 0 to 255"),
-     ("256", "an NPU is a number")],
-)  # fmt: skip
+    [
+        ("7", "107001: there is no such device"),
+        ("NPU", "an NPU is a number from 0 to 255"),
+        ("256", "an NPU is a number"),
+    ],
+)
 def test_devices(plain: Path, device: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         opened(plain, device=device)

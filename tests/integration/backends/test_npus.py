@@ -52,7 +52,11 @@ def test_two_chips_on_a_card() -> None:
 def test_a_table_without_the_column_of_devices() -> None:
     first, second = table("910b3")
     assert (first.device, first.soc_version, first.used, first.total) == (
-        0, "Ascend910B3", 3161, 65536)  # fmt: skip
+        0,
+        "Ascend910B3",
+        3161,
+        65536,
+    )
     assert (second.device, second.health) == (1, "Alarm")
 
 
@@ -107,8 +111,13 @@ def test_toolkit(tmp_path: Path) -> None:
 
 
 def doctor(*arguments: str) -> str:
-    result = subprocess.run([sys.executable, "-m", "engine.doctor", *arguments],
-                            capture_output=True, text=True, timeout=120, check=False)  # fmt: skip
+    result = subprocess.run(
+        [sys.executable, "-m", "engine.doctor", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert (result.returncode, result.stderr) == (0, "")
     return result.stdout
 

@@ -50,10 +50,16 @@ def outcome(sample: Sample) -> Any:
         return sample.index, sample.id, sample.label, "read", message
     score = poses.keypoint_score
     return (
-        sample.index, sample.id, sample.label, poses.img_shape, poses.total_frames,
-        poses.keypoint.dtype, poses.keypoint.shape, poses.keypoint.tobytes(),
+        sample.index,
+        sample.id,
+        sample.label,
+        poses.img_shape,
+        poses.total_frames,
+        poses.keypoint.dtype,
+        poses.keypoint.shape,
+        poses.keypoint.tobytes(),
         None if score is None else (score.dtype, score.shape, score.tobytes()),
-    )  # fmt: skip
+    )
 
 
 def assert_same(folder: Path, source: Path, *splits: str | None) -> None:
@@ -63,8 +69,15 @@ def assert_same(folder: Path, source: Path, *splits: str | None) -> None:
         assert [*map(outcome, found.samples)] == [*map(outcome, expected.samples)]
 
 
-@pytest.mark.parametrize("name", ["data/jhmdb_hmdb51_2d.pkl", "data/hmdb51_mini.pkl",
-                                  "golden/annotations.pkl", "golden/annotations.npz"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "data/jhmdb_hmdb51_2d.pkl",
+        "data/hmdb51_mini.pkl",
+        "golden/annotations.pkl",
+        "golden/annotations.npz",
+    ],
+)
 def test_real_annotations(shared: Path, tmp_path: Path, name: str) -> None:
     folder = convert(shared / name, tmp_path / "out", "--shard-size", "64K")
     splits = read_annotations(shared / name).splits
@@ -74,21 +87,40 @@ def test_real_annotations(shared: Path, tmp_path: Path, name: str) -> None:
 
 
 ODD = [
-    "junk", None, [], {}, {"frame_dir": "bare"}, {"label": 3}, {"frame_dir": 7, "keypoint": "x"},
-    annotation(seed=1, label=51), annotation(seed=2, label="wave"), annotation(seed=3, label=True),
-    annotation(seed=4, label=2**70), annotation(seed=5, label=7.0), annotation(seed=6, label=None),
-    annotation(seed=7, label=10**5000), annotation(seed=8, label="\udc80"),
-    annotation(seed=9, frame_dir="\udc80"), annotation(seed=1), annotation(seed=1, frame_dir="a#2"),
-    annotation(seed=10, keypoint=np.zeros((1, 20, 25, 2))), annotation(seed=11, img_shape=(1,)),
+    "junk",
+    None,
+    [],
+    {},
+    {"frame_dir": "bare"},
+    {"label": 3},
+    {"frame_dir": 7, "keypoint": "x"},
+    annotation(seed=1, label=51),
+    annotation(seed=2, label="wave"),
+    annotation(seed=3, label=True),
+    annotation(seed=4, label=2**70),
+    annotation(seed=5, label=7.0),
+    annotation(seed=6, label=None),
+    annotation(seed=7, label=10**5000),
+    annotation(seed=8, label="\udc80"),
+    annotation(seed=9, frame_dir="\udc80"),
+    annotation(seed=1),
+    annotation(seed=1, frame_dir="a#2"),
+    annotation(seed=10, keypoint=np.zeros((1, 20, 25, 2))),
+    annotation(seed=11, img_shape=(1,)),
     annotation(seed=12, keypoint_score=None, total_frames=np.int16(3)),
     annotation(seed=13, keypoint=np.zeros((0, 20, 17, 2), ">f4"), keypoint_score=None),
-    annotation(seed=14, keypoint=np.ones((2, 3, 17, 2), np.uint8).tolist(), keypoint_score=None,
-               total_frames=2), annotation(seed=15, keypoint=np.array([[1], None], object)),
+    annotation(
+        seed=14,
+        keypoint=np.ones((2, 3, 17, 2), np.uint8).tolist(),
+        keypoint_score=None,
+        total_frames=2,
+    ),
+    annotation(seed=15, keypoint=np.array([[1], None], object)),
     annotation(seed=16, keypoint=np.full((1, 20, 17, 2), np.nan, "<f8")),
     annotation(seed=17, keypoint=np.asfortranarray(annotation(seed=17)["keypoint"])),
     annotation(seed=18, keypoint=np.full((1, 20, 17, 2), np.inf)),
     annotation(seed=19, total_frames=99),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
@@ -123,8 +155,13 @@ def annotations(draw: st.DrawFn) -> Any:
     """Whole, with some fields replaced, or none at all."""
     persons, frames = draw(st.integers(0, 2)), draw(st.integers(0, 4))
     keypoint = np.full((persons, frames, 17, 2), draw(st.integers(0, 9)), draw(DTYPES))
-    whole = {"frame_dir": draw(st.sampled_from("abc")), "label": draw(st.integers(0, 60)),
-             "img_shape": (240, 320), "total_frames": frames, "keypoint": keypoint}  # fmt: skip
+    whole = {
+        "frame_dir": draw(st.sampled_from("abc")),
+        "label": draw(st.integers(0, 60)),
+        "img_shape": (240, 320),
+        "total_frames": frames,
+        "keypoint": keypoint,
+    }
     return draw(st.one_of(st.just(whole), FIELDS.map(lambda f: {**whole, **f}), FIELDS, SCALARS))
 
 
@@ -167,8 +204,11 @@ TREES = st.recursive(
 )
 
 
-@given(st.one_of(st.lists(TREES), TREES, TREES.map(lambda t: {"annotations": [t], "x": t})),
-       st.integers(0, 5), st.booleans())  # fmt: skip
+@given(
+    st.one_of(st.lists(TREES), TREES, TREES.map(lambda t: {"annotations": [t], "x": t})),
+    st.integers(0, 5),
+    st.booleans(),
+)
 def test_any_tree_is_read_as_a_whole_reads_it_or_not_at_all(
     root: Any, protocol: int, optimised: bool
 ) -> None:
@@ -318,8 +358,19 @@ def test_the_same_annotations_are_the_same_data_set(tmp_path: Path) -> None:
 def test_memory(tmp_path: Path, ending: str, megabytes: int) -> None:
     """A file is larger than what its conversion and a pass over all poses take, several times."""
     figures = tmp_path / "figures.json"
-    program = [sys.executable, "-m", "benchmarks.columns", "--form", ending, "--json", figures,
-               "--megabytes", megabytes, "--folder", tmp_path]  # fmt: skip
+    program = [
+        sys.executable,
+        "-m",
+        "benchmarks.columns",
+        "--form",
+        ending,
+        "--json",
+        figures,
+        "--megabytes",
+        megabytes,
+        "--folder",
+        tmp_path,
+    ]
     subprocess.run([*map(str, program)], cwd=ROOT, check=True, capture_output=True)
     found = orjson.loads(figures.read_bytes())
     assert found["file"] > 0.9e6 * megabytes

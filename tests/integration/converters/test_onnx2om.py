@@ -114,7 +114,11 @@ def test_compiled_and_described(stand_in: StandIn, network: Path) -> None:
     about = describe(Path("out_dyn.om"))
     assert about is not None
     assert (about.layout, about.gears, about.geared, about.dtype) == (
-        "clips", (1, 2), True, "float16")  # fmt: skip
+        "clips",
+        (1, 2),
+        True,
+        "float16",
+    )
     assert (about.precision, about.soc_version) == ("f16", "Ascend310P3")
     for chip, precision in (("Ascend310P3", "f16"), ("Ascend910B3", "f32")):
         exact = ["--precision-mode", "force_fp32", "--soc-version", chip, "--output", "exact"]
@@ -137,9 +141,11 @@ def test_a_refusal_of_atc(
 
 
 def test_a_name_with_the_platform(
-    stand_in: StandIn, network: Path, monkeypatch: pytest.MonkeyPatch,
+    stand_in: StandIn,
+    network: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     stand_in("310p3")
     monkeypatch.setenv("DOUBLE_ATC_SUFFIX", "_linux_aarch64")
     assert main(["net.onnx", "--batch", "1"]) == 0
@@ -150,8 +156,9 @@ def test_a_name_with_the_platform(
 
 
 def test_an_om_that_exists_is_described(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = om.write(Path("made.om"), network.read_bytes(),
-                    {"onnx::Reshape_0": [4, 20, 17, 48, 56, 56]})  # fmt: skip
+    path = om.write(
+        Path("made.om"), network.read_bytes(), {"onnx::Reshape_0": [4, 20, 17, 48, 56, 56]}
+    )
     base = ["net.onnx", "--soc-version", "Ascend310P3", "--describe"]
     assert main([*base, "none.om"]) == 2
     assert main([*base, "made.om", "--batch", "4"]) == 0

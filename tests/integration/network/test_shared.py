@@ -99,8 +99,10 @@ def test_int8(
         quantised = runner(quantised_model, name, layout, "int8")
         assert quantised.facts.precision == "int8"
         found[layout] = list(infer(quantised, samples))
-        errors[layout] = [float(np.abs(logits - whole).max() / np.abs(whole).max())
-                          for logits, whole in zip(found[layout], exact, strict=True)]  # fmt: skip
+        errors[layout] = [
+            float(np.abs(logits - whole).max() / np.abs(whole).max())
+            for logits, whole in zip(found[layout], exact, strict=True)
+        ]
         quantised.close()
     assert min(errors[SHARED]) > 0
     assert max(errors[SHARED]) < 2 * max(errors[CLIPS]) < 0.2
@@ -161,15 +163,21 @@ def test_waves_are_filled_across_batches(
 
 def test_parts_of_the_published_network() -> None:
     arch = Architecture()
-    model = build_clips(arch, select_weights(arch, random_state_dict(arch)), batch=1,
-                        classes=HMDB51, source_sha256="0" * 64)  # fmt: skip
+    model = build_clips(
+        arch,
+        select_weights(arch, random_state_dict(arch)),
+        batch=1,
+        classes=HMDB51,
+        source_sha256="0" * 64,
+    )
     cuts = Cuts(model)
     assert cuts.strides == (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
     trunk = cuts.trunk(3)
     assert trunk.inputs == {FRAMES: (3, *CLIP_SHAPE[:1], *CLIP_SHAPE[2:])}
     assert trunk.outputs == {
-        "shortcut": (3, 14, 14, 256), **dict.fromkeys(HANDED[:3], (3, 28, 28, 64))
-    }  # fmt: skip
+        "shortcut": (3, 14, 14, 256),
+        **dict.fromkeys(HANDED[:3], (3, 28, 28, 64)),
+    }
     assert list(cuts.block(3, 2, ("this", "shortcut")).outputs) == ["this", "shortcut"]
     assert cuts.block(9, 5).outputs == {FEATURES: (5, 512)}
     assert (cuts.head.weight.shape, cuts.head.bias.shape) == ((51, 512), (51,))

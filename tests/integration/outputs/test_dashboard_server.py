@@ -71,8 +71,12 @@ def test_the_page_is_whole() -> None:
         imports = set(files)
         while True:
             bodies = {path: ask(server, f"/{path}") for path in imports}
-            found = {f"static/{name}" for path, body in bodies.items() if path.endswith(".js")
-                     for name in re.findall(r'from "\./([^"]+)"', body[2])}  # fmt: skip
+            found = {
+                f"static/{name}"
+                for path, body in bodies.items()
+                if path.endswith(".js")
+                for name in re.findall(r'from "\./([^"]+)"', body[2])
+            }
             if found <= imports:
                 break
             imports |= found
@@ -88,8 +92,15 @@ def test_pages_of_others_are_kept_out() -> None:
         port = server.port
         for host in (f"127.0.0.1:{port}", f"localhost:{port}", "localhost:9", "[::1]:80"):
             assert ask(server, Host=host)[0] == 200, host
-        for host in ("evil.example", f"evil.example:{port}", f"127.0.0.1.evil.example:{port}",
-                     "10.0.0.5", "", "[", "localhost@evil.example:80"):  # fmt: skip
+        for host in (
+            "evil.example",
+            f"evil.example:{port}",
+            f"127.0.0.1.evil.example:{port}",
+            "10.0.0.5",
+            "",
+            "[",
+            "localhost@evil.example:80",
+        ):
             assert ask(server, Host=host)[0] in (400, 403), host
         here = f"127.0.0.1:{port}"
         assert ask(server, Host=here, Origin=f"http://{here}")[0] == 200
@@ -103,8 +114,14 @@ def test_a_token_elsewhere() -> None:
         where, _, token = server.url.partition("?token=")
         assert (where, len(token)) == (f"http://{host}:{port}/", 32)
         here = f"{host}:{port}"
-        for path in ("/", "/events", "/static/main.js", "/?token=", f"/?token={token[:-1]}",
-                     f"/events?token={token}"):  # fmt: skip
+        for path in (
+            "/",
+            "/events",
+            "/static/main.js",
+            "/?token=",
+            f"/?token={token[:-1]}",
+            f"/events?token={token}",
+        ):
             assert ask(server, path, Host=here)[0] == 401, path
         status, headers, _ = ask(server, f"/?token={token}", Host=here)
         assert status == 200
@@ -178,8 +195,18 @@ def test_somebody_is_there() -> None:
         reader.connection.close()
 
 
-@pytest.mark.parametrize("address", ["", "8017", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:99999",
-                                     "127.0.0.1:80/path", "no.such.host.invalid:80"])  # fmt: skip
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "8017",
+        "127.0.0.1",
+        "127.0.0.1:x",
+        "127.0.0.1:99999",
+        "127.0.0.1:80/path",
+        "no.such.host.invalid:80",
+    ],
+)
 def test_addresses_that_are_none(address: str) -> None:
     with pytest.raises(UsageError, match="--dashboard"):
         Server(address, [])

@@ -202,13 +202,19 @@ def flipped(folder: Path) -> None:
         (edited(shards=[]), "does not describe samples.arrow"),
         (edited(splits={"other": 1}), "does not describe samples.arrow"),
         (edited(shards=[{"file": "../a", "bytes": 1, "sha256": "", "batches": []}]), "shard 0 is"),
-        (edited(shards=[{"file": "shard-00000.arrow", "bytes": 9, "sha256": "",
-                         "batches": [[0, 10, 1]]}]), "a batch beyond shard-00000.arrow"),
+        (
+            edited(
+                shards=[
+                    {"file": "shard-00000.arrow", "bytes": 9, "sha256": "", "batches": [[0, 10, 1]]}
+                ]
+            ),
+            "a batch beyond shard-00000.arrow",
+        ),
         (edited(samples=None), "cannot be read"),
         (edited(more=1), "cannot be read"),
     ],
     ids=range(16),
-)  # fmt: skip
+)
 def test_folders_that_are_refused(copy: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(copy)
     with pytest.raises(DatasetError, match=message) as caught:

@@ -89,8 +89,10 @@ def test_pull_lets_in_by_key(tmp_path: Path) -> None:
     port = free_port()
     with (
         listening(f"zmq+pull://127.0.0.1:{port}?keys={tmp_path / 'ours'}") as found,
-        pushing(port, stranger) as other, pushing(port) as bare, pushing(port, camera) as push,
-    ):  # fmt: skip
+        pushing(port, stranger) as other,
+        pushing(port) as bare,
+        pushing(port, camera) as push,
+    ):
         other.send(b"injected")
         bare.send(b"injected")
         push.send(b"ours")

@@ -109,9 +109,13 @@ def _brightest() -> list[onnx.NodeProto]:
 
 
 def _save(
-    path: Path, nodes: list[Any], constants: dict[str, Any], height: int, width: int,
+    path: Path,
+    nodes: list[Any],
+    constants: dict[str, Any],
+    height: int,
+    width: int,
     outputs: dict[str, list[int]],
-) -> Path:  # fmt: skip
+) -> Path:
     constants = {**constants, "white": np.float32([200])}
     graph = helper.make_graph(
         nodes,

@@ -66,10 +66,12 @@ class Camera:
             body = ""
             if method == "DESCRIBE":
                 self.asked.append(url)
-                body = ("v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\n"
-                        "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
-                        f"a=fmtp:96 packetization-mode=1\r\na=framerate:{RATE}\r\n"
-                        "a=control:track\r\n")  # fmt: skip
+                body = (
+                    "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=camera\r\nt=0 0\r\n"
+                    "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+                    f"a=fmtp:96 packetization-mode=1\r\na=framerate:{RATE}\r\n"
+                    "a=control:track\r\n"
+                )
                 head += f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n"
             elif method == "SETUP":
                 head += "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"

@@ -28,8 +28,9 @@ def brightest(picture: Picture) -> tuple[int, int]:
     return int(columns.min()), int(rows.min())
 
 
-@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4"),
-                                             ("a.mkv", "libx264")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.mkv", "libx264")]
+)
 def test_all_frames_in_order(name: str, codec: str, tmp_path: Path) -> None:
     found = pictures(film(tmp_path / name, 30, codec=codec))
     assert [picture.number for picture in found] == list(range(30))

@@ -37,8 +37,12 @@ def test_rtmo(tmp_path: Path) -> None:
 def test_yolox_and_rtmpose(tmp_path: Path) -> None:
     """Where the detector sees somebody: here around a corner of the square. Nobody is there where
     it sees nobody."""
-    settings = VideoSettings("", estimator="rtmlib", model=str(films.rtmpose(tmp_path / "p.onnx")),
-                             detector=str(films.yolox(tmp_path / "d.onnx")))  # fmt: skip
+    settings = VideoSettings(
+        "",
+        estimator="rtmlib",
+        model=str(films.rtmpose(tmp_path / "p.onnx")),
+        detector=str(films.yolox(tmp_path / "d.onnx")),
+    )
     find = ESTIMATORS["rtmlib"](settings)
     for number in (0, 20):
         [kpts] = find(films.picture(number))
@@ -95,8 +99,9 @@ def test_people_are_followed_and_newcomers_found() -> None:
         world.people = [somebody(50 + 3 * number, 100), somebody(400 - 3 * number, 300)]
         found = find(world.pixels)
         if number > 12:  # by then each part has been searched
-            np.testing.assert_allclose(sorted(k[0, 0] for k in found),
-                                       sorted(k[0, 0] for k in world.people), atol=4)  # fmt: skip
+            np.testing.assert_allclose(
+                sorted(k[0, 0] for k in found), sorted(k[0, 0] for k in world.people), atol=4
+            )
     world.people = [somebody(100 * n, 200) for n in range(5)]
     for _ in range(30):
         found = find(world.pixels)

@@ -98,9 +98,11 @@ def test_its_process_dies(film: Path, model: Path) -> None:
 
 
 def test_it_goes_with_its_parent(film: Path, model: Path) -> None:
-    code = ("import sys, time; from engine.sources.source import open_source\n"
-            "next(open_source(sys.argv[1]).messages(lambda: False)); print('on', flush=True)\n"
-            "time.sleep(60)")  # fmt: skip
+    code = (
+        "import sys, time; from engine.sources.source import open_source\n"
+        "next(open_source(sys.argv[1]).messages(lambda: False)); print('on', flush=True)\n"
+        "time.sleep(60)"
+    )
     parent = subprocess.Popen(
         [sys.executable, "-c", code, uri(f"video:{film}", model, "live")], stdout=subprocess.PIPE
     )
@@ -166,9 +168,21 @@ def test_refused(source: str, said: str, film: Path, monkeypatch: pytest.MonkeyP
 def test_drawn(film: Path, model: Path, tiny_model: Path, tmp_path: Path) -> None:
     """From a video to labels and to a video with them."""
     target = tmp_path / "drawn.mp4"
-    command = [sys.executable, "-m", "engine.run", "--source", uri(f"video:{film}", model),
-               "--model", tiny_model, "--threshold", "0", "--output", tmp_path / "labels.jsonl",
-               "--save-video", target]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "engine.run",
+        "--source",
+        uri(f"video:{film}", model),
+        "--model",
+        tiny_model,
+        "--threshold",
+        "0",
+        "--output",
+        tmp_path / "labels.jsonl",
+        "--save-video",
+        target,
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     [label] = map(orjson.loads, (tmp_path / "labels.jsonl").read_bytes().splitlines())
@@ -187,8 +201,17 @@ def test_drawn(film: Path, model: Path, tiny_model: Path, tmp_path: Path) -> Non
 
 def test_nothing_to_draw_over(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
-    command = [sys.executable, "-m", "engine.run", "--source", f"jsonl:{tmp_path / 'a.jsonl'}",
-               "--model", tiny_model, "--save-video", tmp_path / "a.mp4"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "engine.run",
+        "--source",
+        f"jsonl:{tmp_path / 'a.jsonl'}",
+        "--model",
+        tiny_model,
+        "--save-video",
+        tmp_path / "a.mp4",
+    ]
     done = subprocess.run(list(map(str, command)), capture_output=True, check=False, timeout=60)
     assert done.returncode == 2
     assert b"--save-video draws over the one video" in done.stderr

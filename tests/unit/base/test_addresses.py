@@ -29,9 +29,19 @@ def test_without_a_port(host: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["", "127.0.0.1:5", "udp://a:5", "tcp://", "tcp://a:b", "tcp://a:99999999", "tcp://a:1/x",
-     "tcp://u@a:1", "tcp://a:", "tcp://[::1"],
-)  # fmt: skip
+    [
+        "",
+        "127.0.0.1:5",
+        "udp://a:5",
+        "tcp://",
+        "tcp://a:b",
+        "tcp://a:99999999",
+        "tcp://a:1/x",
+        "tcp://u@a:1",
+        "tcp://a:",
+        "tcp://[::1",
+    ],
+)
 def test_no_addresses(address: str) -> None:
     with pytest.raises(UsageError, match="is no address"):
         tcp_address(address)

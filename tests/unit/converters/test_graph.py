@@ -38,9 +38,14 @@ def test_what_an_old_atc_takes() -> None:
     assert set(counts) <= ALLOWED
     # as mmaction2's own export, BatchNorm folded
     assert counts == {
-        "Conv": 43, "Relu": 40, "Add": 13, "MaxPool": 1, "GlobalAveragePool": 1, "Reshape": 2,
+        "Conv": 43,
+        "Relu": 40,
+        "Add": 13,
+        "MaxPool": 1,
+        "GlobalAveragePool": 1,
+        "Reshape": 2,
         "Gemm": 1,
-    }  # fmt: skip
+    }
     shapes = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Reshape":

@@ -26,8 +26,14 @@ def test_a_flood_loses_its_own() -> None:
     inbox = Inbox(live=True, total=100, each=3)
     assert all(inbox.put(item("calm", n), 0) for n in range(3))
     assert [inbox.put(item("flood", n), 0) for n in range(5)] == [True] * 3 + [False] * 2
-    assert taken(inbox) == [("calm", 0), ("flood", 2), ("calm", 1), ("flood", 3), ("calm", 2),
-                            ("flood", 4)]  # fmt: skip
+    assert taken(inbox) == [
+        ("calm", 0),
+        ("flood", 2),
+        ("calm", 1),
+        ("flood", 3),
+        ("calm", 2),
+        ("flood", 4),
+    ]
 
 
 def test_too_many_streams() -> None:

@@ -76,8 +76,11 @@ def test_one_label_each_in_order(seed: int, count: int) -> None:
     for index in range(count):
         key = rng.choice("ab"), rng.randrange(2)
         book.expect(index, window(*key, last=index), 0)
-        waiting.append(prediction(index, 0, 1, 0) if rng.random() < 0.8 else
-                       Failure(index, "", None, "infer", "E", ""))  # fmt: skip
+        waiting.append(
+            prediction(index, 0, 1, 0)
+            if rng.random() < 0.8
+            else Failure(index, "", None, "infer", "E", "")
+        )
         while waiting and rng.random() < 0.5:
             found += book.complete(waiting.pop(rng.randrange(len(waiting))), 0)
     rng.shuffle(waiting)

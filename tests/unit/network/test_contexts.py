@@ -14,8 +14,9 @@ from engine.skeletons.sampling import clip_plan
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)  # of the published network
 
 
-def layer(previous: NDArray[np.int64], this: NDArray[np.int64], following: NDArray[np.int64],
-          number: int) -> NDArray[np.int64]:  # fmt: skip
+def layer(
+    previous: NDArray[np.int64], this: NDArray[np.int64], following: NDArray[np.int64], number: int
+) -> NDArray[np.int64]:
     """Any function that mixes three positions: exact, and different for every layer."""
     return (previous * 31 + this * 7 + following * 101 + number + 1) % 1_000_003
 
@@ -41,12 +42,13 @@ def by_context(frames: NDArray[np.int64], found: Contexts) -> NDArray[np.int64]:
         lambda clips: st.integers(1, 12).flatmap(
             lambda length: st.lists(
                 st.lists(st.integers(0, 8), min_size=length, max_size=length),
-                min_size=clips, max_size=clips,
+                min_size=clips,
+                max_size=clips,
             )
         )
     ),
     st.lists(st.sampled_from([1, 2]), min_size=1, max_size=4),
-)  # fmt: skip
+)
 def test_equal_to_every_position_of_every_clip(plan: list[list[int]], strides: list[int]) -> None:
     positions = np.unique(plan, return_inverse=True)[1].reshape(np.shape(plan)).astype(np.int32)
     found = of_plan(positions, strides)

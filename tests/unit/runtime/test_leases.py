@@ -229,8 +229,13 @@ def test_who_waits_and_for_how_long() -> None:
     assert t.waits() == "all busy"
     first.decode_s = 0.5
     assert first.seconds(infer=4, now=14) == {
-        "assign": 1, "decode": 0.5, "transport": 2, "queue": 5, "infer": 4, "total": 13,
-    }  # fmt: skip
+        "assign": 1,
+        "decode": 0.5,
+        "transport": 2,
+        "queue": 5,
+        "infer": 4,
+        "total": 13,
+    }
 
 
 def test_messages_that_are_read_late_count_no_time_twice() -> None:
@@ -240,8 +245,13 @@ def test_messages_that_are_read_late_count_no_time_twice() -> None:
         t.advance(lease.number, stage, 14)  # nobody listened until then
     lease.decode_s = 0.5
     assert lease.seconds(infer=4, now=14) == {
-        "assign": 8.5, "decode": 0.5, "transport": 0, "queue": 0, "infer": 4, "total": 13,
-    }  # fmt: skip
+        "assign": 8.5,
+        "decode": 0.5,
+        "transport": 0,
+        "queue": 0,
+        "infer": 4,
+        "total": 13,
+    }
 
 
 def test_a_suspect_does_not_wait_for_ever_behind_fresh_samples() -> None:

@@ -16,8 +16,11 @@ from engine.runtime.loads import Loads
 NAMES = [f"n{n}" for n in range(5)]
 
 
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.booleans(), st.permutations(NAMES),
-                          st.integers(0, 5))))  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(NAMES), st.booleans(), st.permutations(NAMES), st.integers(0, 5))
+    )
+)
 def test_the_least_of_those_that_are_there(changes: list[tuple[str, bool, list[str], int]]) -> None:
     loads, counts = Loads(), Counter[str]()
     for name, more, there, many in changes:
@@ -104,10 +107,16 @@ class PlainTable:
         return lease
 
     def lost(self, name: str, now: float, *, blame: bool) -> list[Task]:
-        gone = [lease for lease in self.leases.values() if lease.executor == name
-                or (lease.worker == name and lease.stage < Stage.QUEUED)]  # fmt: skip
-        started = [lease.number for lease in gone if blame and lease.stage
-                   is (Stage.DECODING if lease.worker == name else Stage.RUNNING)]  # fmt: skip
+        gone = [
+            lease
+            for lease in self.leases.values()
+            if lease.executor == name or (lease.worker == name and lease.stage < Stage.QUEUED)
+        ]
+        started = [
+            lease.number
+            for lease in gone
+            if blame and lease.stage is (Stage.DECODING if lease.worker == name else Stage.RUNNING)
+        ]
         convicted = []
         for lease in reversed(gone):
             del self.leases[lease.number]
@@ -124,13 +133,20 @@ class PlainTable:
         return convicted
 
     def silent(self, now: float, worker_limit: float, executor_limit: float) -> list[str]:
-        limits = {Stage.GRANTED: worker_limit, Stage.DECODING: worker_limit,
-                  Stage.SENT: worker_limit + executor_limit, Stage.QUEUED: executor_limit,
-                  Stage.RUNNING: executor_limit}  # fmt: skip
-        return list(dict.fromkeys(
-            lease.holder for lease in self.leases.values()
-            if now - self.heard.get(lease.holder, lease.granted) > limits[lease.stage]
-        ))  # fmt: skip
+        limits = {
+            Stage.GRANTED: worker_limit,
+            Stage.DECODING: worker_limit,
+            Stage.SENT: worker_limit + executor_limit,
+            Stage.QUEUED: executor_limit,
+            Stage.RUNNING: executor_limit,
+        }
+        return list(
+            dict.fromkeys(
+                lease.holder
+                for lease in self.leases.values()
+                if now - self.heard.get(lease.holder, lease.granted) > limits[lease.stage]
+            )
+        )
 
 
 @settings(max_examples=200, deadline=None)

@@ -40,8 +40,12 @@ def finish(
     raise AssertionError("it does not end")
 
 
-@given(st.integers(0, 60), st.integers(1, 6), st.sets(st.integers(0, 59), max_size=4),
-       st.integers(0, 2**32))  # fmt: skip
+@given(
+    st.integers(0, 60),
+    st.integers(1, 6),
+    st.sets(st.integers(0, 59), max_size=4),
+    st.integers(0, 2**32),
+)
 def test_poison_is_convicted_and_nobody_else(
     samples: int, engines: int, poison: set[int], seed: int
 ) -> None:

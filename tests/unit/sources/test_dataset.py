@@ -91,8 +91,12 @@ def test_no_label(make_annotation: Any) -> None:
 
 
 ODD_NAMES: list[tuple[Any, str | None]] = [
-    ("\udc80x", "\\udc80x"), (5, "5"), (10**5000, None), ([["x"]], None), (2.5, None)
-]  # fmt: skip
+    ("\udc80x", "\\udc80x"),
+    (5, "5"),
+    (10**5000, None),
+    ([["x"]], None),
+    (2.5, None),
+]
 
 
 @pytest.mark.parametrize(("name", "identifier"), ODD_NAMES, ids=range(len(ODD_NAMES)))

@@ -18,8 +18,15 @@ from engine.sources.pose_frames import PoseFrame, decode, parse
 
 def message(**fields: Any) -> dict[str, Any]:
     joints = [[float(n), 2.0 * n, 0.5] for n in range(17)]
-    return {"v": 1, "stream": "s", "frame": 3, "t": 0.1, "size": [640, 480],
-            "people": [{"id": 4, "kpts": joints}], **fields}  # fmt: skip
+    return {
+        "v": 1,
+        "stream": "s",
+        "frame": 3,
+        "t": 0.1,
+        "size": [640, 480],
+        "people": [{"id": 4, "kpts": joints}],
+        **fields,
+    }
 
 
 def test_a_frame() -> None:

@@ -29,10 +29,14 @@ def openpose_file(folder: Path, number: int, people: list[Any]) -> None:
 def test_openpose(tmp_path: Path, joints: int, nose: int, left_hip: int) -> None:
     flat = np.arange(3 * joints, dtype=float)
     for number in range(3):
-        openpose_file(tmp_path, number, [
-            {"person_id": [-1], "pose_keypoints_2d": flat.tolist()},
-            {"person_id": [4], "pose_keypoints_2d": (flat + 1).tolist()},
-        ])  # fmt: skip
+        openpose_file(
+            tmp_path,
+            number,
+            [
+                {"person_id": [-1], "pose_keypoints_2d": flat.tolist()},
+                {"person_id": [4], "pose_keypoints_2d": (flat + 1).tolist()},
+            ],
+        )
     openpose_file(tmp_path, 3, [])
     frames = messages(f"openpose:{tmp_path}@640x480")
     assert [frame.frame for frame in frames] == [0, 1, 2, 3]

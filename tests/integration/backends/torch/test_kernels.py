@@ -54,12 +54,16 @@ def test_convolutions(kernels: Any, plain: Any, case: Any, dtype: Any) -> None:
     weight = torch.randn(times, kernel, kernel, channels, outputs) / (channels * kernel**2) ** 0.5
     then = (torch.randn(outputs, last) / outputs**0.5, torch.randn(last)) if last else None
     about = {
-        "stride": stride, "relu": True, "sources": sources, "gathered": gathered,
+        "stride": stride,
+        "relu": True,
+        "sources": sources,
+        "gathered": gathered,
         "residual": torch.randn(rows, width, width, last or outputs).to(dtype) if added else None,
-        "residual_gathered": below, "rows": rows,
+        "residual_gathered": below,
+        "rows": rows,
         "then": None if then is None else (then[0].to(dtype), then[1]),
         "count": torch.tensor([real], dtype=torch.int32),
-    }  # fmt: skip
+    }
     x, bias = torch.randn(rows, size, size, channels).to(dtype), torch.randn(outputs)
     found = kernels.convolve(x, weight.to(dtype), bias, **about)
     want = plain.convolve(x, weight.to(dtype), bias, **about)

@@ -37,8 +37,13 @@ def runner(
     path: Path, name: str, layout: Any = SHARED, precision: Precision = "f32", views: int = VIEWS
 ) -> Runner:
     model = replace(open_model(str(path)), layout=layout)
-    return open_runner(load(name, model, device="cpu" if name == "torch" else None,
-                            precision=precision, threads=2), model, views)  # fmt: skip
+    return open_runner(
+        load(
+            name, model, device="cpu" if name == "torch" else None, precision=precision, threads=2
+        ),
+        model,
+        views,
+    )
 
 
 def scored(path: Path, name: str, clips: list[Clips | JointClips], **more: Any) -> list[Any]:

@@ -99,8 +99,10 @@ def test_those_that_are_over_come_last() -> None:
         scene.add_frame(frame(name, 0, 1), float(number))
     shown = scene.state({"b": 1.0, "c": 2.0}, {}, 2.0)
     assert [(one["name"], one["state"]) for one in shown] == [
-        ("b", "live"), ("c", "live"), ("a", "over"),
-    ]  # fmt: skip
+        ("b", "live"),
+        ("c", "live"),
+        ("a", "over"),
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 60)), max_size=200))

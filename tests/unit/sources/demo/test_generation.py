@@ -24,8 +24,11 @@ from engine.sources.demo.generation import CLASSES, SPLITS, TEST_SAMPLES, _bande
 from engine.sources.demo.motion import NEUTRAL, Motion, mirrored
 
 BONES = {  # of the right side; the left one is the same
-    "upper_arm": (6, 8), "forearm": (8, 10), "thigh": (12, 14), "shin": (14, 16),
-}  # fmt: skip
+    "upper_arm": (6, 8),
+    "forearm": (8, 10),
+    "thigh": (12, 14),
+    "shin": (14, 16),
+}
 
 
 def test_the_classes_are_hmdb51s() -> None:
