@@ -1,7 +1,6 @@
 """Costs: what a sample costs in CPU time, by stage, and in bytes, by wire.
 
 Measured on the machine it runs on, with the code that runs: videos of ``hmdb51_like``, one thread.
-Called by `benchmarks.capacity`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Lengths: what the number of frames in a video does to the rate, and to a message.
-
-Called by `benchmarks.end_to_end`.
-"""
+"""Lengths: what the number of frames in a video does to the rate, and to a message."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Roofline: what each part of the network achieves, by its operations for each byte.
 
-Called by `benchmarks.end_to_end`. A part that moves few bytes for its operations is bound by
-the processor, one that moves many by memory.
+A part that moves few bytes for its operations is bound by the processor, one that moves many by
+memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The capacity model: what many nodes can do, from what one sample costs.
 
-Plain formulas, of means. Called by `benchmarks.capacity` and `benchmarks.simulation`.
+Plain formulas, of means.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Torch checkpoints, read without torch and without executing anything.
 
-Comes in: a ``.pth`` file of either format (the zip of torch >= 1.6, or the older
-sequence of pickles). Goes out: the arrays of its ``state_dict``. Called by
-`converters.pytorch2onnx`.
+Comes in: a ``.pth`` file of either format (the zip of torch >= 1.6, or the older sequence of
+pickles). Goes out: the arrays of its ``state_dict``.
 
 A checkpoint is a pickle from the internet. This reader resolves no global: the few
 names that describe tensors are rebuilt here, every other one becomes an inert

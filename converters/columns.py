@@ -1,7 +1,6 @@
 """Shards: annotations into the files that `engine.sources.columns` reads.
 
-Comes in: annotations, one after the other, and splits. Goes out: a folder. Called by
-`converters.annotations`.
+Comes in: annotations, one after the other, and splits. Goes out: a folder.
 """
 
 from __future__ import annotations

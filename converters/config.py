@@ -1,7 +1,7 @@
 """mmaction2 configuration files, read with `ast`: nothing in them is executed.
 
-Comes in: the path of a config (``_base_`` files are followed), or a name that ships.
-Goes out: the `Architecture` it describes. Called by `converters.pytorch2onnx`.
+Comes in: the path of a config (``_base_`` files are followed), or a name that ships. Goes out: the
+`Architecture` it describes.
 
 A value that is no plain literal (a function call, a comprehension) is remembered as
 unreadable and is an error only if the model needs it.

@@ -1,7 +1,7 @@
 """The ONNX graph: an architecture and a state dict become one file.
 
-Comes in: `Architecture` and the arrays of a checkpoint. Goes out: an
-`onnx.ModelProto` of layout ``clips``. Called by `converters.pytorch2onnx`.
+Comes in: `Architecture` and the arrays of a checkpoint. Goes out: an `onnx.ModelProto` of layout
+``clips``.
 
 Opset 11, IR version 6 and seven operators (Conv, Relu, Add, MaxPool,
 GlobalAveragePool, Reshape, Gemm), so that an ATC of CANN 6 takes it. Batch

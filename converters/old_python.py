@@ -1,7 +1,4 @@
-"""Stand-alone scripts run by the old Python that has mmaction2.
-
-Called by `converters.pytorch2onnx` (``--via mmaction2``) and `converters.oracle`.
-"""
+"""Stand-alone scripts run by the old Python that has mmaction2."""
 
 from __future__ import annotations
 

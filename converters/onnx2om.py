@@ -2,7 +2,7 @@
 
 Composes the command lines of CANN's compiler ``atc``, runs them and writes ``NAME.om.json`` beside
 each OM, since an OM itself tells nobody what it takes. For a file of a fixed batch the command is
-the published recipe's. Called by users, on a host with CANN.
+the published recipe's.
 """
 
 from __future__ import annotations

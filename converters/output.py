@@ -1,7 +1,4 @@
-"""Output files of the converters: whole and proven, or not there.
-
-Called by the converters that write a model.
-"""
+"""Output files of the converters: whole and proven, or not there."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Piecemeal: the annotations of a file one after the other, so that no two have to fit in memory.
 
-Comes in: an annotation file. Goes out: each annotation, to a function, and the splits. Called by
-`converters.annotations`. What is read is what `engine.sources.annotations` reads; what may be in
-a pickle is on the list of `engine.sources.pickles`.
+Comes in: an annotation file. Goes out: each annotation, to a function, and the splits. What is read
+is what `engine.sources.annotations` reads; what may be in a pickle is on the list of
+`engine.sources.pickles`.
 
 A pickle is a program that builds one object and keeps whatever it may want to name again (its
 memo). Here the annotations leave that object as soon as each is complete, and only small values

@@ -1,6 +1,6 @@
 """The network in torch, trainable, with the tensor names of mmaction2's checkpoints.
 
-Comes in: heatmap clips. Goes out: logits. Called by `converters.train_demo`.
+Comes in: heatmap clips. Goes out: logits.
 
 Frames are kept side by side, [B * T, C, H, W] channels-last, which is also the layout of
 [B, C, T, H * W]: convolutions in space and in time are both two-dimensional ones, faster on

@@ -1,7 +1,7 @@
 """Proof that an exported file computes what its checkpoint says.
 
-Comes in: an ONNX file of layout ``clips`` and the unfolded weights. Goes out: the
-largest relative difference between the two on one clip. Called by the converters.
+Comes in: an ONNX file of layout ``clips`` and the unfolded weights. Goes out: the largest relative
+difference between the two on one clip.
 
 The expected logits come from an independent computation: torch where it is installed,
 else plain numpy in float64, batch norm kept apart in both. Neither shares code with

@@ -1,7 +1,7 @@
 """One sequence, one answer: ``engine.classify(keypoints, scores, img_shape)``.
 
 Comes in: arrays. Goes out: an `Answer`. The network is loaded once a process, in this process, and
-kept. Called by users::
+kept::
 
     answer = engine.classify(keypoints, scores, (480, 640), model="demo")
     print(answer.name, answer.score)

@@ -1,6 +1,6 @@
 """Streams in Python: a `Stream` yields labels of live sources as they come.
 
-Comes in: `Options` and sources. Goes out: `Label`. Called by `engine.run`, and by users::
+Comes in: `Options` and sources. Goes out: `Label`::
 
     if __name__ == "__main__":
         for label in engine.stream("zmq+pull://127.0.0.1:5555", model="posec3d.onnx"):

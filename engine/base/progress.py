@@ -1,7 +1,6 @@
 """Progress of long work: a live bar on a terminal, plain lines elsewhere.
 
-Called by `engine.run` (samples) and `engine.base.assets` (bytes). Writes to stderr, so
-that stdout stays free for results.
+Writes to stderr, so that stdout stays free for results.
 """
 
 from __future__ import annotations

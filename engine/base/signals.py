@@ -1,8 +1,4 @@
-"""Signals that end a run, held back while something must not be left half done.
-
-Called by `engine.run` (which signals), `engine.runtime.pool` and `engine.runtime.supervisor` (when
-not).
-"""
+"""Signals that end a run, held back while something must not be left half done."""
 
 from __future__ import annotations
 

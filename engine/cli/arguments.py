@@ -1,6 +1,6 @@
 """Arguments: the command line and its variables become `Options`.
 
-A flag counts over its variable, a variable over the default. Called by `engine.run`.
+A flag counts over its variable, a variable over the default.
 """
 
 from __future__ import annotations

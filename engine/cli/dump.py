@@ -2,7 +2,7 @@
 
 Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor [20, 17, 48, 56, 56]
 (205 MB), and ``DIR/hmdb51_label.txt``. For comparing tensors with other programs, and for feeding
-``ais_bench``; the engine itself needs none of these files. Called by `engine.run`.
+``ais_bench``; the engine itself needs none of these files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Listening: what ``python -m engine.run --source URI`` does.
 
 Comes in: `Options`. Goes out: labels, as JSON lines in ``--output``'s file and, where one changes,
-as a line for people; figures at the end. Called by `engine.run`.
+as a line for people; figures at the end.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Crops: the part of the picture that a track's windows are drawn in, which stays where it is.
 
-Comes in: the poses of window after window. Goes out: a crop, the same one for as long as
-everybody stays within it. One object for a person (or group) of a stream; pure. Called by
-`engine.live.windows`.
+Comes in: the poses of window after window. Goes out: a crop, the same one for as long as everybody
+stays within it. One object for a person (or group) of a stream; pure.
 """
 
 from __future__ import annotations

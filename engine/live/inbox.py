@@ -1,8 +1,7 @@
 """The inbox of a source: frames that wait to be looked at, its streams in fair turns.
 
 Comes in: frames, from the source's thread. Goes out: the same, to the one thread that looks at
-them. Bounded; a stream that floods loses its own oldest frames and no other's. Called by
-`engine.live.supply`.
+them. Bounded; a stream that floods loses its own oldest frames and no other's.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Comes in: windows as they are asked about, and their records as they come, in any order. Goes out:
 `Label`, for each person (or group) of each stream in the order of its windows. Pure, and the clock
-is an argument. Called by `engine.livestream`.
+is an argument.
 """
 
 from __future__ import annotations

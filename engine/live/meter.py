@@ -1,7 +1,7 @@
 """The meter: streams that send far more frames than they say.
 
 Comes in: whose each message is, and when it came. Goes out: whether there is time for it. Pure, and
-the clock is an argument. Called by `engine.live.supply`, before a message is looked at closely.
+the clock is an argument.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Comes in: pose frames, of any stream in any order. Goes out: windows, the streams taking turns.
 Everything is bounded: streams, and windows that wait in each; the oldest of a stream's windows
-makes room for its newest. Pure, and the clock is an argument. Driven by `engine.live.supply`.
+makes room for its newest. Pure, and the clock is an argument.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Comes in: pose frames, from sources in threads of their own. Goes out: samples, one a window. A
 source that is live is heard at once and its oldest windows are left out where the device is too
 slow; one that is recorded (a file) is read as fast as it can be scored, and nothing of it is left
-out. Called by `engine.runtime.supervisor`, through `Supply`.
+out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Contexts: which positions of the ten clips are the same to the network, layer by layer.
 
-Comes in: the clip plan of a video. Goes out: `Contexts`, tables of ids. Called by the executor
-of layout ``shared``. What a layer computes at a position of a clip depends on the frames
-around it alone, and the clips of one video overlap: every distinct context is computed once.
+Comes in: the clip plan of a video. Goes out: `Contexts`, tables of ids. What a layer computes at a
+position of a clip depends on the frames around it alone, and the clips of one video overlap: every
+distinct context is computed once.
 
 Pure, and depends on the plan only, which depends on the number of frames only: cached.
 """

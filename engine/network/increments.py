@@ -1,8 +1,7 @@
 """Rings: what is known of a track already, so that of its next window only what is new is computed.
 
 Comes in: where a window of a track begins. Goes out: `Increment`, tables of ids as
-`engine.network.contexts` has them, with the places of what is kept. Called by the runner of layout
-``shared``.
+`engine.network.contexts` has them, with the places of what is kept.
 
 Windows of 48 moments that begin at multiples of the network's temporal stride have their inner
 contexts in common: what a layer computes at a moment, far enough from the window's ends, depends

@@ -1,8 +1,7 @@
 """Model files: what a file says of itself, and whether this engine can honour it.
 
-Comes in: what ``--model`` says. Goes out: a `ModelFile`. Called by `engine.pipeline`
-before a backend loads it. Checkpoints are converted once, by one call of
-``python -m converters.pytorch2onnx``, into the cache directory.
+Comes in: what ``--model`` says. Goes out: a `ModelFile`. Checkpoints are converted once, by one
+call of ``python -m converters.pytorch2onnx``, into the cache directory.
 """
 
 from __future__ import annotations

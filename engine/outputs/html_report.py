@@ -1,8 +1,7 @@
 """The page: one self-contained HTML file about a run, for people.
 
 Comes in: the records as they arrive, and the summary at the end. Goes out: the file that
-``--report`` names. Called by `engine.run`. ``report.html`` beside this module draws; what it
-draws is computed here.
+``--report`` names. ``report.html`` beside this module draws; what it draws is computed here.
 """
 
 from __future__ import annotations

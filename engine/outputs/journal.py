@@ -1,9 +1,8 @@
 """The journal: the records of a run as JSON lines, and how a later run continues them.
 
-Comes in: records. Goes out: the file of ``--output``, and beside it ``FILE.run.json``, which
-says of what they are the records; with ``--resume FILE`` both come in. A run that was
-killed leaves whole lines and perhaps a torn last one. Called by `engine.pipeline` (what
-is there) and `engine.outputs.results` (what comes).
+Comes in: records. Goes out: the file of ``--output``, and beside it ``FILE.run.json``, which says
+of what they are the records; with ``--resume FILE`` both come in. A run that was killed leaves
+whole lines and perhaps a torn last one.
 """
 
 from __future__ import annotations

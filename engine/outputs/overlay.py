@@ -1,7 +1,7 @@
 """Drawing: a video with the skeletons, ids and labels of those in it.
 
 Comes in: pose frames with ids, and labels, while they are made. Goes out: an MP4 file (H.264), in a
-second pass over the video when all labels are known. Called by `engine.cli.listen`.
+second pass over the video when all labels are known.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Result files: JSON lines as the records come, score and logit archives at the end.
 
-Comes in: records. Goes out: the files that ``--output``, ``--scores`` and ``--logits``
-name. Called by `engine.run`.
+Comes in: records. Goes out: the files that ``--output``, ``--scores`` and ``--logits`` name.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The report of a run: its figures as a dict, and as the lines printed at the end.
 
-Called by `engine.run`. The accuracy lines are spelt as the published NPU recipe prints
-them, so that its scripts can read ours.
+The accuracy lines are spelt as the published NPU recipe prints them, so that its scripts can read
+ours.
 """
 
 from __future__ import annotations

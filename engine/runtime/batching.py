@@ -1,6 +1,6 @@
 """Batching: which samples run together, and in runs of which sizes.
 
-Pure: no sockets, no device, and the clock is an argument. Driven by the executor.
+Pure: no sockets, no device, and the clock is an argument.
 """
 
 from __future__ import annotations

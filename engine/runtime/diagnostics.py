@@ -1,7 +1,7 @@
 """Snapshots: where everything is at a moment, for people and logs, when nothing moves.
 
-Comes in: the lease table and the children. Goes out: a dict of JSON types, and the lines
-that spell it. Called by `engine.runtime.supervisor`.
+Comes in: the lease table and the children. Goes out: a dict of JSON types, and the lines that spell
+it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Guests: decode workers of other machines, which come and go as they like.
 
 They are no children: nobody starts them again, and that one is gone shows by its silence only. Pure
-bookkeeping; the clock is an argument. Called by `engine.runtime.mail` and
-`engine.runtime.supervisor`.
+bookkeeping; the clock is an argument.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The intake: samples in their order become tasks, with their poses checked and weighed.
 
 Comes in: samples, of a dataset or of live streams. Goes out: tasks for the lease table, the poses
-that a lease carries, and a failure for a sample that cannot be used. Called by
-`engine.runtime.supervisor`.
+that a lease carries, and a failure for a sample that cannot be used.
 """
 
 from __future__ import annotations

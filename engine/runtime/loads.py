@@ -1,7 +1,7 @@
 """Loads: how many leases each holder has, and who has the fewest.
 
-Pure bookkeeping, of workers or of executors. What a change costs does not depend on how many
-leases are out. Called by `engine.runtime.leases`.
+Pure bookkeeping, of workers or of executors. What a change costs does not depend on how many leases
+are out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The mail: what children and guests say, and what follows from it.
 
 Comes in: messages, through `engine.runtime.transport.sockets`. Goes out: records, and answers. What
-concerns leases is passed on to `engine.runtime.scheduler`. Called by `engine.runtime.supervisor`.
+concerns leases is passed on to `engine.runtime.scheduler`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""The pool: the child processes of a run, one in each slot, replaced when they die.
-
-Called by `engine.runtime.supervisor` and `engine.runtime.mail`, which tell it what children say and
-what their work comes to; the pool decides when a run has lost too many of them to go on.
-"""
+"""The pool: the child processes of a run, one in each slot, replaced when they die."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Child processes: started with spawn, found dead by their sentinel, ended by pid.
-
-Called by `engine.runtime.pool` and `engine.runtime.supervisor`.
-"""
+"""Child processes: started with spawn, found dead by their sentinel, ended by pid."""
 
 from __future__ import annotations
 

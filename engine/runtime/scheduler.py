@@ -2,7 +2,7 @@
 
 Comes in: samples, and what workers and executors say of their leases. Goes out: the messages that
 grant leases, and records. Decisions are `engine.runtime.leases`'; no sockets, no processes, and the
-clock is an argument. Called by `engine.runtime.mail` and `engine.runtime.supervisor`.
+clock is an argument.
 """
 
 from __future__ import annotations

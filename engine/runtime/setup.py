@@ -1,7 +1,6 @@
 """The setup: model, device and processes of a run, as options ask for them.
 
-Comes in: `Options`. Goes out: `Setup`, and the supervisor of it. Called by `engine.pipeline` for
-data sets and by `engine.livestream` for live sources.
+Comes in: `Options`. Goes out: `Setup`, and the supervisor of it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Heatmap clips: a sample as frames and plan, and as the tensor that the network takes.
 
-Comes in: an annotation. Goes out: `HeatmapClips`, a hundredth of the clip tensor's size and
-equal to it; the tensor is materialised as late as the runtime demands, if at all. Called by
-the decode stage (`decode`) and the executor (`HeatmapClips.write`).
+Comes in: an annotation. Goes out: `HeatmapClips`, a hundredth of the clip tensor's size and equal
+to it; the tensor is materialised as late as the runtime demands, if at all.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
 """Heatmap frames: pose coordinates moved, scaled and drawn as the network wants them.
 
-Comes in: a `PoseSequence` and a `ClipPlan`. Goes out: `Frames`, one for
-each distinct frame of the plan and one for its flipped twin. Called by
-`engine.skeletons.clips`. Source: the test pipeline of mmaction2 0.24.1 (``PoseDecode``,
-``PoseCompact``, ``Resize``, ``CenterCrop``, ``GeneratePoseTarget``) and, for
-``reference="1.x"``, of 1.2.0. The results are equal bit for bit, which is why
-every cast is written out: the reference's numpy (< 2) promoted scalars otherwise
-than today's.
+Comes in: a `PoseSequence` and a `ClipPlan`. Goes out: `Frames`, one for each distinct frame of the
+plan and one for its flipped twin. Source: the test pipeline of mmaction2 0.24.1 (``PoseDecode``,
+``PoseCompact``, ``Resize``, ``CenterCrop``, ``GeneratePoseTarget``) and, for ``reference="1.x"``,
+of 1.2.0. The results are equal bit for bit, which is why every cast is written out: the reference's
+numpy (< 2) promoted scalars otherwise than today's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Layouts: how other programs number the joints of a body, and COCO's 17 out of them.
 
-Comes in: joints as a pose estimator gives them. Goes out: float32 [17, 3], x and y in pixels and
-a score. Called by `engine.sources.pose_frames` for every person of a live frame.
+Comes in: joints as a pose estimator gives them. Goes out: float32 [17, 3], x and y in pixels and a
+score.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Pose sequences: one checked sample, as the rest of the engine sees it.
 
-Comes in: an annotation in mmaction2's form (a dict). Goes out: a `PoseSequence`
-whose arrays have been checked once and for all, so that later stages index
-without asking. Called by the decode stage, in whichever process it runs.
+Comes in: an annotation in mmaction2's form (a dict). Goes out: a `PoseSequence` whose arrays have
+been checked once and for all, so that later stages index without asking.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Clip plans: which frames of a video the ten test clips hold.
 
-Comes in: the number of frames. Goes out: a `ClipPlan`. Called by
-`engine.skeletons.heatmaps`. Source: ``UniformSampleFrames`` (mmaction2 0.24.1,
-``test_mode=True``, ``clip_len=48``, ``num_clips=10``, ``seed=255``); 1.x gives the
-same indices.
+Comes in: the number of frames. Goes out: a `ClipPlan`. Source: ``UniformSampleFrames`` (mmaction2
+0.24.1, ``test_mode=True``, ``clip_len=48``, ``num_clips=10``, ``seed=255``); 1.x gives the same
+indices.
 """
 
 from __future__ import annotations

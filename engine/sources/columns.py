@@ -1,8 +1,7 @@
 """Columns: annotations as ``python -m converters.annotations`` writes them, read as needed.
 
 Comes in: a folder, or an fsspec address of one. Goes out: identifiers and labels at once, anything
-else of an annotation when it is asked for. Called by `engine.sources.dataset`; the converter has
-the form from here.
+else of an annotation when it is asked for.
 
 * ``shard-00000.arrow``, …: Arrow IPC files, uncompressed, a row an annotation (`SHARD`). Arrays are
   bytes in C order beside their dtype, so that they come back bit for bit. An annotation that no

@@ -1,9 +1,8 @@
 """Datasets: a named or given annotation file, one split of it, as samples with ids.
 
 Comes in: what ``--dataset``, ``--ann-file``, ``--split`` and ``--limit`` say. Goes out: a
-`Dataset`. Called by `engine.pipeline`. Selection and order follow ``PoseDataset``
-of mmaction2 0.24.1. Annotations of a file are all read at once, those of a folder of
-`engine.sources.columns` as they are needed.
+`Dataset`. Selection and order follow ``PoseDataset`` of mmaction2 0.24.1. Annotations of a file are
+all read at once, those of a folder of `engine.sources.columns` as they are needed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Folders: sizes and byte ranges of the files in one, on this machine or at an fsspec address.
 
-Comes in: a path, or an address such as ``s3://bucket/data``. Goes out: bytes. Called by
-`engine.sources.columns`.
+Comes in: a path, or an address such as ``s3://bucket/data``. Goes out: bytes.
 """
 
 from __future__ import annotations

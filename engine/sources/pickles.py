@@ -1,8 +1,7 @@
 """Annotation pickles, read without running anything that the file names.
 
-Comes in: bytes of a pickle as numpy 1 or 2 writes it, protocols 2 to 5. Goes out:
-plain containers, numbers, strings and numpy arrays. Called by
-`engine.sources.annotations`; `converters.piecemeal` has the same list.
+Comes in: bytes of a pickle as numpy 1 or 2 writes it, protocols 2 to 5. Goes out: plain containers,
+numbers, strings and numpy arrays.
 
 ``pickle.load`` executes whatever a file asks for. Here every global that a pickle may
 name is on a list and maps to a function of this module that checks its arguments;

@@ -9,8 +9,6 @@
             while not stop():
                 yield {"stream": rest, "frame": …, "t": …, "size": [640, 480], "people": […]}
         return Source(f"shaky:{rest}", messages, live=True)
-
-Called by `engine.livestream`.
 """
 
 from __future__ import annotations

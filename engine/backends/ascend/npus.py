@@ -1,7 +1,7 @@
 """What this host can run: NPUs, their software, the CPU's features, other runtimes.
 
 Pure reading: nothing is initialised on a device, and modules that might do so are imported in
-processes of their own. Called by `engine.doctor`, by `converters.onnx2om` and before benchmarks.
+processes of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A backend whose runtime is in a process of its own, fed through slots.
 
-Called by the executor, which fills one slot while the device works on the other one. Nothing of
-the runtime is in the executor, so that neither its GIL nor its crash is the executor's.
+Nothing of the runtime is in the executor, so that neither its GIL nor its crash is the executor's.
 """
 
 from __future__ import annotations

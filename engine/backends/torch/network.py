@@ -1,7 +1,7 @@
 """The network on a device: `engine.backends.torch.steps`, run over rows.
 
-Called by `engine.backends.torch.waves`. Maps are [rows, height, width, channels], the channels
-innermost, as the matrix units of a GPU want them.
+Maps are [rows, height, width, channels], the channels innermost, as the matrix units of a GPU want
+them.
 """
 
 from __future__ import annotations

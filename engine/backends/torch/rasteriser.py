@@ -1,8 +1,7 @@
 """Drawing on a device: poses, or cells that are drawn already, onto a canvas of frames.
 
 The same as `engine.skeletons.heatmaps` draws, of which this follows every cast; a device's ``exp``
-may differ in its last bits. Called by `engine.backends.torch.waves`. A GPU needs no canvas for
-poses (`engine.backends.torch.stem`).
+may differ in its last bits. A GPU needs no canvas for poses (`engine.backends.torch.stem`).
 """
 
 from __future__ import annotations

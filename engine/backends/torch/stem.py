@@ -1,7 +1,7 @@
 """The stem on a GPU: poses are drawn and go through the network's first step at once, in Triton.
 
-Few cells of a frame are not zero, so this takes for each square of pixels only the joints that
-are near, and no canvas. Called by `engine.backends.torch.network`.
+Few cells of a frame are not zero, so this takes for each square of pixels only the joints that are
+near, and no canvas.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Steps: the network as a list of convolutions over rows, for layout ``shared`` on one device.
 
-Comes in: the ONNX graph of layout ``clips``. Goes out: `Steps`. Called when `TorchBackend` loads a
-model; opens no device. A row is a frame or a context (`engine.network.contexts`). A temporal
-convolution takes the rows of three positions of the level below, what goes around it those of the
-middle one; so no row is computed twice, and none is copied in between.
+Comes in: the ONNX graph of layout ``clips``. Goes out: `Steps`. A row is a frame or a context
+(`engine.network.contexts`). A temporal convolution takes the rows of three positions of the level
+below, what goes around it those of the middle one; so no row is computed twice, and none is copied
+in between.
 """
 
 from __future__ import annotations

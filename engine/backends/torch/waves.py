@@ -1,8 +1,8 @@
 """Waves on a device: drawn, run and brought back, some at once.
 
-Called by `engine.backends.torch.backend`. On a GPU the network is a captured graph, one for each
-of a few sizes of waves: what a wave has fewer rows than its graph costs next to nothing
-(`engine.backends.torch.kernels`). Elsewhere it is run step by step, with exactly the wave's rows.
+On a GPU the network is a captured graph, one for each of a few sizes of waves: what a wave has
+fewer rows than its graph costs next to nothing (`engine.backends.torch.kernels`). Elsewhere it is
+run step by step, with exactly the wave's rows.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Kept: rows that outlive their wave, for windows to come of the same tracks.
 
 Which ones, `engine.network.increments` says; here is where they are, and who makes room for whom.
-Called by `engine.network.runners.shared`.
 """
 
 from __future__ import annotations

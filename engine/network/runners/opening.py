@@ -1,7 +1,4 @@
-"""Runners: how samples go through a network, one module a layout.
-
-Called by the executor, which owns one; in processes and in-process alike.
-"""
+"""Runners: how samples go through a network, one module a layout."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Layout ``shared`` as one compiled graph: a run is a sample, its distinct frames and its plan.
 
-Called by the executor. A compiler for a device takes no loop over parts
-(`engine.network.runners.shared`) and their tensors would go through the host; the graph of
-`Cuts.planned` computes the first layers once a frame and gathers the clips on the device. Frames
-beyond a sample's own are filler that the plan never names.
+A compiler for a device takes no loop over parts (`engine.network.runners.shared`) and their tensors
+would go through the host; the graph of `Cuts.planned` computes the first layers once a frame and
+gathers the clips on the device. Frames beyond a sample's own are filler that the plan never names.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layout ``shared`` on a device that does everything by itself, from joints to logits.
 
-Called by the executor. Samples are put into *waves*: rows of frames and contexts, level by level
+Samples are put into *waves*: rows of frames and contexts, level by level
 (`engine.network.contexts`), of as many samples as the device takes at once. While it runs a wave,
 the next one fills; so it is large when there is much to do, and starts at once when there is not.
 """

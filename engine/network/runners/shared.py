@@ -1,10 +1,10 @@
 """Layout ``shared``: every distinct frame and every distinct context of a video once.
 
-Called by the executor. A *half* is the ten clips of a sample, plain or flipped, or the one of a
-window; a *wave* is as many halves as fit into the buffers. A wave goes through the parts of the
-network (`engine.network.cuts`) level by level, in runs of a fixed number of rows, each row a frame
-or a context (`engine.network.contexts`) of any of its halves. Of a window of a track only what is
-new is computed (`engine.network.increments`).
+A *half* is the ten clips of a sample, plain or flipped, or the one of a window; a *wave* is as many
+halves as fit into the buffers. A wave goes through the parts of the network (`engine.network.cuts`)
+level by level, in runs of a fixed number of rows, each row a frame or a context
+(`engine.network.contexts`) of any of its halves. Of a window of a track only what is new is
+computed (`engine.network.increments`).
 """
 
 from __future__ import annotations

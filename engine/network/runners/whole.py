@@ -1,7 +1,5 @@
-"""Layout ``clips``: whole clips of several samples through runs of the sizes that a backend takes.
-
-Called by the executor.
-"""
+"""Layout ``clips``: whole clips of several samples through runs of the sizes that a backend
+takes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The board: the figures of a run as a page shows them, of the last moments only.
 
-Comes in: latencies as records come, events as they are logged, totals once a second. Goes out:
-JSON types. Pure, and the clock is an argument. Called by `engine.outputs.dashboard.screen`.
+Comes in: latencies as records come, events as they are logged, totals once a second. Goes out: JSON
+types. Pure, and the clock is an argument.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The gallery: samples of a data set run that were scored lately, in motion, and how far it is.
 
-Comes in: records. Goes out: JSON types. Pure, and the clock is an argument. Called by
-`engine.outputs.dashboard.screen`.
+Comes in: records. Goes out: JSON types. Pure, and the clock is an argument.
 """
 
 from __future__ import annotations

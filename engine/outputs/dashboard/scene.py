@@ -1,8 +1,7 @@
 """The scene: the streams of a live run, their skeletons, and what everybody does.
 
-Comes in: pose frames with ids, and labels. Goes out: JSON types, the skeletons apart from the
-rest because they are sent more often. Everything is bounded. Pure, and the clock is an argument.
-Called by `engine.outputs.dashboard.screen`.
+Comes in: pose frames with ids, and labels. Goes out: JSON types, the skeletons apart from the rest
+because they are sent more often. Everything is bounded. Pure, and the clock is an argument.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Comes in: a `Stream` with its frames and labels, or a `Pipeline` with its records; and what the
 engine logs. Goes out: what `engine.outputs.dashboard.server` serves. Everything but the serving
-happens in the run's own thread. Called by `engine.cli.listen` and `engine.run`.
+happens in the run's own thread.
 """
 
 from __future__ import annotations

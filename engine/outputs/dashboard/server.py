@@ -2,7 +2,6 @@
 
 Comes in: named messages, each of which replaces the one before it. Goes out: the page, and
 ``/events``, server-sent events: to each reader what is new to it since it last could take any.
-Called by `engine.outputs.dashboard.screen`.
 
 Who may look: on loopback whoever has an account here, elsewhere whoever has the token. Pages of
 other sites are kept out by the Host and the Origin of every request.

@@ -1,7 +1,4 @@
-"""Nodes: the connection to a Ray cluster, and what an engine takes of it.
-
-Called by `engine.runtime.cluster.runner`.
-"""
+"""Nodes: the connection to a Ray cluster, and what an engine takes of it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The run on a cluster: drives the engines on its nodes, and turns what they say into records.
 
-Called by `engine.pipeline` for ``--cluster``. One call of an engine is on its way at a time: it
-takes samples there and comes back with records. Engines live as long as Ray can place them
-(``max_restarts=-1``), and no call is ever repeated by Ray (``max_task_retries=0``): what becomes of
-the samples of one that died is decided by `engine.runtime.cluster.shards`.
+One call of an engine is on its way at a time: it takes samples there and comes back with records.
+Engines live as long as Ray can place them (``max_restarts=-1``), and no call is ever repeated by
+Ray (``max_task_retries=0``): what becomes of the samples of one that died is decided by
+`engine.runtime.cluster.shards`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Shards: which samples are with which engine, and what follows when one dies.
 
-Events in, decisions out: no Ray, no clock. Driven by `engine.runtime.cluster.runner`. What
-`engine.runtime.leases` is within a node, this is between nodes, by the same rule: a death counts
-against a sample only if the engine had it alone, and three such deaths convict it. Samples that an
-engine had together when it died are suspects: they are granted again last, in halves, each to an
-engine that has nothing else. So one that kills whoever runs it is alone after a few deaths, and the
-others, whose engine was lost by chance, go on side by side.
+Events in, decisions out: no Ray, no clock. What `engine.runtime.leases` is within a node, this is
+between nodes, by the same rule: a death counts against a sample only if the engine had it alone,
+and three such deaths convict it. Samples that an engine had together when it died are suspects:
+they are granted again last, in halves, each to an engine that has nothing else. So one that kills
+whoever runs it is alone after a few deaths, and the others, whose engine was lost by chance, go on
+side by side.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The exchange: the supervisor's sockets, and who is at the other end of them.
 
-Children connect to a socket in the private directory and are known by the names they were
-given. Workers of other machines, *guests*, connect to a TCP socket where ``--listen`` opens
-one; libzmq tells their connections apart, so that none can pass for another. Called by
-`engine.runtime.mail` and `engine.runtime.supervisor`.
+Children connect to a socket in the private directory and are known by the names they were given.
+Workers of other machines, *guests*, connect to a TCP socket where ``--listen`` opens one; libzmq
+tells their connections apart, so that none can pass for another.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Messages: a header and raw arrays, checked before anything is used.
 
-On the wire a message is a frame of JSON (``{"kind": …, "fields": {…}, "arrays":
-[[dtype, shape], …]}``) and one raw frame an array. Nothing is pickled. Used by every
-process; the sockets themselves belong to their owners.
+On the wire a message is a frame of JSON (``{"kind": …, "fields": {…}, "arrays": [[dtype, shape],
+…]}``) and one raw frame an array. Nothing is pickled.
 """
 
 from __future__ import annotations

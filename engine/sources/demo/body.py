@@ -1,7 +1,7 @@
 """A human body: bones, the angles of its joints, and where that puts the 17 COCO points.
 
-Comes in: angles over time, by name. Goes out: points in metres. Called by
-`engine.sources.demo.generation`. x is the person's right, y forward, z up; angles in degrees.
+Comes in: angles over time, by name. Goes out: points in metres. x is the person's right, y forward,
+z up; angles in degrees.
 
 Angles of an arm or a leg are the anatomical ones: an arm that hangs is raised by
 ``raise`` in the plane ``plane`` (0 forward, 90 to the side, negative across the chest),

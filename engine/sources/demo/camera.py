@@ -1,7 +1,4 @@
-"""A camera and a pose estimator: points in metres become key points in pixels with scores.
-
-Called by `engine.sources.demo.generation`.
-"""
+"""A camera and a pose estimator: points in metres become key points in pixels with scores."""
 
 from __future__ import annotations
 

@@ -3,8 +3,7 @@ closely at those who were found.
 
 The landmarker shrinks what it is shown to 224 pixels, so that it misses people who are small, and
 where two stand close its own tracking settles on one of them. Shown each person's surroundings
-alone it places joints better, and both of two that embrace are followed. Called by
-`engine.sources.video.estimators`.
+alone it places joints better, and both of two that embrace are followed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Capture: the pictures of a recording, all of them, or of a camera, those that there is time for.
 
 Comes in: `VideoSettings`. Goes out: `Picture`. A camera is read in a thread of its own; of what
-nobody has taken yet it keeps the newest. Called by `engine.sources.video.estimation`.
+nobody has taken yet it keeps the newest.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 Comes in: `VideoSettings` as the first line of standard input, whose end is this process's end too.
 Goes out: pose frames as `engine.sources.pose_frames` has them, one a line of standard output;
 between them ``{"lost": n}`` and ``{"bad": n}``, frames that nobody looked at in time or that could
-not be decoded; last, where something is wrong, ``{"error": text}``. Started by
-`engine.sources.video.watcher`.
+not be decoded; last, where something is wrong, ``{"error": text}``.
 """
 
 from __future__ import annotations

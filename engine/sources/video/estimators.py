@@ -1,8 +1,7 @@
 """Estimators: who is in a picture, and where their joints are.
 
 Comes in: a picture, RGB uint8 [height, width, 3]. Goes out: for each person float32 [17, 3], x and
-y in pixels and a score, in COCO's order. Made by `engine.sources.video.estimation`, one for a
-video, since they may remember the picture before.
+y in pixels and a score, in COCO's order.
 """
 
 from __future__ import annotations

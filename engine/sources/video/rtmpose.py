@@ -1,6 +1,6 @@
 """rtmlib's estimators: RTMO, which finds people and joints at once, or YOLOX and RTMPose.
 
-Their ONNX files are run by ONNX Runtime. Called by `engine.sources.video.estimators`.
+Their ONNX files are run by ONNX Runtime.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the process that looks at a video is told, as one line of JSON on its standard input.
-
-Made by `engine.sources.video.source`, read by `engine.sources.video.estimation`.
-"""
+"""What the process that looks at a video is told, as one line of JSON on its standard input."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The process that looks at a video, seen from the engine's side.
 
 Comes in: `VideoSettings`. Goes out: its lines, as messages of a source. A camera's process that
-ends is started again. Called by `engine.sources.video.source`.
+ends is started again.
 """
 
 from __future__ import annotations
