@@ -1,6 +1,6 @@
 """The Python API: a `Pipeline` yields the records of a dataset as they come.
 
-Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each sample.::
+Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each sample::
 
     if __name__ == "__main__":
         for record in engine.predict("annotations.pkl", model="posec3d.onnx"):
