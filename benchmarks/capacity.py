@@ -21,7 +21,7 @@ from benchmarks import scaling, workloads
 from benchmarks.costs import by_stage, in_a_run
 from benchmarks.measurement import publish
 from benchmarks.scaling import Sample
-from engine.runtime.transport.wire import WIRES
+from engine.base.choices import WIRES
 
 _LINKS = (1, 10, 25, 100)  # Gbit/s
 _VIDEOS = 1_000_000

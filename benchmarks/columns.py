@@ -25,7 +25,8 @@ import orjson
 from benchmarks.measurement import publish
 from benchmarks.memory import PeakMemory
 from engine.base.host import peak_memory
-from engine.sources.dataset import ANY_CLASSES, open_dataset
+from engine.skeletons.samples import ANY_CLASSES
+from engine.sources.dataset import open_dataset
 
 _PERSONS, _FRAMES = 2, 150
 _BYTES = {"pkl": 31_000, "jsonl": 92_000}  # an annotation

@@ -19,22 +19,24 @@ import zmq
 from onnx import helper, numpy_helper
 
 from benchmarks import workloads
-from engine.base.classes import HMDB51
-from engine.base.constants import CLIP_SHAPE, JOINTS, VIEWS, Views
+from engine.base.choices import CLIPS, KEYPOINTS, WIRES, Wire
+from engine.base.constants import CLIP_SHAPE, HMDB51, JOINTS, VIEWS, Views
 from engine.base.options import Options
+from engine.base.records import Prediction
+from engine.network.recogniser import average
 from engine.outputs.journal import Journal, record_json
 from engine.pipeline import Pipeline
 from engine.runtime import executor, worker
-from engine.runtime.aggregator import Aggregator, Prediction, average
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.intake import Intake, Listed
 from engine.runtime.scheduler import Ledger
 from engine.runtime.transport import wire
-from engine.runtime.transport.wire import Message, Wire
+from engine.runtime.transport.wire import Message
 from engine.runtime.worker import WorkerSettings
 from engine.skeletons.clips import HeatmapClips, JointClips, sampled
 from engine.skeletons.poses import PoseSequence
+from engine.skeletons.samples import Sample
 from engine.skeletons.sampling import clip_plan
-from engine.sources.dataset import Sample
 
 CLASSES = len(HMDB51)
 _WHOLE = 4  # samples that are measured as whole clip tensors, of 205 MB each
@@ -55,8 +57,8 @@ class Stages:
         self._leases = [
             _frames(worker.lease_message(1, _SEAL, "executor-0.1", one)) for one in self._poses
         ]
-        self._messages = {kind: self._clips(kind) for kind in wire.WIRES}
-        self._frames = {kind: list(map(_frames, self._messages[kind])) for kind in wire.WIRES}
+        self._messages = {kind: self._clips(kind) for kind in WIRES}
+        self._frames = {kind: list(map(_frames, self._messages[kind])) for kind in WIRES}
         rng = np.random.RandomState(workloads.SEED)
         self._logits = rng.normal(size=(VIEWS, CLASSES)).astype(np.float32)
         scores, ms = (
@@ -87,7 +89,7 @@ class Stages:
                 len(one.tensor()) > 0 for one in self._drawn[:_WHOLE]
             ),
         }
-        for kind in wire.WIRES:
+        for kind in WIRES:
             found[f"worker: encode {kind}"] = self._encoding(kind)
             found[f"executor: decode {kind}"] = self._decoding(kind)
             found[f"both: carry {kind}"] = self._carrying(kind, "ipc")
@@ -125,7 +127,7 @@ class Stages:
     def _keep_books(self) -> int:
         """All that the driver does with samples of one clip, less sockets and processes."""
         samples = [Sample(i, f"s{i}", one) for i, one in enumerate(self._annotations)]
-        aggregator, settings = Aggregator(), WorkerSettings("0.24.1", wire.KEYPOINTS, 1)
+        aggregator, settings = Aggregator(), WorkerSettings("0.24.1", KEYPOINTS, 1)
         intake = Intake(Listed(samples), CLASSES, settings, aggregator)
         book = Ledger(intake, aggregator, CLASSES, b"secret", budget=1 << 40, views=1)
         logits = (self._logits[:1],)
@@ -194,7 +196,7 @@ class Stages:
 
     def _clips(self, kind: Wire) -> list[Message]:
         settings = WorkerSettings("0.24.1", kind)
-        chosen = self._poses[:_WHOLE] if kind == wire.CLIPS else self._poses
+        chosen = self._poses[:_WHOLE] if kind == CLIPS else self._poses
         return [worker.clips_message(one, _AROUND, settings) for one in chosen]
 
 

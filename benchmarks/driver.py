@@ -29,17 +29,17 @@ from benchmarks import workloads
 from benchmarks.costs import CLASSES, write_network
 from benchmarks.measurement import publish
 from benchmarks.scaling import REPORT_EVERY_S, Driver
-from engine.backends.registry import Facts
-from engine.base.classes import HMDB51
-from engine.base.constants import VIEWS
+from engine.base.constants import HMDB51, VIEWS
 from engine.base.options import Options
+from engine.base.records import STAGES, Facts, Figures, Prediction, Record
+from engine.network.recogniser import average
 from engine.outputs.journal import Journal, record_json
-from engine.runtime.aggregator import STAGES, Aggregator, Figures, Prediction, Record, average
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.actor import Report, Started
 from engine.runtime.cluster.nodes import connect
 from engine.runtime.cluster.runner import ClusterRunner
 from engine.runtime.setup import Setup
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 
 _CASES = ((1, 200), (10, 1), (10, 100), (100, 1), (100, 20), (1000, 1), (1000, 4))
 

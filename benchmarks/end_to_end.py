@@ -26,13 +26,14 @@ from benchmarks import lengths, operations, peers, roofline, workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table
 from benchmarks.memory import PeakMemory
 from converters import quantize
+from engine.base.assets import DEMO
+from engine.base.choices import CLIPS, SHARED
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
-from engine.network.models import CLIPS, SHARED, open_model
+from engine.network.models import open_model
 from engine.runtime.transport import wire
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
-from engine.sources import demo
 
 # layout and wire; the first is what a run does by default
 PRECISIONS = ["f32", "bf16", "int8"]  # that a CPU computes in
@@ -48,13 +49,13 @@ def main() -> None:
     parser.add_argument(
         "--workload",
         nargs="+",
-        default=[workloads.HMDB51_LIKE, f"{demo.NAME}:96"],
-        metavar="NAME[:N]",
+        default=[workloads.HMDB51_LIKE, f"{DEMO}:96"],
+        metavar="DEMO[:N]",
         help="hmdb51_like, crowd, demo, or annotation files; N "
         "evenly spaced samples of it, or all (default: %(default)s)",
     )
     parser.add_argument(
-        "--model", default=demo.NAME, help="as --model of engine.run (default: %(default)s)"
+        "--model", default=DEMO, help="as --model of engine.run (default: %(default)s)"
     )
     parser.add_argument(
         "--precision",
@@ -168,7 +169,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 def _counted(workload: str) -> tuple[str, int | None]:
-    """Name and number of samples of ``NAME[:N]``."""
+    """Name and number of samples of ``DEMO[:N]``."""
     name, _, count = workload.partition(":")
     return name, int(count) if count else None
 

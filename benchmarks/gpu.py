@@ -19,6 +19,8 @@ from typing import Any
 import onnx
 from onnx import numpy_helper
 
+from engine.base.assets import DEMO
+
 try:
     import torch
     from torch import Tensor
@@ -28,9 +30,9 @@ except ImportError:
 
 from benchmarks import workloads
 from benchmarks.measurement import Rates, engine_run, interleave, publish, ratio, table
+from engine.base.choices import CLIPS, SHARED
 from engine.base.constants import CLIP_SHAPE, VIEWS
-from engine.network.models import CLIPS, SHARED, open_model
-from engine.sources import demo
+from engine.network.models import open_model
 
 _DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 _BATCHES = (2, 8)  # samples
@@ -42,7 +44,7 @@ _CLIPS_SAMPLES = 96  # that the engine scores with whole clips on the wire
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--model", default=demo.NAME, help="as --model of engine.run")
+    parser.add_argument("--model", default=DEMO, help="as --model of engine.run")
     parser.add_argument("--precision", default="bf16", choices=_DTYPES)
     parser.add_argument("--device", default="cuda", help="as --device of engine.run")
     parser.add_argument("--samples", type=int, default=_TEST_SPLIT, metavar="N")

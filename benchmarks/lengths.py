@@ -7,12 +7,11 @@ import statistics
 from pathlib import Path
 
 from benchmarks import workloads
-from engine.backends.registry import Precision
+from engine.base.choices import WIRES, Precision
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.pipeline import Pipeline
 from engine.runtime import worker
-from engine.runtime.aggregator import Prediction
-from engine.runtime.transport import wire
 from engine.skeletons.poses import PoseSequence
 
 LENGTHS = (15, 30, 40, 48, 60, 80, 100, 150, 200, 300, 600)  # frames
@@ -38,7 +37,7 @@ def rates(model: str, precision: Precision, folder: Path) -> dict[int, float]:
 def bytes_on_wire() -> dict[str, dict[int, int]]:
     """Bytes of a sample of one person, by wire and frames."""
     found: dict[str, dict[int, int]] = {}
-    for kind in wire.WIRES:
+    for kind in WIRES:
         found[kind], settings = {}, worker.WorkerSettings("0.24.1", kind)
         for frames in LENGTHS:
             poses = PoseSequence.from_annotation(workloads.drifting(frames, 0))

@@ -30,7 +30,8 @@ from engine.runtime.setup import Setup
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.heatmaps import crop_around
 from engine.skeletons.poses import PoseSequence
-from engine.sources.dataset import Sample, open_dataset
+from engine.skeletons.samples import Sample
+from engine.sources.dataset import open_dataset
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.recorded import frames_of
 from engine.sources.source import Source, Stop

@@ -32,7 +32,8 @@ from benchmarks.memory import resident
 from engine import Options, Stream
 from engine.base import host
 from engine.base.progress import SampleProgress
-from engine.sources.dataset import Sample, open_dataset
+from engine.skeletons.samples import Sample
+from engine.sources.dataset import open_dataset
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.recorded import frames_of, recorded
 

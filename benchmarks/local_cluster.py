@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measurement import engine_run, interleave, publish, ratio, table
-from engine.backends.registry import PRECISIONS
-from engine.sources import demo
+from engine.base.assets import DEMO
+from engine.base.choices import PRECISIONS
 
 PLAIN, CLUSTER = "one machine", "--cluster local"
 
@@ -20,8 +20,8 @@ PLAIN, CLUSTER = "one machine", "--cluster local"
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.local_cluster", description=__doc__)
-    parser.add_argument("--dataset", default=demo.NAME, help="as --dataset of engine.run")
-    parser.add_argument("--model", default=demo.NAME, help="as --model of engine.run")
+    parser.add_argument("--dataset", default=DEMO, help="as --dataset of engine.run")
+    parser.add_argument("--model", default=DEMO, help="as --model of engine.run")
     parser.add_argument("--precision", default="bf16", choices=PRECISIONS)
     parser.add_argument("--samples", type=int, default=96, metavar="N")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds")

@@ -22,11 +22,11 @@ import multiprocess
 
 from benchmarks import workloads
 from benchmarks.measurement import common_arguments, interleave, publish, ratio, table
+from engine.base.choices import WIRES
 from engine.base.options import Options
 from engine.network.runners.opening import infer, prepared
 from engine.pipeline import Pipeline
 from engine.runtime.setup import Setup
-from engine.runtime.transport.wire import WIRES
 from engine.skeletons.clips import sampled
 from engine.sources.dataset import open_dataset
 

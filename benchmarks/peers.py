@@ -23,11 +23,11 @@ import openvino as ov
 
 from engine.backends.openvino import executed_precision, float_precision
 from engine.base import host
+from engine.base.assets import DEMO_CHECKPOINT
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import UsageError
 from engine.network.models import open_model
 from engine.skeletons.clips import preprocess
-from engine.sources.demo import CHECKPOINT
 
 Measure = Callable[[], float]
 _PURE_SAMPLES = 8
@@ -114,7 +114,7 @@ def torch_loader(path: Path) -> Measure | None:
     from converters.torch_network import Network
 
     network = Network(Architecture(), dropout=0).eval()
-    state = torch.load(CHECKPOINT, weights_only=True)["state_dict"]
+    state = torch.load(DEMO_CHECKPOINT, weights_only=True)["state_dict"]
     lacking, unknown = network.load_state_dict(
         {name: tensor.float() for name, tensor in state.items()}, strict=False
     )

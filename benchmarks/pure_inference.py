@@ -21,14 +21,14 @@ from benchmarks.measurement import publish
 from engine.backends import registry
 from engine.backends.ascend import npus
 from engine.backends.ascend.common import device_number
-from engine.backends.registry import AUTO, PRECISIONS, Backend
 from engine.base import host
+from engine.base.choices import AUTO, PRECISIONS, SHARED
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
 from engine.base.options import Options
-from engine.network.models import SHARED, open_model
+from engine.network.backend import Backend, split_rows
+from engine.network.models import open_model
 from engine.pipeline import Pipeline
-from engine.runtime.batching import split_rows
 
 
 def main(argv: Sequence[str] | None = None) -> int:

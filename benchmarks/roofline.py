@@ -14,10 +14,11 @@ import numpy as np
 import onnx
 
 from engine.backends import registry
-from engine.backends.registry import Array, Precision
 from engine.base import host
+from engine.base.choices import AUTO, SHARED, Precision
+from engine.network.backend import Array, PartNetwork
 from engine.network.cuts import FEATURES, FRAMES, Cuts, Part
-from engine.network.models import SHARED, open_model
+from engine.network.models import open_model
 
 _RUNS = 40
 _COPIED = 1 << 28  # bytes, many times the largest cache
@@ -26,7 +27,7 @@ _COPIED = 1 << 28  # bytes, many times the largest cache
 def parts(model: str, precision: Precision) -> dict[str, dict[str, float]]:
     """Operations, bytes and best seconds of a run of each part on the default backend."""
     file = replace(open_model(model), layout=SHARED)
-    name, _ = registry.choose(registry.AUTO)
+    name, _ = registry.choose(AUTO)
     backend = registry.load(name, file, device=None, precision=precision, threads=host.cores())
     cuts = Cuts.of(file.path)
     numbered = [cuts.block(number, backend.rows) for number in range(len(cuts.strides))]
@@ -64,9 +65,7 @@ def _array(name: str, shape: tuple[int, ...], values: np.dtype[np.generic]) -> A
     return np.zeros(shape, np.float32 if name in (FRAMES, FEATURES) else values)
 
 
-def _seconds(
-    network: registry.PartNetwork, inputs: dict[str, Array], outputs: dict[str, Array]
-) -> float:
+def _seconds(network: PartNetwork, inputs: dict[str, Array], outputs: dict[str, Array]) -> float:
     """Of one run when every lane is kept busy: the best of several turns."""
     lanes = [
         ({n: a.copy() for n, a in inputs.items()}, {n: a.copy() for n, a in outputs.items()})

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
+from engine.network.recogniser import average
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
-from engine.runtime.aggregator import average
 
 
 def main(argv: Sequence[str] | None = None) -> int:

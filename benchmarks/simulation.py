@@ -25,6 +25,7 @@ from benchmarks import operations, scaling, workloads
 from benchmarks.cluster import Cluster, Conditions, Outcome, Work
 from benchmarks.measurement import publish
 from benchmarks.scaling import Failures, Sample
+from engine.base.choices import KEYPOINTS
 from engine.runtime.transport import wire
 from engine.skeletons.sampling import clip_plan
 
@@ -100,7 +101,7 @@ def works(rate: float, sample: Sample) -> list[Work]:
         Work(
             sample.worker_s * unique / distinct,
             count / mean / rate,
-            2 * int(sample.lease_bytes + wire.clips_nbytes(wire.KEYPOINTS, unique, 1)),
+            2 * int(sample.lease_bytes + wire.clips_nbytes(KEYPOINTS, unique, 1)),
         )
         for unique, count in zip(uniques, counts, strict=True)
     ]

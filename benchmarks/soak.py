@@ -26,7 +26,7 @@ from benchmarks.memory import resident
 from engine import Options, Pipeline
 from engine.base import host
 from engine.base.progress import SampleProgress
-from engine.runtime.aggregator import Prediction, Record
+from engine.base.records import Prediction, Record
 
 _TRIAL = 24  # samples that tell how many a run of so many minutes takes
 _COMPARED = 24  # scored again, undisturbed

@@ -19,6 +19,7 @@ import zmq
 
 from benchmarks import workloads
 from benchmarks.measurement import publish
+from engine.base.choices import WIRES, Wire
 from engine.runtime import worker
 from engine.runtime.processes import private_directory
 from engine.runtime.transport import wire
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
-    cases = [(name, length) for name in wire.WIRES for length in LENGTHS]
+    cases = [(name, length) for name in WIRES for length in LENGTHS]
     rates: dict[tuple[str, int], list[float]] = {case: [] for case in cases}
     for _ in range(args.rounds):
         for case in cases:
@@ -55,7 +56,7 @@ def main() -> None:
     publish(args.json, {"transport": rows})
 
 
-def _messages_per_second(name: wire.Wire, length: int, seconds: float) -> float:
+def _messages_per_second(name: Wire, length: int, seconds: float) -> float:
     directory = private_directory()
     endpoint = f"ipc://{directory}/executor"
     context = zmq.Context()
@@ -84,13 +85,13 @@ def _messages_per_second(name: wire.Wire, length: int, seconds: float) -> float:
         shutil.rmtree(directory)
 
 
-def _message(name: wire.Wire, length: int) -> Message:
+def _message(name: Wire, length: int) -> Message:
     """What a worker sends for a video of one person."""
     poses = PoseSequence.from_annotation(workloads.drifting(length, 0))
     return worker.clips_message(poses, {"lease": 1}, worker.WorkerSettings("0.24.1", name))
 
 
-def _send(endpoint: str, name: wire.Wire, length: int) -> None:
+def _send(endpoint: str, name: Wire, length: int) -> None:
     outlet = zmq.Context().socket(zmq.PUSH)
     outlet.setsockopt(zmq.SNDHWM, 1)
     outlet.connect(endpoint)

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.base.assets import DEMO
 from engine.base.errors import UsageError
-from engine.sources import demo
 from engine.sources.dataset import open_dataset
 from engine.sources.demo.generation import TEST_SAMPLES, sample
 
@@ -33,7 +33,7 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
             drifting(frames, number, _PERSONS[workload])
             for number, frames in enumerate(lengths(samples or 0))
         ]
-    elif workload == demo.NAME:
+    elif workload == DEMO:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:
         annotations = [_plain(one.annotation) for one in open_dataset(workload).samples]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from engine.base.assets import file_sha256
 from engine.base.errors import OutputError, SampleError, printable
+from engine.skeletons.samples import Sample
 from engine.sources.annotations import Splits, identifier_key
 from engine.sources.columns import (
     INDEX,
@@ -30,7 +31,7 @@ from engine.sources.columns import (
     samples_schema,
     shard_name,
 )
-from engine.sources.dataset import Sample, identifier
+from engine.sources.dataset import identifier
 from engine.sources.folders import LocalFolder
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1024  # about what is read for one annotation elsewhere

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from engine.backends.ascend import npus
 from engine.base import assets
+from engine.base.choices import CLIPS, LAYOUTS, SHARED
 from engine.base.constants import (
     CLIP_LEN,
     CLIP_SHAPE,
@@ -32,7 +33,7 @@ from engine.base.constants import (
 from engine.base.errors import EngineError, ModelError, UsageError
 from engine.base.files import write_atomically
 from engine.network.cuts import FRAMES, PLAN, Cuts
-from engine.network.models import CLIPS, LAYOUTS, SHARED, ModelFile, open_model
+from engine.network.models import ModelFile, open_model
 from engine.network.om import SUFFIX, Description, parse_gears, unfit_characters
 
 DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory

@@ -19,8 +19,8 @@ import numpy as np
 from converters.old_python import run_script
 from engine.base.errors import EngineError
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from engine.skeletons.clips import preprocess
 
 TOLERANCE = 2e-4  # of a logit, absolute: mmaction2's own float32 is within 4e-5

@@ -23,8 +23,7 @@ from converters.network import Architecture
 from converters.old_python import run_script
 from converters.output import proven
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
-from engine.base.classes import HMDB51
-from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.constants import CLIP_SHAPE, HMDB51, VIEWS
 from engine.base.errors import EngineError, ModelError, UsageError
 
 MAX_BATCH = 4096  # what a device takes at most

@@ -24,19 +24,20 @@ from numpy.typing import NDArray
 from onnx import version_converter
 
 from converters.output import proven
-from engine.backends.registry import Precision
+from engine.base.assets import DEMO
+from engine.base.choices import Precision
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
+from engine.base.records import Prediction
 from engine.base.signals import INTERRUPTIONS
 from engine.network.models import open_model
 from engine.outputs import accuracy
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from engine.skeletons.clips import HeatmapClips, decode
-from engine.sources import demo
-from engine.sources.dataset import Sample, open_dataset
+from engine.skeletons.samples import Sample
+from engine.sources.dataset import open_dataset
 
 OPSET = 13  # the first with a scale for each channel of a kernel
 
@@ -148,7 +149,7 @@ def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
     """The videos to calibrate with, and how many there are to measure on."""
     held_out = open_dataset(args.dataset, split=args.split).samples
     # the demo's train split has no end
-    limit = args.clips if args.dataset == demo.NAME else None
+    limit = args.clips if args.dataset == DEMO else None
     candidates = open_dataset(args.dataset, split=args.calibrate, limit=limit).samples
     known = {sample.id for sample in held_out}
     if shared := [sample.id for sample in candidates if sample.id in known]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from engine.base.version import __version__
+
 if TYPE_CHECKING:
     from engine.base.options import Options
     from engine.classifier import classify
     from engine.livestream import Stream, stream
     from engine.pipeline import Pipeline, predict
     from engine.skeletons.clips import preprocess
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Options",

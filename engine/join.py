@@ -22,16 +22,17 @@ from typing import Any, get_args
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from engine import __version__
 from engine.base.addresses import tcp_address, tcp_endpoint
+from engine.base.choices import WIRES
 from engine.base.constants import REFERENCES, Views
+from engine.base.curve import ClientKeys
 from engine.base.errors import EngineError, UsageError, WireError, printable
-from engine.keys import ClientKeys
+from engine.base.version import __version__
 from engine.runtime.guests import ALIVE_EVERY_S
 from engine.runtime.transport import wire
 from engine.runtime.transport.link import SEND_TIMEOUT_MS, Control
 from engine.runtime.transport.sockets import HEARTBEAT_MS
-from engine.runtime.transport.wire import WIRES, Message
+from engine.runtime.transport.wire import Message
 from engine.runtime.worker import Worker, WorkerSettings
 
 _REFUSED = (

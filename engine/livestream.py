@@ -17,13 +17,14 @@ from typing import Any
 
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
+from engine.base.records import Figures
 from engine.live.labels import Label, Labels
 from engine.live.smoothing import Smoother
 from engine.live.streams import StreamLimits, Streams
 from engine.live.supply import LiveSupply
 from engine.live.tracking import Tracker
 from engine.live.windows import Grid
-from engine.runtime.aggregator import Aggregator, Figures
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.setup import Setup
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.source import Message, Source, open_source

@@ -16,19 +16,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-from engine.backends import registry
 from engine.base.addresses import tcp_endpoint
 from engine.base.constants import preprocessing
 from engine.base.errors import EngineError, SampleError, UsageError, printable
 from engine.base.options import Options
+from engine.base.records import Facts, Failure, Figures, Record
 from engine.network.runners.opening import infer, prepared
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
-from engine.runtime.aggregator import Aggregator, Failure, Figures, Record
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.executor import ExecutorSettings
 from engine.runtime.intake import Listed
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import Clips, JointClips, sampled
-from engine.sources.dataset import Sample, open_dataset
+from engine.skeletons.samples import Sample
+from engine.sources.dataset import open_dataset
 
 
 class Pipeline:
@@ -185,7 +186,7 @@ class _Runner(Protocol):
     @property
     def port(self) -> int | None: ...
 
-    def start(self) -> registry.Facts: ...
+    def start(self) -> Facts: ...
 
     def records(self) -> Iterator[Record]: ...
 
@@ -210,7 +211,7 @@ class _InProcess:
         self.max_batch = self._network.step
         self.watchers: list[Callable[[float], None]] = []
 
-    def start(self) -> registry.Facts:
+    def start(self) -> Facts:
         return self._network.facts
 
     def records(self) -> Iterator[Record]:

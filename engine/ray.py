@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from engine.base.errors import SampleError, printable
 from engine.base.options import Options
+from engine.network.recogniser import average
 from engine.network.runners.opening import infer, prepared
-from engine.runtime.aggregator import average
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import Clips, JointClips, sampled
 from engine.skeletons.poses import PoseSequence

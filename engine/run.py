@@ -18,16 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine import __version__
 from engine.base.errors import EngineError, Interrupted, SampleError, UsageError, printable
 from engine.base.signals import deferred, interruptible
+from engine.base.version import __version__
 
 if TYPE_CHECKING:
     from engine.base.options import Options
+    from engine.base.records import Record
     from engine.outputs.html_report import Page
     from engine.outputs.journal import Journal
     from engine.pipeline import Pipeline
-    from engine.runtime.aggregator import Record
 
 log = logging.getLogger("engine")
 

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
 from converters.quantize import quantise
-from engine.base.classes import HMDB51
+from engine.base.constants import HMDB51
 from engine.base.signals import INTERRUPTIONS
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence

@@ -8,11 +8,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.backends.registry import Array, Facts, Precision
+from engine.base.choices import SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
+from engine.base.records import Facts
+from engine.network.backend import Array
 from engine.network.cuts import Part
-from engine.network.models import SHARED, ModelFile
+from engine.network.models import ModelFile
 
 CPU = "CPUExecutionProvider"
 # Of an Ascend NPU. Unlike all others it computes in fp16 unless told not to.

@@ -8,11 +8,14 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from engine.backends.registry import INT8, Array, Facts, Precision, require_precision
+from engine.backends.registry import require_precision
+from engine.base.choices import INT8, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
+from engine.base.records import Facts
+from engine.network.backend import Array
 from engine.network.cuts import HANDED, Part
-from engine.network.models import SHARED, ModelFile
+from engine.network.models import ModelFile
 
 
 class OpenVINOBackend:

@@ -34,6 +34,9 @@ class Asset:
     sha256: str = ""
 
 
+DEMO = "demo"  # data and weights that ship
+DEMO_CHECKPOINT = Path(__file__).parents[1] / "sources" / "demo" / "posec3d_demo.pth"
+
 _CONFIG = "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint"
 
 DATASETS = {

@@ -6,6 +6,7 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 _PACKAGES = ("numpy", "onnx", "openvino", "onnxruntime", "pyzmq")
 
@@ -82,4 +83,18 @@ def describe() -> dict[str, object]:
         "cores": cores(),
         "system": f"{platform.system()} {platform.release()}",
         "versions": versions(),
+    }
+
+
+def of_system(pid: int) -> dict[str, Any]:
+    """What the system says of a process: its state (as in ``ps``), its memory in bytes and the
+    seconds that it has had a core."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return {"state": "gone", "rss": 0, "cpu": 0.0}
+    return {
+        "state": fields[0],
+        "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
+        "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
     }

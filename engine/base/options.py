@@ -13,13 +13,10 @@ from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any, Literal
 
-from engine.backends.registry import AUTO, PRECISIONS, Precision
 from engine.base import assets
+from engine.base.choices import AUTO, LAYOUTS, PRECISIONS, WIRES, Per, Precision, Sampling, Wire
 from engine.base.constants import REFERENCES, VIEWS, Reference, Views
 from engine.base.errors import UsageError
-from engine.live.windows import Per, Sampling
-from engine.network.models import LAYOUTS
-from engine.runtime.transport.wire import WIRES, Wire
 
 GROUPS = ("input", "live", "model", "device", "processes", "output")
 DASHBOARD = "127.0.0.1:8017"  # where it is without an address

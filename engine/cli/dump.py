@@ -22,7 +22,8 @@ from engine.base.files import guarded, write_atomically
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
 from engine.skeletons.clips import HeatmapClips, decode
-from engine.sources.dataset import ANY_CLASSES, Sample, open_dataset
+from engine.skeletons.samples import ANY_CLASSES, Sample
+from engine.sources.dataset import open_dataset
 
 LABELS = "hmdb51_label.txt"
 _CLIP = int(np.prod(CLIP_SHAPE)) * 4  # bytes

@@ -18,16 +18,15 @@ import orjson
 import zmq
 
 from engine.base.addresses import tcp_endpoint
+from engine.base.curve import Doorkeeper, Listening
 from engine.base.errors import UsageError, printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
 from engine.base.options import Options
 from engine.base.signals import interruptible
-from engine.keys import Doorkeeper
 from engine.live.labels import Label
 from engine.livestream import Stream
 from engine.outputs.dashboard import open_screen
 from engine.outputs.prometheus import Exposition
-from engine.runtime.transport.sockets import Listening
 from engine.sources.dataset import open_dataset
 from engine.sources.recorded import recorded
 from engine.sources.sockets import admitting

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import Who
+from engine.base.records import Failure, Prediction, Record
 from engine.live.smoothing import Smoother
-from engine.live.windows import Who, Window
-from engine.runtime.aggregator import Failure, Prediction, Record
+from engine.live.windows import Window
 
 _TRACKS = 10_000  # persons that are remembered; the ones silent for longest are forgotten
 Key = tuple[str, Who]

@@ -23,7 +23,7 @@ from engine.live.meter import Meter
 from engine.live.streams import Streams
 from engine.live.windows import Window
 from engine.skeletons.poses import Crop, PoseSequence, Track
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 from engine.sources.pose_frames import PoseFrame, decode, parse
 from engine.sources.source import Lost, Message, Source
 

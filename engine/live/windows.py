@@ -14,18 +14,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import numpy as np
 
+from engine.base.choices import Per, Sampling, Who
 from engine.base.constants import CLIP_LEN, JOINTS
 from engine.live.crops import SteadyCrop
 from engine.skeletons.poses import PoseSequence
 from engine.sources.pose_frames import PoseFrame
 
-Per = Literal["person", "group"]
-Sampling = Literal["grid", "reference"]
-Who = int | str | None
 GROUP: Who = None
 
 _HELD = 12  # moments in a row that repeat the one before; of a longer gap nothing is known

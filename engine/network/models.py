@@ -14,26 +14,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError, Message
 
-from engine import __version__
 from engine.base import assets
-from engine.base.classes import HMDB51
-from engine.base.constants import CLIP_SHAPE, VIEWS, preprocessing
+from engine.base.assets import DEMO, DEMO_CHECKPOINT
+from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
+from engine.base.constants import CLIP_SHAPE, HMDB51, VIEWS, preprocessing
 from engine.base.errors import ModelError, UsageError, printable
+from engine.base.version import __version__
 from engine.network import om
 from engine.network.cuts import Cuts
 from engine.network.om import CompiledFile
-from engine.sources import demo
 
 log = logging.getLogger("engine")
 
-Layout = Literal["clips", "shared"]
-LAYOUTS: tuple[Layout, ...] = ("clips", "shared")
-CLIPS, SHARED = LAYOUTS
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
 
 
@@ -99,8 +96,8 @@ def open_model(spec: str, gears: str | None = None) -> ModelFile:
         return _read_compiled([Path(part) for part in spec.split(",")], gears)
     if gears is not None:
         raise UsageError(f"--gears is for an .om file, which {spec} is not")
-    if spec == demo.NAME:
-        path = _converted(demo.CHECKPOINT)
+    if spec == DEMO:
+        path = _converted(DEMO_CHECKPOINT)
     elif spec in assets.CHECKPOINTS:
         path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
     else:
@@ -108,7 +105,7 @@ def open_model(spec: str, gears: str | None = None) -> ModelFile:
         if path.is_dir():
             raise ModelError(f"model {spec} is a folder; a .onnx, .om or .pth file is needed")
         if not path.is_file():
-            known = "\n  ".join((demo.NAME, *assets.CHECKPOINTS))
+            known = "\n  ".join((DEMO, *assets.CHECKPOINTS))
             raise ModelError(f"model {spec}: no such file, and not a known name:\n  {known}")
         if path.suffix in _CHECKPOINT_SUFFIXES:
             path = _converted(path)

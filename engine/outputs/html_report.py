@@ -18,9 +18,9 @@ import orjson
 
 from engine.base.errors import printable
 from engine.base.files import write_atomically
+from engine.base.records import STAGES, Failure, Prediction, Record
 from engine.outputs.accuracy import top_classes
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import STAGES, Failure, Prediction, Record
 from engine.skeletons.poses import PoseSequence
 
 _QUANTILES = (5, 25, 50, 75, 95)

@@ -19,9 +19,9 @@ import orjson
 
 from engine.base.errors import OutputError, UsageError, printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
+from engine.base.records import Failure, Prediction, Record
 from engine.outputs.accuracy import top_classes
-from engine.runtime.aggregator import Failure, Prediction, Record
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 
 log = logging.getLogger("engine")
 

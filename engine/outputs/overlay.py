@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import Who
 from engine.base.files import write_atomically
 from engine.base.progress import SampleProgress
 from engine.live.labels import Label
-from engine.live.windows import Who
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.video.capture import Capture
 from engine.sources.video.settings import VideoSettings

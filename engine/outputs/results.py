@@ -19,9 +19,9 @@ from engine.base.errors import OutputError, UsageError
 from engine.base.events import event
 from engine.base.files import guarded, is_stream, part_of, write_atomically
 from engine.base.options import Options
+from engine.base.records import Failure, Prediction, Record
 from engine.outputs.journal import Journal, identity_path, record_json
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction, Record
 
 log = logging.getLogger("engine")
 

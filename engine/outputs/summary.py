@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from engine import __version__
 from engine.base import host
 from engine.base.errors import printable
+from engine.base.records import Failure, Prediction
+from engine.base.version import __version__
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction
 
 _FAILURES_SHOWN = 5
 

@@ -6,36 +6,9 @@ Pure: no sockets, no device, and the clock is an argument.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from functools import lru_cache
-from math import gcd
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-
-
-def split_rows(rows: int, sizes: Sequence[int]) -> list[int]:
-    """Sizes of the runs that hold `rows` clips, descending; their sum may exceed `rows`.
-
-    `sizes` are ascending, and nothing else may run. As little padding as can be, since a device
-    computes filler like anything else; then as few runs as can be.
-    """
-    return list(_split(rows, tuple(sizes)))
-
-
-@lru_cache(maxsize=4096)
-def _split(rows: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    unit = gcd(*sizes)
-    # the best split of each number of units: (units run, number of runs, the last run)
-    best: list[tuple[int, int, int]] = [(0, 0, 0)]
-    for units in range(1, -(-rows // unit) + 1):
-        rests = ((best[max(0, units - size // unit)], size // unit) for size in sizes)
-        best.append(min((total + size, runs + 1, size) for (total, runs, _), size in rests))
-    runs, left = [], len(best) - 1
-    while left > 0:
-        runs.append(best[left][2] * unit)
-        left -= best[left][2]
-    return tuple(sorted(runs, reverse=True))
 
 
 class Batcher(Generic[Item]):

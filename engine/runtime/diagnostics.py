@@ -6,11 +6,10 @@ it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from engine.base.host import of_system
 from engine.runtime.leases import LeaseTable
 from engine.runtime.processes import Child
 
@@ -78,17 +77,3 @@ def lines(found: dict[str, Any]) -> list[str]:
     for guest, silent in found["guests"].items():
         out.append(f"  {guest}: elsewhere, nothing heard of its work for {silent:.1f} s")
     return out
-
-
-def of_system(pid: int) -> dict[str, Any]:
-    """What the system says of a process: its state (as in ``ps``), its memory in bytes and the
-    seconds that it has had a core."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return {"state": "gone", "rss": 0, "cpu": 0.0}
-    return {
-        "state": fields[0],
-        "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-        "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-    }

@@ -20,16 +20,16 @@ import zmq
 from numpy.typing import NDArray
 
 from engine.backends import registry
-from engine.backends.registry import Facts
+from engine.base.choices import CLIPS, FRAMES, KEYPOINTS, Precision
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, REFERENCES, Views, plan_rows
+from engine.base.curve import Doorkeeper, Listening
 from engine.base.errors import ModelError, SampleError, UsageError, WireError, printable
-from engine.keys import Doorkeeper
+from engine.base.records import Facts
 from engine.network.models import ModelFile
 from engine.network.runners.opening import Runner, default_batch, open_runner, prepared
 from engine.runtime.batching import Batcher
 from engine.runtime.transport import wire
 from engine.runtime.transport.link import Control, run_child
-from engine.runtime.transport.sockets import Listening
 from engine.runtime.transport.wire import Message
 from engine.skeletons.clips import Clips, ClipTensor, HeatmapClips, JointClips
 from engine.skeletons.heatmaps import Joints
@@ -48,7 +48,7 @@ class ExecutorSettings:
     backend: str
     model: ModelFile
     device: str | None
-    precision: registry.Precision
+    precision: Precision
     threads: int
     max_batch: int | None  # samples; None: what suits the runner
     max_wait: float  # seconds
@@ -246,7 +246,7 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
     """Clips out of a message, so many. Raises `WireError`."""
     arrays, (rows, twins) = message.arrays, plan_rows(views)
     track = wire.whole_numbers(message.fields.get("track"), "track", 4)
-    if message.kind == wire.FRAMES and len(arrays) == 4:
+    if message.kind == FRAMES and len(arrays) == 4:
         frames = Frames(
             wire.check_array(arrays[0], "starts", np.int32, (None,)),
             wire.check_array(arrays[1], "cells", np.uint16, (None,)),
@@ -256,7 +256,7 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
             raise WireError(flaw)
         plan = _plan(arrays[3], len(frames) // (1 + twins), rows)
         return HeatmapClips(frames, plan, twins, track)
-    if message.kind == wire.KEYPOINTS and len(arrays) == 3:
+    if message.kind == KEYPOINTS and len(arrays) == 3:
         reference = message.fields.get("reference")
         if reference not in REFERENCES:
             raise WireError(f"keypoints for reference {reference!r:.20}")
@@ -267,7 +267,7 @@ def _clips(message: Message, views: int) -> Clips | JointClips:
         )
         plan = _plan(arrays[2], unique, rows)
         return JointClips(joints, plan, reference, twins, track)
-    if message.kind == wire.CLIPS and len(arrays) == 1:
+    if message.kind == CLIPS and len(arrays) == 1:
         return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (views, *CLIP_SHAPE)))
     raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
 

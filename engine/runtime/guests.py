@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from engine import __version__
+from engine.base.version import __version__
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import WorkerSettings
 

@@ -11,13 +11,14 @@ from typing import Protocol
 
 from engine.base.constants import plan_rows
 from engine.base.errors import EngineError, SampleError
-from engine.runtime.aggregator import Aggregator, Failure
+from engine.base.records import Failure
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.leases import Task
 from engine.runtime.transport import wire
 from engine.runtime.worker import WorkerSettings
 from engine.skeletons.poses import PoseSequence
+from engine.skeletons.samples import Sample
 from engine.skeletons.sampling import clip_plan
-from engine.sources.dataset import Sample
 
 
 class Supply(Protocol):

@@ -11,11 +11,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from engine.backends.registry import Facts
 from engine.base.errors import UsageError, WireError, printable
 from engine.base.events import PARENT, event
+from engine.base.records import Facts, Figures, Record
 from engine.runtime import executor
-from engine.runtime.aggregator import Figures, Record
 from engine.runtime.guests import Guests
 from engine.runtime.pool import Pool
 from engine.runtime.processes import Child

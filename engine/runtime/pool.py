@@ -14,6 +14,7 @@ import orjson
 from engine.base import signals
 from engine.base.errors import EngineError, StallError, UsageError, WorkerError
 from engine.base.events import event
+from engine.base.subprocesses import KILL_GRACE_S
 from engine.runtime import executor, processes, worker
 from engine.runtime.executor import ExecutorSettings
 from engine.runtime.processes import Child
@@ -165,7 +166,7 @@ class Pool:
                 child.kill("not ready in time")
             if now > child.died_by:
                 raise StallError(
-                    f"{child.name} (pid {child.pid}) was killed {processes.KILL_GRACE_S:.0f} s ago "
+                    f"{child.name} (pid {child.pid}) was killed {KILL_GRACE_S:.0f} s ago "
                     "and does not die: it hangs in the system, most likely in a device's driver"
                 )
 

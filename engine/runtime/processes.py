@@ -21,9 +21,9 @@ import multiprocess.resource_tracker
 from engine.base.errors import UsageError
 from engine.base.events import event
 from engine.base.signals import INTERRUPTIONS
+from engine.base.subprocesses import KILL_GRACE_S
 
 NO_GUARD = 71  # exit code of a child that found itself starting children
-KILL_GRACE_S = 30.0  # a large process takes a moment to be cleared away
 MAX_IPC_PATH = 107  # bytes of a Unix socket's path
 # Libraries read these once, when they are loaded.
 _THREAD_VARIABLES = (

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from engine.runtime.aggregator import Aggregator, Failure, Record
+from engine.base.records import Failure, Record
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.intake import Intake
 from engine.runtime.leases import Lease, LeaseTable, Stage
 from engine.runtime.transport import wire

@@ -13,20 +13,19 @@ from dataclasses import dataclass, replace
 from engine.backends import registry
 from engine.backends.ascend.common import device_number
 from engine.backends.ascend.npus import warn_of_others
-from engine.backends.registry import AUTO, INT8, TORCH, Precision
 from engine.base import assets, host
+from engine.base.assets import DEMO
+from engine.base.choices import AUTO, CLIPS, FRAMES, INT8, KEYPOINTS, SHARED, TORCH, Precision, Wire
+from engine.base.curve import Listening
 from engine.base.errors import UsageError
 from engine.base.options import Options
-from engine.network.models import SHARED, ModelFile, open_model
+from engine.network.models import ModelFile, open_model
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.executor import ExecutorSettings
 from engine.runtime.intake import Supply
 from engine.runtime.pool import PoolSettings
 from engine.runtime.supervisor import Supervisor, SupervisorSettings
-from engine.runtime.transport.sockets import Listening
-from engine.runtime.transport.wire import CLIPS, FRAMES, KEYPOINTS, Wire
 from engine.runtime.worker import WorkerSettings
-from engine.sources import demo
 
 log = logging.getLogger("engine")
 
@@ -81,7 +80,7 @@ class Setup:
         )
         workers = 0 if options.in_process else options.workers or default_workers()
         executors = tuple(replace(settings, device=device) for device in devices)
-        drawn = KEYPOINTS if name == TORCH and model.layout == SHARED else FRAMES
+        drawn: Wire = KEYPOINTS if name == TORCH and model.layout == SHARED else FRAMES
         wire = drawn if options.wire == AUTO else options.wire
         return cls(options, model, name, reason, precision, wire, workers, executors)
 
@@ -115,7 +114,7 @@ def _room(options: Options) -> int:
 
 def _default_model(options: Options) -> str:
     sources = {source.partition(":")[0] for source in options.source} or {options.dataset}
-    return demo.NAME if sources == {demo.NAME} else assets.DEFAULT_CHECKPOINT
+    return DEMO if sources == {DEMO} else assets.DEFAULT_CHECKPOINT
 
 
 def default_workers() -> int:

@@ -21,13 +21,14 @@ from typing import Any, TypeVar
 
 import zmq
 
-from engine.backends.registry import Facts
 from engine.base import signals
 from engine.base.constants import VIEWS
+from engine.base.curve import Listening
 from engine.base.errors import StallError, UsageError
 from engine.base.events import PARENT, event
+from engine.base.records import Facts, Record
 from engine.runtime import diagnostics, processes
-from engine.runtime.aggregator import Aggregator, Record
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.guests import Guests
 from engine.runtime.intake import Intake, Supply
 from engine.runtime.leases import Stage
@@ -35,7 +36,7 @@ from engine.runtime.mail import Mail
 from engine.runtime.pool import Pool, PoolSettings
 from engine.runtime.processes import Child
 from engine.runtime.scheduler import Ledger
-from engine.runtime.transport.sockets import Exchange, Listening
+from engine.runtime.transport.sockets import Exchange
 from engine.runtime.transport.wire import Message
 
 T = TypeVar("T")

@@ -16,11 +16,12 @@ from typing import Any, NoReturn
 import numpy as np
 import zmq
 
+from engine.base.choices import CLIPS, FRAMES, KEYPOINTS, Wire
 from engine.base.constants import JOINTS, VIEWS, Reference, Views
 from engine.base.errors import SampleError, WireError, printable
 from engine.runtime.transport import wire
 from engine.runtime.transport.link import Control, run_child
-from engine.runtime.transport.wire import Message, Wire
+from engine.runtime.transport.wire import Message
 from engine.skeletons.clips import sampled
 from engine.skeletons.poses import PoseSequence
 
@@ -65,14 +66,14 @@ def clips_message(poses: PoseSequence, fields: dict[str, Any], settings: WorkerS
         fields = {**fields, "track": poses.track}
     placed = sampled(poses, reference, settings.views)
     # a crowd's joints may be more than what is drawn of them
-    if kind == wire.KEYPOINTS and placed.joints.centres.nbytes <= wire.MAX_CLIPS:
+    if kind == KEYPOINTS and placed.joints.centres.nbytes <= wire.MAX_CLIPS:
         arrays = placed.joints.centres, placed.joints.peaks, placed.plan
-        return Message(wire.KEYPOINTS, {**fields, "reference": reference}, arrays)
+        return Message(KEYPOINTS, {**fields, "reference": reference}, arrays)
     clips = placed.drawn()
-    if kind == wire.CLIPS:
-        return Message(wire.CLIPS, fields, (clips.tensor(),))
+    if kind == CLIPS:
+        return Message(CLIPS, fields, (clips.tensor(),))
     frames = clips.frames
-    return Message(wire.FRAMES, fields, (frames.starts, frames.cells, frames.values, clips.plan))
+    return Message(FRAMES, fields, (frames.starts, frames.cells, frames.values, clips.plan))
 
 
 def _portable(array: Any) -> Any:

@@ -31,16 +31,10 @@ from numpy.typing import NDArray
 from engine.base.constants import JOINTS
 from engine.base.errors import DatasetError
 from engine.base.host import memory_limit
+from engine.skeletons.samples import Unreadable
 from engine.sources import pickles
 
 Splits = Mapping[str, list[str]]
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Stands for an annotation that could not be read; becomes an error record."""
-
-    message: str
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ all read at once, those of a folder of `engine.sources.columns` as they are need
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import __version__
 from engine.base import assets
-from engine.base.errors import DatasetError, SampleError
-from engine.skeletons.poses import PoseSequence, whole_number
-from engine.sources import demo
-from engine.sources.annotations import AnnotationFile, Unreadable, identifier_key, read_annotations
+from engine.base.assets import DEMO
+from engine.base.errors import DatasetError
+from engine.base.version import __version__
+from engine.skeletons.samples import Sample
+from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
 from engine.sources.demo import generation as generator
 
 if TYPE_CHECKING:
@@ -28,39 +28,6 @@ if TYPE_CHECKING:
 
 DEFAULT_SPLIT = "test1"
 ALL = "all"  # a --split that takes every annotation
-ANY_CLASSES = 2**31  # where no model says how many there are
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """One entry of a dataset, unchecked. `id` is unique within the dataset."""
-
-    index: int
-    id: str
-    annotation: Any
-
-    @property
-    def label(self) -> int | None:
-        """The class, or None where the annotation has none."""
-        value = self.annotation.get("label") if isinstance(self.annotation, Mapping) else None
-        number = whole_number(value)
-        return number if number is not None and abs(number) < 2**63 else None
-
-    def poses(self, num_classes: int) -> PoseSequence:
-        """Check the annotation. Raises `SampleError`."""
-        if isinstance(self.annotation, Unreadable):
-            raise SampleError(self.annotation.message, stage="read")
-        if not isinstance(self.annotation, Mapping):
-            kind = type(self.annotation).__name__
-            raise SampleError(f"the annotation is a {kind}, not a dict", stage="read")
-        label, number = self.annotation.get("label"), self.label
-        if label is not None and (number is None or not 0 <= number < num_classes):
-            shown = label if number is None else number
-            raise SampleError(
-                f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
-                "given as whole numbers"
-            )
-        return PoseSequence.from_annotation(self.annotation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +60,8 @@ def open_dataset(
     `split` None means ``test1`` where the file has splits and everything where it has
     none; ``all`` takes every annotation.
     """
-    known = ", ".join((demo.NAME, *assets.DATASETS))
-    if name == demo.NAME and ann_file is None:
+    known = ", ".join((DEMO, *assets.DATASETS))
+    if name == DEMO and ann_file is None:
         return _generated(split or DEFAULT_SPLIT, limit)
     if name in assets.DATASETS:
         address = ann_file or str(assets.locate(assets.DATASETS[name]))
@@ -145,7 +112,7 @@ def _generated(split: str, limit: int | None) -> Dataset:
         count = min(count, generator.TEST_SAMPLES)
     annotations = (generator.sample(split, number) for number in range(count))
     samples = [Sample(i, a["frame_dir"], a) for i, a in enumerate(annotations)]
-    return Dataset(demo.NAME, "generated motion", None, split, samples)
+    return Dataset(DEMO, "generated motion", None, split, samples)
 
 
 def identifier(annotation: Any, key: str) -> str | None:

@@ -21,7 +21,8 @@ import orjson
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError
 from engine.skeletons.joints import LAYOUTS
 from engine.skeletons.poses import PoseSequence
-from engine.sources.dataset import ANY_CLASSES, Sample, open_dataset
+from engine.skeletons.samples import ANY_CLASSES, Sample
+from engine.sources.dataset import open_dataset
 from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
 from engine.sources.source import Source, Stop
 

@@ -26,8 +26,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import zmq
 
 from engine.base.addresses import is_loopback, tcp_endpoint
+from engine.base.curve import ClientKeys, Doorkeeper, ServerKeys
 from engine.base.errors import SourceError, UsageError
-from engine.keys import ClientKeys, Doorkeeper, ServerKeys
 from engine.sources.pose_frames import MAX_BYTES
 from engine.sources.source import Source, Stop
 

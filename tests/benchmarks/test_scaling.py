@@ -15,7 +15,7 @@ from benchmarks.driver import Found, fitted
 from benchmarks.fleet import Fleet
 from benchmarks.leases import Case, Mill, Shared
 from benchmarks.scaling import Driver, Failures, Sample
-from engine.runtime.transport.wire import WIRES
+from engine.base.choices import WIRES
 
 positive = st.floats(1e-6, 1e6)
 SAMPLE = Sample(driver_s=0.0003, worker_s=0.003, clips_bytes=400_000, lease_bytes=10_000)

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from engine.base.options import Options
+from engine.base.records import Record
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Record
 from tests.conftest import annotation
 from tests.integration.conftest import (  # noqa: F401  # fixtures
     check,

@@ -19,17 +19,17 @@ from typing import Any
 import pytest
 
 from engine import keys
+from engine.base.curve import ClientKeys, Listening, make
 from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.pipeline import Pipeline
-from engine.runtime.transport.sockets import Listening
 from tests.integration.conftest import check, children, command, options
 
 
 @pytest.fixture
 def key_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "keys"
-    keys.make(folder, ["alice"])
+    make(folder, ["alice"])
     return folder
 
 
@@ -209,7 +209,7 @@ def test_an_unauthorised_process_gets_nowhere(
 
 
 def test_a_key_that_is_taken_back(data: Path, tiny_model: Path, key_folder: Path) -> None:
-    keys.make(key_folder, ["bob"])
+    make(key_folder, ["bob"])
     (key_folder / "workers" / "alice.key").unlink()
     chosen = options(data, tiny_model, workers=1, listen="tcp://127.0.0.1", keys=str(key_folder))
     with Pipeline(chosen) as pipeline:
@@ -301,4 +301,4 @@ def test_the_keys_command(tmp_path: Path, capsys: Any) -> None:
         assert keys.main([str(folder), name]) == 2
     assert "exists; delete it" in capsys.readouterr().err
     with pytest.raises(UsageError, match="has no secret key"):
-        keys.ClientKeys.of(folder / "engine.key", folder / "engine.key")
+        ClientKeys.of(folder / "engine.key", folder / "engine.key")

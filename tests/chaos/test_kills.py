@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from engine.base.errors import WorkerError
+from engine.base.records import Failure
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure
 from tests.chaos.conftest import disturbed, in_children
 from tests.integration.conftest import check, children, options
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from engine.base import host
+from engine.base.records import Prediction
 from engine.outputs.results import ResultWriter
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from engine.runtime.transport import wire
 from tests.conftest import annotation, descendants
 from tests.integration.conftest import check, command, options

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from engine.base.errors import DatasetError
+from engine.base.records import Failure, Prediction, Record
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction, Record
 from engine.sources.dataset import open_dataset
 from tests.chaos.conftest import in_children
 from tests.conftest import annotation

@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.base.constants import VIEWS
-from engine.runtime.aggregator import Aggregator, Failure, Record
+from engine.base.records import Failure, Record
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.intake import Intake, Listed
 from engine.runtime.scheduler import Ledger
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import WorkerSettings
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 from tests.conftest import annotation
 
 CLASSES = 51

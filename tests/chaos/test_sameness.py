@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.base.records import Prediction, Record
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction, Record
 from tests.chaos.conftest import disturbed
 from tests.integration.conftest import check, options
 

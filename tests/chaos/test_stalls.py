@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from engine.base.errors import StallError
+from engine.base.records import Failure
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure
 from engine.runtime.processes import Child
 from tests.chaos.conftest import in_children
 from tests.integration.conftest import check, children, command, options

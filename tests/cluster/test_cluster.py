@@ -22,9 +22,9 @@ import pytest
 
 from engine.base.errors import UsageError
 from engine.base.options import Options
+from engine.base.records import Failure, Prediction, Record
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction, Record
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 from tests.cluster.conftest import NODE
 from tests.conftest import annotation
 from tests.integration.conftest import check, command, options

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine.base.records import Failure, Prediction
 from engine.pipeline import Pipeline
 from engine.ray import Columns, Scorer
-from engine.runtime.aggregator import Failure, Prediction
 from engine.sources.dataset import open_dataset
 from tests.integration.conftest import options
 

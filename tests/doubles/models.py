@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.assets import file_sha256
-from engine.base.classes import HMDB51
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS, preprocessing
+from engine.base.constants import CLIP_LEN, CLIP_SHAPE, HMDB51, JOINTS, SIZE, VIEWS, preprocessing
 from engine.network.cuts import Cuts
 from engine.network.om import Description
 from tests.doubles import om

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from engine.base.options import Options
+from engine.base.records import Failure, Prediction, Record
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction, Record
 from tests.conftest import ROOT, annotation
 
 

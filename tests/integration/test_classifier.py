@@ -12,8 +12,8 @@ import pytest
 import engine
 from engine.base.errors import SampleError
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from tests.conftest import annotation
 
 

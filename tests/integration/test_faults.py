@@ -17,8 +17,8 @@ import pytest
 
 from engine.base.errors import UsageError, WorkerError
 from engine.base.options import Options
+from engine.base.records import Failure, Record
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Record
 from tests.integration.conftest import check, children, command, options
 
 

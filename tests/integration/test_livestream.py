@@ -26,9 +26,9 @@ import engine
 from engine import livestream
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.live.labels import Label
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from engine.sources.dataset import open_dataset
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.recorded import frames_of, recorded
@@ -241,7 +241,7 @@ def test_a_flood_is_bounded(tiny_model: Path) -> None:
 
 
 def recorded_samples() -> Any:
-    from engine.sources.dataset import Sample
+    from engine.skeletons.samples import Sample
 
     return [Sample(0, "a", annotation(48, seed=1))]
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from engine.base import assets
-from engine.base.classes import HMDB51
+from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
 from engine.network.models import open_model
 from tests.conftest import DATA, TINY, random_state_dict, write_model

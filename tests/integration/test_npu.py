@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from engine.base.errors import UsageError
+from engine.base.records import Failure, Prediction
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction
 from tests.doubles.models import describe, geared, planned
 from tests.integration.conftest import command, options
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine.runtime.aggregator import Failure, Prediction
+from engine.base.records import Failure, Prediction
 
 
 def command(*arguments: object) -> list[str]:

@@ -18,8 +18,8 @@ import pytest
 
 import engine
 from engine.base.errors import UsageError
+from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from tests.conftest import TINY, random_state_dict, write_model
 from tests.integration.conftest import check, children, command, options
 

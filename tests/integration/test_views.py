@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.sampling import clip_plan

@@ -15,9 +15,9 @@ import pytest
 
 from converters import onnx2om
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from tests.conftest import ROOT, annotation
 
 BACKENDS = ["openvino", "onnxruntime"]

@@ -28,10 +28,12 @@ from engine.backends.ascend.common import (
 )
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
 from engine.backends.ascend.remote import RemoteBackend
-from engine.backends.registry import Array, Backend, Facts, Precision
+from engine.base.choices import CLIPS, Precision
 from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, EngineError, ModelError, UsageError
-from engine.network.models import CLIPS, ModelFile
+from engine.base.records import Facts
+from engine.network.backend import Array, Backend
+from engine.network.models import ModelFile
 from engine.network.om import DTYPES, CompiledFile
 
 _QUIET = 3  # of its own log levels: warnings

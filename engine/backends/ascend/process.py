@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.ascend.slots import Line, Slot, SlotShape
-from engine.backends.registry import Array, Facts
 from engine.base.errors import BackendError, EngineError, printable
+from engine.base.records import Facts
+from engine.network.backend import Array
 from engine.network.om import CompiledFile
 
 _PR_SET_PDEATHSIG = 1

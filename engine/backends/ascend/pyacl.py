@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from engine.backends.ascend.common import OF_MEMORY, check_shapes, device_number, load_all, spelt
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
 from engine.backends.ascend.remote import RemoteBackend
-from engine.backends.registry import Array, Backend, Facts, Precision
+from engine.base.choices import CLIPS, Precision
 from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
-from engine.network.models import CLIPS, ModelFile
+from engine.base.records import Facts
+from engine.network.backend import Array, Backend
+from engine.network.models import ModelFile
 from engine.network.om import DTYPES, CompiledFile
 
 _INITIALISED = 100002  # before, by somebody else in this process

@@ -20,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.ascend.slots import Line, Slot, SlotShape
-from engine.backends.registry import Array, Facts, PartNetwork
+from engine.base.choices import CLIPS
 from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
+from engine.base.records import Facts
 from engine.base.signals import INTERRUPTIONS
+from engine.base.subprocesses import KILL_GRACE_S
+from engine.network.backend import Array, PartNetwork, split_rows
 from engine.network.cuts import Part
-from engine.network.models import CLIPS, ModelFile
+from engine.network.models import ModelFile
 from engine.network.om import CompiledFile, memory_advice
-from engine.runtime.batching import split_rows
-from engine.runtime.processes import KILL_GRACE_S
 
 log = logging.getLogger("engine")
 

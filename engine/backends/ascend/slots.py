@@ -19,8 +19,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from engine.base.choices import CLIPS
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
-from engine.network.models import CLIPS
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _MAX_MESSAGE = 1 << 17

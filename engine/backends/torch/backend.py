@@ -10,13 +10,15 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from engine.backends.registry import Array, Facts, PartNetwork, Precision, Wave
 from engine.backends.torch import plain
 from engine.backends.torch.network import Network
 from engine.backends.torch.steps import plan
 from engine.backends.torch.waves import Capacity, Graphs, Plain
+from engine.base.choices import Precision
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, UsageError
+from engine.base.records import Facts
+from engine.network.backend import Array, PartNetwork, Wave
 from engine.network.contexts import contexts
 from engine.network.cuts import Part
 from engine.network.models import ModelFile

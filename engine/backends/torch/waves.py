@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.backends.registry import Wave
 from engine.backends.torch import rasteriser
 from engine.backends.torch.network import Network
 from engine.backends.torch.rasteriser import Poses
 from engine.base.constants import CLIP_LEN, JOINTS, SIZE
+from engine.network.backend import Wave
 from engine.skeletons.clips import ClipTensor, HeatmapClips, JointClips
 from engine.skeletons.heatmaps import Joints
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Array
+from engine.network.backend import Array
 from engine.network.contexts import PADDING
 from engine.network.cuts import Part
 from engine.network.increments import Increment, Ring, lengths, slot_id

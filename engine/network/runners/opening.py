@@ -9,10 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Backend, Facts, ResidentBackend
+from engine.base.choices import SHARED
 from engine.base.constants import VIEWS
+from engine.base.records import Facts
+from engine.network.backend import Backend, ResidentBackend
 from engine.network.cuts import Cuts
-from engine.network.models import SHARED, ModelFile
+from engine.network.models import ModelFile
 from engine.network.runners.planned import PlannedRunner
 from engine.network.runners.resident import ResidentRunner
 from engine.network.runners.shared import SharedRunner

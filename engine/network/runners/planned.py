@@ -14,9 +14,10 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Backend, Facts
 from engine.base.constants import VIEWS
 from engine.base.errors import ModelError, SampleError
+from engine.base.records import Facts
+from engine.network.backend import Backend
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 
 F32 = NDArray[np.float32]

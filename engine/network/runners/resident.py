@@ -15,8 +15,9 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Facts, ResidentBackend, Wave
 from engine.base.constants import CLIP_LEN, VIEWS
+from engine.base.records import Facts
+from engine.network.backend import ResidentBackend, Wave
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.skeletons.clips import Clips, ClipTensor, JointClips
 

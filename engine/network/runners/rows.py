@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Array
 from engine.base.constants import CLIP_LEN, NUM_CLIPS
+from engine.network.backend import Array
 from engine.network.contexts import PADDING
 from engine.network.cuts import FEATURES, FRAMES, NEXT, PREVIOUS, SHORTCUT, THIS, Part
 from engine.network.increments import slot_id

@@ -18,8 +18,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Array, Backend, Facts, PartNetwork
 from engine.base.constants import CLIP_LEN
+from engine.base.records import Facts
+from engine.network.backend import Array, Backend, PartNetwork
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 from engine.network.increments import Increment, slot_id

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.registry import Array, Backend, Facts
 from engine.base.constants import VIEWS
 from engine.base.errors import ModelError
-from engine.runtime.batching import split_rows
+from engine.base.records import Facts
+from engine.network.backend import Array, Backend, split_rows
 from engine.skeletons.clips import Clips, JointClips
 
 F32 = NDArray[np.float32]

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.runtime.aggregator import STAGES
+from engine.base.records import STAGES
 
 _SPAN_S = 30.0  # whose latencies are shown, of at least and at most so many records
 _AT_LEAST, _LATENCIES = 20, 4000

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from engine.base.records import Prediction, Record
 from engine.outputs.html_report import in_motion
-from engine.runtime.aggregator import Prediction, Record
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 
 _SHOWN = 6
 _EVERY_S = 1.0  # a new one in the long run, so that one can look

@@ -15,9 +15,11 @@ from typing import Any
 
 import orjson
 
-from engine import __version__
 from engine.base.errors import printable
 from engine.base.events import event, event_fields
+from engine.base.host import of_system
+from engine.base.records import Prediction, Record
+from engine.base.version import __version__
 from engine.live.labels import Label
 from engine.livestream import Stream
 from engine.outputs.dashboard.board import Board
@@ -25,8 +27,6 @@ from engine.outputs.dashboard.gallery import Gallery
 from engine.outputs.dashboard.scene import Scene
 from engine.outputs.dashboard.server import Server
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction, Record
-from engine.runtime.diagnostics import of_system
 from engine.sources.pose_frames import PoseFrame
 
 log = logging.getLogger("engine")

@@ -17,15 +17,15 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 
-from engine import __version__
-from engine.backends.registry import Facts
 from engine.base.errors import UsageError, printable
 from engine.base.options import Options
-from engine.runtime.aggregator import Aggregator, Figures, Record
+from engine.base.records import Facts, Figures, Record
+from engine.base.version import __version__
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.payloads import keep
 from engine.runtime.setup import Setup
 from engine.runtime.supervisor import Supervisor
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 
 _REPORT_EVERY_S = 0.25
 

@@ -9,9 +9,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from engine.backends.registry import TORCH
 from engine.base import host
 from engine.base.addresses import host_and_port
+from engine.base.choices import TORCH
 from engine.base.errors import UsageError, printable
 from engine.runtime.setup import Setup
 

@@ -19,8 +19,7 @@ from engine.base.files import guarded, write_atomically
 from engine.base.options import Options
 from engine.network.models import ModelFile
 from engine.runtime.setup import Setup
-from engine.sources.annotations import Unreadable
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample, Unreadable
 
 _FIELDS = ("keypoint", "keypoint_score", "img_shape", "total_frames", "label")  # that are read
 

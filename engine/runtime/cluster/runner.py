@@ -15,18 +15,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from engine import __version__
-from engine.backends.registry import Facts
 from engine.base.errors import StallError, UsageError, WorkerError, printable
 from engine.base.events import event
-from engine.runtime.aggregator import Aggregator, Failure, Record
+from engine.base.records import Facts, Failure, Record
+from engine.base.version import __version__
+from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.actor import Engine, Refused, Report, Started
 from engine.runtime.cluster.nodes import Place, connect, places
 from engine.runtime.cluster.payloads import files_of, light, options_of
 from engine.runtime.cluster.shards import Shards
 from engine.runtime.pool import MAX_BARREN_DEATHS, MAX_FAILED_STARTS
 from engine.runtime.setup import Setup
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 
 log = logging.getLogger("engine")
 

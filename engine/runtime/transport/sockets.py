@@ -8,16 +8,14 @@ tells their connections apart, so that none can pass for another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from engine.base.addresses import is_loopback, tcp_address, tcp_endpoint
+from engine.base.curve import Doorkeeper, Listening
 from engine.base.errors import UsageError, WireError
-from engine.keys import Doorkeeper, ServerKeys
 from engine.runtime.transport import wire
 from engine.runtime.transport.wire import Message
 
@@ -27,39 +25,6 @@ _REFUSALS = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-
-
-@dataclass(frozen=True)
-class Listening:
-    """Where guests may connect, and with which keys."""
-
-    host: str  # as in a TCP address
-    port: int | None
-    keys: ServerKeys | None
-    option: str = "--listen"  # that says so
-
-    @classmethod
-    def of(cls, address: str, keys: str | None, option: str = "--listen") -> Listening:
-        """Of what an option and ``--keys`` say. Raises `UsageError`."""
-        host, port = tcp_address(address, option)
-        if keys is None and not is_loopback(host):
-            raise UsageError(
-                f"{option} {address} is reachable from other machines, so it needs --keys FOLDER; "
-                "python -m engine.keys makes them"
-            )
-        return cls(host, port, ServerKeys.of(Path(keys)) if keys is not None else None, option)
-
-    def bind(self, socket: zmq.Socket[bytes], port: int | None) -> int:
-        """Open a socket on that port, or a free one. Returns the port. Raises `UsageError`."""
-        endpoint = tcp_endpoint(self.host, port or "*")
-        socket.setsockopt(zmq.IPV6, ":" in self.host)
-        if self.keys is not None:
-            self.keys.protect(socket)
-        try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise UsageError(f"{self.option} {endpoint}: {error.strerror}") from None
-        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
 
 
 def _refusal(found: Mapping[str, Any]) -> WireError:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import orjson
 import zmq
 from numpy.typing import NDArray
 
+from engine.base.choices import CLIPS, KEYPOINTS, Wire
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, VIEWS, plan_rows
 from engine.base.errors import WireError
 from engine.skeletons.sparse import CELLS, CELLS_OF_JOINT
@@ -32,10 +33,6 @@ AT_ONCE = 1000  # messages that a socket is read for before other things get the
 # in the middle of one while its peer goes away.
 LINGER_MS = 1000
 _CURVE_BYTES = 256
-
-Wire = Literal["frames", "clips", "keypoints"]
-WIRES: tuple[Wire, ...] = ("frames", "clips", "keypoints")
-FRAMES, CLIPS, KEYPOINTS = WIRES
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.classes import HMDB51
+from engine.base.constants import HMDB51
 from engine.sources.demo.actions import ACTIONS
 from engine.sources.demo.body import PARAMETERS, Body, points
 from engine.sources.demo.camera import Camera, Detector, smooth

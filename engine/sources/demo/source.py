@@ -12,9 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from engine.base.classes import HMDB51
+from engine.base.assets import DEMO
+from engine.base.constants import HMDB51
 from engine.base.errors import UsageError
-from engine.sources.demo import NAME, generation
+from engine.sources.demo import generation
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.source import Source, Stop
 
@@ -29,9 +30,9 @@ _NAP_S = 0.05
 def demo(rest: str) -> Source:
     """``demo:STREAMS``. Raises `UsageError`."""
     if rest and not (rest.isdecimal() and 1 <= int(rest) <= 64):
-        raise UsageError(f"--source {NAME}:{rest}: a number of streams is needed, 64 at most")
+        raise UsageError(f"--source {DEMO}:{rest}: a number of streams is needed, 64 at most")
     return Source(
-        f"{NAME}:{rest}" if rest else NAME, partial(_in_time, int(rest or _STREAMS)), True
+        f"{DEMO}:{rest}" if rest else DEMO, partial(_in_time, int(rest or _STREAMS)), True
     )
 
 
@@ -47,7 +48,7 @@ def _in_time(streams: int, stop: Stop) -> Iterator[PoseFrame]:
                 time.sleep(min(left, _NAP_S))
             if left < -1.0:  # whoever stopped this process stopped the cameras, too
                 begun -= left
-            yield PoseFrame(f"{NAME}-{number + 1}", tick, time.time(), _SIZE, next(scene), _RATE)
+            yield PoseFrame(f"{DEMO}-{number + 1}", tick, time.time(), _SIZE, next(scene), _RATE)
         if stop():
             return
         tick += 1

@@ -18,8 +18,8 @@ from mediapipe.tasks.python.vision import PoseLandmarker, PoseLandmarkerOptions,
 from numpy.typing import NDArray
 
 from engine.base.errors import ModelError
-from engine.live.tracking import SIMILAR, matches, similarity_of
 from engine.skeletons.joints import LAYOUTS
+from engine.skeletons.similarity import SIMILAR, matches, similarity_of
 
 F32 = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # left, top, right and bottom

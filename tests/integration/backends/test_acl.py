@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.backends.registry import Backend, choose, devices, load
+from engine.backends.registry import choose, devices, load
 from engine.base.constants import CLIP_SHAPE, VIEWS, preprocessing
 from engine.base.errors import BackendError, ModelError, UsageError
+from engine.network.backend import Backend
 from engine.network.models import open_model
 from tests.doubles import om
 from tests.doubles.models import INPUT, describe, geared, static

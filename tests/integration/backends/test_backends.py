@@ -11,9 +11,10 @@ import pytest
 
 from converters.network import Architecture
 from engine.backends import registry
-from engine.backends.registry import Backend, choose, load
+from engine.backends.registry import choose, load
 from engine.base.constants import CLIP_SHAPE, REFERENCES, Reference
 from engine.base.errors import ModelError, UsageError
+from engine.network.backend import Backend
 from engine.network.models import open_model
 from tests.conftest import TINY, random_state_dict, write_model
 

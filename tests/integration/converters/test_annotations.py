@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 
 from converters import piecemeal
 from engine.base.errors import DatasetError, SampleError, printable
+from engine.skeletons.samples import Sample
 from engine.sources.annotations import of_pickle, read_annotations
-from engine.sources.dataset import Sample, open_dataset
+from engine.sources.dataset import open_dataset
 from tests.conftest import ROOT, annotation
 
 pytest.importorskip("pyarrow")

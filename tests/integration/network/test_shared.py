@@ -13,12 +13,12 @@ import pytest
 
 from converters.graph import build_clips, select_weights
 from converters.network import Architecture
-from engine.backends.registry import Precision, load
-from engine.base.classes import HMDB51
-from engine.base.constants import CLIP_SHAPE
+from engine.backends.registry import load
+from engine.base.choices import CLIPS, SHARED, Precision
+from engine.base.constants import CLIP_SHAPE, HMDB51
 from engine.base.errors import ModelError
 from engine.network.cuts import FEATURES, FRAMES, HANDED, Cuts
-from engine.network.models import CLIPS, SHARED, open_model
+from engine.network.models import open_model
 from engine.network.runners.opening import Runner, infer, open_runner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence

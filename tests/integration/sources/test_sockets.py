@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 import zmq
 
-from engine import keys
+from engine.base.curve import ClientKeys, Doorkeeper, ServerKeys, make
 from engine.base.errors import UsageError
-from engine.keys import ClientKeys, Doorkeeper, ServerKeys
 from engine.sources.sockets import admitting
 from engine.sources.source import open_source
 
@@ -81,8 +80,8 @@ def test_pull() -> None:
 
 
 def test_pull_lets_in_by_key(tmp_path: Path) -> None:
-    keys.make(tmp_path / "ours", ["camera"])
-    keys.make(tmp_path / "theirs", ["stranger"])
+    make(tmp_path / "ours", ["camera"])
+    make(tmp_path / "theirs", ["stranger"])
     server = tmp_path / "ours" / "engine.key"
     camera = ClientKeys.of(tmp_path / "ours" / "camera.key_secret", server)
     stranger = ClientKeys.of(tmp_path / "theirs" / "stranger.key_secret", server)
@@ -108,7 +107,7 @@ def test_subscribe(tmp_path: Path, secured: bool) -> None:
         publisher = context.socket(zmq.PUB)
         publisher.setsockopt(zmq.LINGER, 0)
         if secured:
-            keys.make(tmp_path, ["us"])
+            make(tmp_path, ["us"])
             server = ServerKeys.of(tmp_path)
             doorkeeper = Doorkeeper(context, server)
             server.protect(publisher)

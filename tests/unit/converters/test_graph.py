@@ -12,8 +12,7 @@ from onnx import numpy_helper
 
 from converters.graph import build_clips, fold, select_weights
 from converters.network import Architecture, Conv, convolutions
-from engine.base.classes import HMDB51
-from engine.base.constants import preprocessing
+from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError
 from tests.conftest import TINY, random_state_dict
 

@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.base.records import Failure, Prediction, Record
 from engine.live.labels import Label, Labels
 from engine.live.smoothing import Smoother
 from engine.live.windows import Window
-from engine.runtime.aggregator import Failure, Prediction, Record
 from engine.skeletons.poses import PoseSequence
 
 CLASSES = ["a", "b", "c"]

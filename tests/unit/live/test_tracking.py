@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.live.tracking import Tracker, similarity_of
+from engine.live.tracking import Tracker
+from engine.skeletons.similarity import similarity_of
 from engine.sources.pose_frames import Person, PoseFrame
 
 BODY = np.random.default_rng(0).uniform(0, 100, (17, 2)).astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.base.errors import SampleError
-from engine.runtime.aggregator import average
+from engine.network.recogniser import average
 
 
 @pytest.mark.parametrize("video", ["01", "08", "11"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.runtime.batching import Batcher, split_rows
+from engine.network.backend import split_rows
+from engine.runtime.batching import Batcher
 
 
 @given(st.integers(0, 500), st.sets(st.integers(1, 160), min_size=1))

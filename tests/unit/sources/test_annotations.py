@@ -11,7 +11,8 @@ import orjson
 import pytest
 
 from engine.base.errors import DatasetError
-from engine.sources.annotations import Unreadable, read_annotations
+from engine.skeletons.samples import Unreadable
+from engine.sources.annotations import read_annotations
 
 
 def assert_same(found: Any, expected: Any) -> None:

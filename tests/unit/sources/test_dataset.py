@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from engine.base.errors import DatasetError, SampleError
-from engine.sources.dataset import Sample, open_dataset
+from engine.skeletons.samples import Sample
+from engine.sources.dataset import open_dataset
 
 
 def write(path: Path, root: Any) -> str:

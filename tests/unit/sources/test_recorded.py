@@ -61,7 +61,7 @@ def test_an_openpose_file_that_is_broken(tmp_path: Path) -> None:
 
 
 def test_frames_of_an_annotation() -> None:
-    from engine.sources.dataset import Sample
+    from engine.skeletons.samples import Sample
 
     whole = annotation(30, persons=2, seed=4)
     whole["keypoint"][1, 10:20] = 0  # away for a while

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 import pytest
 
-from engine.backends.registry import Wave
 from engine.backends.torch.steps import plan
 from engine.base.constants import REFERENCES, Reference
+from engine.network.backend import Wave
 from engine.skeletons.clips import JointClips
 from tests.integration.backends.torch.test_torch import odd_joints
 

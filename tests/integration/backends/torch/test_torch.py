@@ -12,14 +12,16 @@ import onnx
 import pytest
 
 from engine.backends import registry
-from engine.backends.registry import Precision, ResidentBackend, Wave, load
+from engine.backends.registry import load
+from engine.base.choices import SHARED, Precision
 from engine.base.constants import REFERENCES, VIEWS, Reference
 from engine.base.errors import ModelError, UsageError
-from engine.network.models import SHARED, open_model
+from engine.base.records import Failure, Prediction, Record
+from engine.network.backend import ResidentBackend, Wave
+from engine.network.models import open_model
 from engine.network.runners.opening import Runner, infer, open_runner
 from engine.network.runners.resident import ResidentRunner
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Failure, Prediction, Record
 from engine.skeletons.clips import Clips, JointClips, decode, sampled
 from engine.skeletons.heatmaps import Joints, render
 from engine.skeletons.poses import PoseSequence

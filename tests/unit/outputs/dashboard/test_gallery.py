@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import orjson
 
+from engine.base.records import Failure, Prediction
 from engine.outputs.dashboard.gallery import Gallery
-from engine.runtime.aggregator import Failure, Prediction
-from engine.sources.dataset import Sample
+from engine.skeletons.samples import Sample
 from tests.conftest import annotation
 
 NAMES = [f"class {n}" for n in range(51)]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base.classes import HMDB51
+from engine.base.assets import DEMO_CHECKPOINT
+from engine.base.constants import HMDB51
 from engine.base.errors import DatasetError
 from engine.base.options import Options
+from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.runtime.aggregator import Prediction
 from engine.skeletons.poses import PoseSequence
 from engine.sources.dataset import open_dataset
-from engine.sources.demo import CHECKPOINT
 from engine.sources.demo.actions import ACTIONS
 from engine.sources.demo.body import PARAMETERS, Body, points
 from engine.sources.demo.generation import CLASSES, SPLITS, TEST_SAMPLES, _banded, sample
@@ -137,7 +137,7 @@ def test_opening_it() -> None:
 
 
 def test_the_weights_are_small() -> None:
-    assert CHECKPOINT.stat().st_size < 8e6
+    assert DEMO_CHECKPOINT.stat().st_size < 8e6
 
 
 def test_the_weights_recognise_the_first_of_every_class() -> None:

@@ -1,0 +1,29 @@
+"""Choices: what an option may be, as types and values."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Per = Literal["person", "group"]
+Sampling = Literal["grid", "reference"]
+Crop = Literal["steady", "exact"]
+
+Who = int | str | None
+"""Whom a window is about: an id of the source's or the tracker's; None is a group."""
+
+Wire = Literal["frames", "clips", "keypoints"]
+WIRES: Final[tuple[Wire, ...]] = ("frames", "clips", "keypoints")
+FRAMES: Final = "frames"
+CLIPS: Final = "clips"  # what workers send, and a layout as well
+KEYPOINTS: Final = "keypoints"
+
+Layout = Literal["clips", "shared"]
+LAYOUTS: Final[tuple[Layout, ...]] = ("clips", "shared")
+SHARED: Final = "shared"
+
+Precision = Literal["f32", "f16", "bf16", "int8"]
+PRECISIONS: Final[tuple[Precision, ...]] = ("f32", "f16", "bf16", "int8")
+INT8: Final = "int8"
+
+AUTO: Final = "auto"
+TORCH: Final = "torch"  # the backend that draws on its device

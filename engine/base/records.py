@@ -1,0 +1,85 @@
+"""Records: what becomes of a sample, and what a run amounts to.
+
+A `Prediction` or a `Failure` is the one record of a sample; `Figures` count work, bytes and
+restarts; `Facts` are what a device really runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a loaded backend really runs on; printed and written into the summary."""
+
+    runtime: str  # name and version
+    device: str  # the device as the runtime calls it
+    precision: str  # what is executed, not the one requested
+    threads: int  # of the runtime; 0 where the notion has no meaning
+
+
+STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
+"""Keys of `Prediction.ms`, in the order of a sample's way."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The scores of a sample.
+
+    `logits`: float32 [views, classes]. `scores`: float32 [classes], sums to one. `ms`:
+    milliseconds of work or waiting, by stage.
+    """
+
+    index: int
+    id: str
+    label: int | None
+    logits: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    ms: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that could not be scored: where (`stage`), what (`type`) and why (`message`)."""
+
+    index: int
+    id: str
+    label: int | None
+    stage: str
+    type: str
+    message: str
+
+
+Record = Prediction | Failure
+
+
+@dataclass
+class Figures:
+    """What a run amounted to so far, for progress and report."""
+
+    decode_s: float = 0.0  # seconds of work, all workers together
+    infer_s: float = 0.0  # seconds of work, all executors together
+    clips_run: int = 0
+    clips_padded: int = 0
+    bytes_sent: int = 0  # of clips, between processes
+    peak_bytes: int = 0  # in flight
+    states: dict[str, float] = field(default_factory=dict)  # seconds in which who waited for whom
+    batches: dict[str, int] = field(default_factory=dict)  # by the number of samples in them
+    restarts: int = 0
+    dropped: int = 0  # messages that were not ours
+
+    def add(self, more: Figures) -> None:
+        """Add those of another part of the run."""
+        for one in fields(self):
+            value, added = getattr(self, one.name), getattr(more, one.name)
+            if isinstance(value, dict):
+                for key, number in added.items():
+                    value[key] = value.get(key, 0) + number
+            elif one.name == "peak_bytes":
+                self.peak_bytes = max(value, added)
+            else:
+                setattr(self, one.name, value + added)

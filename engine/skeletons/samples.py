@@ -1,0 +1,51 @@
+"""Samples: what a source hands to the engine, one entry of a data set or one window of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.base.errors import SampleError
+from engine.skeletons.poses import PoseSequence, whole_number
+
+ANY_CLASSES = 2**31  # where no model says how many there are
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One entry of a dataset, unchecked. `id` is unique within the dataset."""
+
+    index: int
+    id: str
+    annotation: Any
+
+    @property
+    def label(self) -> int | None:
+        """The class, or None where the annotation has none."""
+        value = self.annotation.get("label") if isinstance(self.annotation, Mapping) else None
+        number = whole_number(value)
+        return number if number is not None and abs(number) < 2**63 else None
+
+    def poses(self, num_classes: int) -> PoseSequence:
+        """Check the annotation. Raises `SampleError`."""
+        if isinstance(self.annotation, Unreadable):
+            raise SampleError(self.annotation.message, stage="read")
+        if not isinstance(self.annotation, Mapping):
+            kind = type(self.annotation).__name__
+            raise SampleError(f"the annotation is a {kind}, not a dict", stage="read")
+        label, number = self.annotation.get("label"), self.label
+        if label is not None and (number is None or not 0 <= number < num_classes):
+            shown = label if number is None else number
+            raise SampleError(
+                f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
+                "given as whole numbers"
+            )
+        return PoseSequence.from_annotation(self.annotation)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands for an annotation that could not be read; becomes an error record."""
+
+    message: str
