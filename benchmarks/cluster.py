@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from engine.runtime.batching import Batcher
-from engine.runtime.leases import MAX_DEATHS, Lease, LeaseTable, Stage, Task
+from engine.runtime.leases import Lease, LeaseTable, Stage, Task
+from engine.runtime.limits import MAX_DEATHS
 
 _STEPS = 6  # of the driver with a lease: it grants it, and hears five times of it
 _MAX_WAIT_S = 0.005  # of a batch
@@ -204,7 +205,7 @@ class Cluster:
             self._die(self._processes[name], "killed")
         self._later(_SEARCH_S, self._search)
 
-    def _bury(self, process: _Process) -> None:
+    def _reap(self, process: _Process) -> None:
         """The driver hears of a death. The dead have left word of what they had started."""
         is_worker = process.slot.startswith("worker")
         stage = Stage.DECODING if is_worker else Stage.RUNNING
@@ -239,7 +240,7 @@ class Cluster:
             process.alive = False
             self.outcome.deaths[kind] = self.outcome.deaths.get(kind, 0) + 1
             self._batchers.pop(process.name, None)
-            self._later(self._is.delay_s, self._bury, process)
+            self._later(self._is.delay_s, self._reap, process)
 
     def _to_failure(self) -> float:
         return self._rng.expovariate(self._is.nodes / self._is.mtbf_s)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from benchmarks.cluster import Work
 from benchmarks.scaling import REPORT_EVERY_S, Driver
 from engine.runtime.cluster.shards import Shards
-from engine.runtime.leases import MAX_DEATHS
+from engine.runtime.limits import MAX_DEATHS
 
 REST_S = 1.0  # of the driver, before it starts an engine anew
 _AHEAD_S = 0.5  # for which samples are granted ahead

@@ -34,6 +34,7 @@ from engine.runtime.transport.link import SEND_TIMEOUT_MS, Control
 from engine.runtime.transport.sockets import HEARTBEAT_MS
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import Worker, WorkerSettings
+from engine.skeletons.samples import MAX_POSES
 
 _REFUSED = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -63,7 +64,7 @@ class GuestControl(Control):
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         self.socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        wire.limit(self.socket, wire.MAX_POSES)
+        wire.limit(self.socket, MAX_POSES)
         events = _REFUSED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         self._events = self.socket.get_monitor_socket(events)
         self._shaken = False

@@ -18,9 +18,9 @@ from typing import Any, Protocol
 
 from engine.base.addresses import tcp_endpoint
 from engine.base.constants import preprocessing
-from engine.base.errors import EngineError, SampleError, UsageError, printable
+from engine.base.errors import UsageError, printable
 from engine.base.options import Options
-from engine.base.records import Facts, Failure, Figures, Record
+from engine.base.records import Cause, Facts, Failure, Figures, Record
 from engine.network.runners.opening import infer, prepared
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.aggregator import Aggregator
@@ -246,17 +246,15 @@ class _InProcess:
 
     def _decode(self, sample: Sample) -> Clips | JointClips | Failure:
         self._aggregator.take(sample)
+        poses = sample.read(len(self._pipeline.model.classes))
+        if isinstance(poses, Cause):
+            return self._aggregator.failure(sample.index, poses)
+        options = self._pipeline.options
         try:
-            poses = sample.poses(len(self._pipeline.model.classes))
-            options = self._pipeline.options
             return prepared(self._network, sampled(poses, options.reference, options.views))
-        except SampleError as error:
-            return self._aggregator.fail(sample.index, error.stage, error)
-        except EngineError:  # the data set is out of reach
-            raise
         except Exception as error:
-            # Whatever else an unforeseen annotation provokes concerns that sample only.
-            return self._aggregator.fail(sample.index, "decode", error)
+            # Whatever an unforeseen annotation provokes concerns that sample only.
+            return self._aggregator.failure(sample.index, Cause.of(error, "decode"))
 
     def _infer(self, batch: list[tuple[Sample, Clips | JointClips, float]]) -> Iterator[Record]:
         padded, start = self._network.clips_padded, time.perf_counter()

@@ -45,15 +45,15 @@ class ServerKeys:
         return cls(public, secret, str(allowed))
 
     def protect(self, socket: zmq.Socket[bytes]) -> None:
-        """Let only holders of an allowed key connect. Before `bind`; see `Doorkeeper`."""
+        """Let only holders of an allowed key connect. Before `bind`; see `Authenticator`."""
         socket.curve_publickey, socket.curve_secretkey = self.public, self.secret
         socket.curve_server = True
-        # Without a doorkeeper that knows this domain nobody is let in, not everybody.
+        # Without a authenticator that knows this domain nobody is let in, not everybody.
         socket.zap_domain = _DOMAIN
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
-class Doorkeeper:
+class Authenticator:
     """Answers libzmq's question whether a key may connect, in a thread; one a context."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.errors import SampleError, printable
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -43,8 +45,24 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """Why a sample could not be scored: where (`stage`), what (`type`) and why (`message`)."""
+
+    stage: str
+    type: str
+    message: str
+
+    @classmethod
+    def of(cls, error: Exception, stage: str) -> Cause:
+        """Whatever an unforeseen sample provokes in `stage` concerns that sample only. A
+        `SampleError` knows its own stage."""
+        stage = error.stage if isinstance(error, SampleError) else stage
+        return cls(stage, type(error).__name__, printable(error))
+
+
+@dataclass(frozen=True)
 class Failure:
-    """A sample that could not be scored: where (`stage`), what (`type`) and why (`message`)."""
+    """A sample that could not be scored; the latter three as in `Cause`."""
 
     index: int
     id: str

@@ -18,7 +18,7 @@ import orjson
 import zmq
 
 from engine.base.addresses import tcp_endpoint
-from engine.base.curve import Doorkeeper, Listening
+from engine.base.curve import Authenticator, Listening
 from engine.base.errors import UsageError, printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
 from engine.base.options import Options
@@ -163,7 +163,7 @@ class Publisher:
         self._stack = ExitStack()
         context: zmq.Context[Any] = self._stack.enter_context(zmq.Context())
         if listening.keys is not None:
-            self._stack.callback(Doorkeeper(context, listening.keys).close)
+            self._stack.callback(Authenticator(context, listening.keys).close)
         self._socket: zmq.Socket[bytes] = self._stack.enter_context(context.socket(zmq.PUB))
         self._socket.setsockopt(zmq.LINGER, 1000)
         port = listening.bind(self._socket, listening.port)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import SampleError, printable
-from engine.base.records import Failure, Figures, Prediction, Record
+from engine.base.errors import SampleError
+from engine.base.records import Cause, Failure, Figures, Prediction, Record
 from engine.network.recogniser import average
 from engine.skeletons.samples import Sample
 
@@ -45,15 +45,11 @@ class Aggregator:
         try:
             scores = average(logits)
         except SampleError as error:
-            return self.fail(index, error.stage, error)
+            return self.failure(index, Cause.of(error, "score"))
         sample = self._samples.pop(index)
         return Prediction(index, sample.id, sample.label, logits, scores, ms)
 
-    def fail(self, index: int, stage: str, error: Exception) -> Failure:
-        """The record of a sample that `error` stopped in `stage`."""
-        return self.failure(index, stage, type(error).__name__, printable(error))
-
-    def failure(self, index: int, stage: str, type: str, message: str) -> Failure:
-        """The record of a sample that could not be scored, as another process reports it."""
+    def failure(self, index: int, cause: Cause) -> Failure:
+        """The record of a sample that could not be scored."""
         sample = self._samples.pop(index)
-        return Failure(index, sample.id, sample.label, stage, type, message)
+        return Failure(index, sample.id, sample.label, cause.stage, cause.type, cause.message)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from engine.backends import registry
 from engine.base.choices import CLIPS, FRAMES, KEYPOINTS, Precision
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, REFERENCES, Views, plan_rows
-from engine.base.curve import Doorkeeper, Listening
-from engine.base.errors import ModelError, SampleError, UsageError, WireError, printable
-from engine.base.records import Facts
+from engine.base.curve import Authenticator, Listening
+from engine.base.errors import ModelError, UsageError, WireError, printable
+from engine.base.records import Cause, Facts
 from engine.network.models import ModelFile
 from engine.network.runners.opening import Runner, default_batch, open_runner, prepared
 from engine.runtime.batching import Batcher
@@ -87,8 +87,8 @@ def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
         inboxes = [inbox]
         if settings.listening is not None:
             if settings.listening.keys is not None:
-                doorkeeper = Doorkeeper(control.context, settings.listening.keys)
-                stack.callback(doorkeeper.close)
+                authenticator = Authenticator(control.context, settings.listening.keys)
+                stack.callback(authenticator.close)
             gate = _inbox(control)
             port = settings.listening.bind(gate, None)
             inboxes.append(gate)
@@ -184,9 +184,8 @@ class _Service:
         try:
             return prepared(self._runner, clips)
         except Exception as error:
-            stage = error.stage if isinstance(error, SampleError) else "decode"
-            about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}
-            self._control.send(Message("failed", {"lease": lease, **about}))
+            cause = Cause.of(error, "decode")
+            self._control.send(Message("failed", {"lease": lease, **asdict(cause)}))
             return None
 
     def _report(self, completed: Iterator[tuple[int, F32]]) -> None:

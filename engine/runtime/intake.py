@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from engine.base.constants import plan_rows
-from engine.base.errors import EngineError, SampleError
-from engine.base.records import Failure
+from engine.base.records import Cause, Failure
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.leases import Task
 from engine.runtime.transport import wire
@@ -79,20 +78,9 @@ class Intake:
         if sample is None:
             return None
         self._aggregator.take(sample)
-        try:
-            poses = sample.poses(self._num_classes)
-            if poses.nbytes > wire.MAX_POSES:
-                raise SampleError(
-                    f"{poses.nbytes / 1e9:.1f} GB of poses; a message holds "
-                    f"{wire.MAX_POSES / 1e9:.1f} GB"
-                )
-        except SampleError as error:
-            return self._aggregator.fail(sample.index, error.stage, error)
-        except EngineError:  # the data set is out of reach
-            raise
-        except Exception as error:
-            # Whatever else an annotation provokes concerns that sample only.
-            return self._aggregator.fail(sample.index, "read", error)
+        poses = sample.read(self._num_classes)
+        if isinstance(poses, Cause):
+            return self._aggregator.failure(sample.index, poses)
         self._poses[sample.index] = poses
         views = self._settings.views
         plan = clip_plan(poses.total_frames, plan_rows(views)[0])

@@ -17,9 +17,9 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from engine.runtime.limits import MAX_DEATHS
 from engine.runtime.loads import Loads
 
-MAX_DEATHS = 3
 _PATIENCE_S = 30.0  # of a suspect
 
 
@@ -239,7 +239,7 @@ class LeaseTable:
         self._heard.pop(name, None)
         return convicted
 
-    def forgive(self, gap: float) -> None:
+    def extend_deadlines(self, gap: float) -> None:
         """Nobody was listening for `gap` seconds (a paused machine): no silence of theirs."""
         for name in self._heard:
             self._heard[name] += gap

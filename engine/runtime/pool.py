@@ -17,14 +17,13 @@ from engine.base.events import event
 from engine.base.subprocesses import KILL_GRACE_S
 from engine.runtime import executor, processes, worker
 from engine.runtime.executor import ExecutorSettings
+from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
 from engine.runtime.processes import Child
 from engine.runtime.transport.link import last_word
 from engine.runtime.worker import WorkerSettings
 
 log = logging.getLogger("engine")
 
-MAX_FAILED_STARTS = 3
-MAX_BARREN_DEATHS = 10
 _STOP_GRACE_S = 3.0
 
 
@@ -47,7 +46,7 @@ class Pool:
         self._address = address  # of the supervisor
         self._children: dict[str, Child] = {}
         self._failed_starts: Counter[str] = Counter()
-        self._barren_deaths = 0
+        self._deaths_without_progress = 0
         self._incarnations: dict[str, int] = {}  # the newest in each slot
 
     def start(self) -> None:
@@ -88,11 +87,11 @@ class Pool:
         child.ready = True
         self._failed_starts[child.slot] = 0
 
-    def thrives(self) -> None:
+    def progressed(self) -> None:
         """A record was written: the deaths so far were not in vain."""
-        self._barren_deaths = 0
+        self._deaths_without_progress = 0
 
-    def bury(self, child: Child) -> list[int]:
+    def reap(self, child: Child) -> list[int]:
         """A child is dead: forget it. Returns the leases that it had started.
 
         Raises `UsageError`, `WorkerError` or `StallError` when it is no use to start another.
@@ -115,12 +114,12 @@ class Pool:
                     f"{'was ' + child.killed if child.killed else _spelt(code)}. "
                     "What it printed is above",
                 )
-        self._barren_deaths += 1
-        if self._barren_deaths >= MAX_BARREN_DEATHS:
+        self._deaths_without_progress += 1
+        if self._deaths_without_progress >= MAX_DEATHS_WITHOUT_PROGRESS:
             raise _last_straw(
                 child,
-                f"{MAX_BARREN_DEATHS} processes died without a record between them, the last "
-                f"was {child.slot} ({child.killed or _spelt(code)}); what they printed "
+                f"{MAX_DEATHS_WITHOUT_PROGRESS} processes died without a record between them, the "
+                f"last was {child.slot} ({child.killed or _spelt(code)}); what they printed "
                 "is above",
             )
         started = self._started_by(child)
@@ -145,7 +144,7 @@ class Pool:
         """Start another child in the slot of one that is dead."""
         self._spawn(child.slot, child.incarnation + 1)
 
-    def forgive(self, gap: float) -> None:
+    def extend_deadlines(self, gap: float) -> None:
         """The machine was paused for `gap` seconds: nobody could get READY meanwhile."""
         for child in self:
             child.started += gap

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from engine.base.records import Failure, Record
+from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.intake import Intake
 from engine.runtime.leases import Lease, LeaseTable, Stage
@@ -91,8 +91,8 @@ class Ledger:
         if kind == "result":
             return self._result(number, message, now)
         if kind == "failed":
-            about = str(fields["stage"]), str(fields["type"]), str(fields["message"])
-            return self._aggregator.failure(self._complete(number, now).task.index, *about)
+            cause = Cause(str(fields["stage"]), str(fields["type"]), str(fields["message"]))
+            return self._aggregator.failure(self._complete(number, now).task.index, cause)
         if kind == "sent":
             busy, size = float(fields["busy"]), int(fields["bytes"])
             self._aggregator.figures.decode_s += busy
@@ -111,8 +111,8 @@ class Ledger:
             self._intake.done(task.index)
             message = f"its {role} process died {task.deaths} times on it"
             stage = "decode" if role == "worker" else "infer"
-            about = task.index, stage, "ProcessDied", message
-            failures.append(self._aggregator.failure(*about))
+            cause = Cause(stage, "ProcessDied", message)
+            failures.append(self._aggregator.failure(task.index, cause))
         return failures
 
     def _complete(self, number: int, now: float) -> Lease:

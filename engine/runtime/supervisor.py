@@ -177,7 +177,7 @@ class Supervisor:
         self._look_at_the_clock()
         self._state = self._table.waits()
         for record in self._turn():
-            self._pool.thrives()
+            self._pool.progressed()
             yield record
 
     def _drain(self) -> Iterator[Record]:
@@ -195,10 +195,10 @@ class Supervisor:
 
     # Deaths
 
-    def _bury(self, child: Child) -> Iterator[Record]:
+    def _reap(self, child: Child) -> Iterator[Record]:
         """A child is dead: take its leases back and replace it, or give up."""
         stage = Stage.DECODING if child.role == "worker" else Stage.RUNNING
-        for number in self._watched(lambda: self._pool.bury(child)):
+        for number in self._watched(lambda: self._pool.reap(child)):
             self._table.advance(number, stage, time.monotonic())
         convicted = self._ledger.lost(child.name, child.role, time.monotonic())
         self._figures.restarts += 1
@@ -287,7 +287,7 @@ class Supervisor:
         yield from self._mail.read()
         for child in [child for child in self._pool if not child.alive]:
             yield from self._mail.read()  # what it said last counts
-            yield from self._bury(child)
+            yield from self._reap(child)
         now = self._look_at_the_clock()
         if now >= self._next_search:  # it takes a look at every lease, while limits are seconds
             self._next_search = now + _TURN_MS / 1e3
@@ -301,7 +301,7 @@ class Supervisor:
         if self._state:
             self._figures.states[self._state] = self._figures.states.get(self._state, 0.0) + gap
         if gap > 10 * _TURN_MS / 1e3:
-            self._table.forgive(gap)
-            self._pool.forgive(gap)
+            self._table.extend_deadlines(gap)
+            self._pool.extend_deadlines(gap)
             self._mail.last_move += gap
         return now

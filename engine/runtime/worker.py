@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -18,7 +18,8 @@ import zmq
 
 from engine.base.choices import CLIPS, FRAMES, KEYPOINTS, Wire
 from engine.base.constants import JOINTS, VIEWS, Reference, Views
-from engine.base.errors import SampleError, WireError, printable
+from engine.base.errors import WireError
+from engine.base.records import Cause
 from engine.runtime.transport import wire
 from engine.runtime.transport.link import Control, run_child
 from engine.runtime.transport.wire import Message
@@ -140,9 +141,8 @@ class Worker:
             )
         except Exception as error:
             # Whatever an unforeseen annotation provokes concerns that sample only.
-            stage = error.stage if isinstance(error, SampleError) else "decode"
-            about = {"stage": stage, "type": type(error).__name__, "message": printable(error)}
-            self._control.send(Message("failed", {"lease": lease, **about}))
+            cause = Cause.of(error, "decode")
+            self._control.send(Message("failed", {"lease": lease, **asdict(cause)}))
             return
         finally:
             self._control.started([])

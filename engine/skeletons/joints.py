@@ -16,7 +16,7 @@ from engine.base.constants import JOINTS
 
 
 @dataclass(frozen=True)
-class Layout:
+class JointLayout:
     """`joints`: how many it has; `coco`: for each of COCO's 17 the number of the same joint.
     `normalised`: coordinates are shares of width and height, not pixels."""
 
@@ -34,15 +34,15 @@ class Layout:
 
 
 COCO: Final = "coco17"
-LAYOUTS: Final[dict[str, Layout]] = {
-    COCO: Layout(JOINTS, tuple(range(JOINTS))),
-    "mediapipe33": Layout(
+LAYOUTS: Final[dict[str, JointLayout]] = {
+    COCO: JointLayout(JOINTS, tuple(range(JOINTS))),
+    "mediapipe33": JointLayout(
         33, (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28), normalised=True
     ),
-    "body25": Layout(25, (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)),
-    "openpose18": Layout(18, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)),
+    "body25": JointLayout(25, (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)),
+    "openpose18": JointLayout(18, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)),
     # ROS's hri_msgs/Skeleton2D: OpenPose's with eyes and ears exchanged; in shares of the image
-    "ros18": Layout(
+    "ros18": JointLayout(
         18, (0, 14, 15, 16, 17, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10), normalised=True
     ),
 }

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engine.base.errors import SampleError
+from engine.base.errors import EngineError, SampleError
+from engine.base.records import Cause
 from engine.skeletons.poses import PoseSequence, whole_number
 
 ANY_CLASSES = 2**31  # where no model says how many there are
+MAX_POSES = 1 << 30  # bytes of one sample's poses; more than a message holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +29,25 @@ class Sample:
         number = whole_number(value)
         return number if number is not None and abs(number) < 2**63 else None
 
+    def read(self, num_classes: int) -> PoseSequence | Cause:
+        """The poses of the annotation, checked, or what is wrong with it. Raises `EngineError`
+        where the data set is out of reach."""
+        try:
+            poses = self.poses(num_classes)
+            if poses.nbytes > MAX_POSES:
+                raise SampleError(
+                    f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
+                )
+        except SampleError as error:
+            return Cause.of(error, "read")
+        except EngineError:
+            raise
+        except Exception as error:
+            return Cause.of(error, "read")
+        return poses
+
     def poses(self, num_classes: int) -> PoseSequence:
-        """Check the annotation. Raises `SampleError`."""
+        """The poses of the annotation, checked. Raises `SampleError`."""
         if isinstance(self.annotation, Unreadable):
             raise SampleError(self.annotation.message, stage="read")
         if not isinstance(self.annotation, Mapping):

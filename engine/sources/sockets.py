@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import zmq
 
 from engine.base.addresses import is_loopback, tcp_endpoint
-from engine.base.curve import ClientKeys, Doorkeeper, ServerKeys
+from engine.base.curve import Authenticator, ClientKeys, ServerKeys
 from engine.base.errors import SourceError, UsageError
 from engine.sources.pose_frames import MAX_BYTES
 from engine.sources.source import Source, Stop
@@ -53,7 +53,7 @@ def _pulled(endpoint: str, keys: ServerKeys | None, stop: Stop) -> Iterator[byte
     with contextlib.ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         if keys is not None:
-            stack.callback(Doorkeeper(context, keys).close)
+            stack.callback(Authenticator(context, keys).close)
         socket = stack.enter_context(_socket(context, zmq.PULL))
         if keys is not None:
             keys.protect(socket)

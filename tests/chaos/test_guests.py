@@ -133,9 +133,9 @@ def test_guests_of_an_engine_that_dies(many: Path, tiny_model: Path, tmp_path: P
         assert "the engine has gone" in guest.stderr.read()
 
 
-STRANGER = """
+OUTSIDER = """
     import random, sys, time, zmq, zmq.auth
-    from tests.chaos.test_strangers import Fuzzer
+    from tests.chaos.test_untrusted import Fuzzer
     port, how, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     context = zmq.Context()
     heard = 0
@@ -179,13 +179,13 @@ def test_an_unauthorised_process_gets_nowhere(
 ) -> None:
     """It neither injects (clips, results) nor gets work, at the supervisor's port and at the
     executor's, in whatever manner it connects."""
-    script = tmp_path / "stranger.py"
-    script.write_text(textwrap.dedent(STRANGER))
+    script = tmp_path / "outsider.py"
+    script.write_text(textwrap.dedent(OUTSIDER))
     chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1", keys=str(key_folder))
     with Pipeline(chosen) as pipeline:
         runner: Any = pipeline._runner
         [executor] = runner._pool.of_role("executor")
-        strangers = [
+        outsiders = [
             subprocess.Popen(
                 [sys.executable, script, str(port), how, key_folder],
                 text=True,
@@ -195,8 +195,8 @@ def test_an_unauthorised_process_gets_nowhere(
             for port in (runner.port, executor.port)
         ]
         records = list(pipeline)
-        for stranger in strangers:
-            assert stranger.communicate(timeout=60)[0] == "0\n"
+        for outsider in outsiders:
+            assert outsider.communicate(timeout=60)[0] == "0\n"
         assert not runner._guests.names
     check(records, undisturbed)
     assert pipeline.figures.restarts == 0

@@ -15,7 +15,7 @@ from engine.base import host
 from engine.base.records import Prediction
 from engine.outputs.results import ResultWriter
 from engine.pipeline import Pipeline
-from engine.runtime.transport import wire
+from engine.skeletons import samples
 from tests.conftest import annotation, descendants
 from tests.integration.conftest import check, command, options
 
@@ -46,9 +46,9 @@ def memory_of_a_run(output: Path, *arguments: Any) -> list[tuple[int, int]]:
     return seen
 
 
-def write(path: Path, samples: int) -> Path:
+def write(path: Path, count: int) -> Path:
     made = [annotation(30 + seed % 60, seed=seed) for seed in range(60)]
-    path.write_bytes(pickle.dumps([made[i % len(made)] for i in range(samples)]))
+    path.write_bytes(pickle.dumps([made[i % len(made)] for i in range(count)]))
     return path
 
 
@@ -108,18 +108,20 @@ def test_a_sample_larger_than_the_limit_runs_alone(tiny_model: Path, tmp_path: P
     assert len(together) == len(lengths)
 
 
+@pytest.mark.parametrize("in_process", [False, True], ids=["streaming", "in process"])
 def test_more_poses_than_a_message_holds(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_process: bool
 ) -> None:
-    """Refused with the figure; the others are scored."""
-    monkeypatch.setattr(wire, "MAX_POSES", 100_000)
+    """Refused with the figure, in every mode; the others are scored."""
+    monkeypatch.setattr(samples, "MAX_POSES", 100_000)
     path = tmp_path / "d.pkl"
     path.write_bytes(
         pickle.dumps([annotation(20), annotation(2000, seed=1), annotation(20, seed=2)])
     )
-    with Pipeline(options(path, tiny_model, workers=1)) as pipeline:
+    chosen = options(path, tiny_model, in_process=in_process)
+    with Pipeline(chosen) as pipeline:
         records = {record.id: record for record in pipeline}
-    assert "of poses; a message holds" in records["video_1"].message  # type: ignore[union-attr]
+    assert "of poses; at most" in records["video_1"].message  # type: ignore[union-attr]
     assert sum(isinstance(r, Prediction) for r in records.values()) == 2
 
 

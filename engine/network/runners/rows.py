@@ -21,7 +21,7 @@ from engine.network.increments import slot_id
 from engine.skeletons.sparse import Frames
 
 Rows = NDArray[np.int64]
-Layout = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
+ArrayShapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
 
 CAPACITY: Final = NUM_CLIPS * CLIP_LEN  # rows that one half has at most at any level
 USES: Final = 3  # of rows: each begins with a run of its own
@@ -102,7 +102,7 @@ def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Arra
 
     The next level reads it and no other does, so every second level has the same memory.
     """
-    layouts: list[Layout] = []
+    layouts: list[ArrayShapes] = []
     for part in parts:
         run = next(iter(part.outputs.values()))[0]
         layouts.append(
@@ -116,11 +116,11 @@ def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Arra
     return [laid_out(one, memory[n % 2]) for n, one in enumerate(layouts)]
 
 
-def nbytes(arrays: Layout) -> int:
+def nbytes(arrays: ArrayShapes) -> int:
     return sum(prod(shape) * dtype.itemsize for shape, dtype in arrays.values())
 
 
-def laid_out(wanted: Layout, memory: Array) -> dict[str, Array]:
+def laid_out(wanted: ArrayShapes, memory: Array) -> dict[str, Array]:
     """Arrays in a piece of memory, one behind the other."""
     arrays, start = {}, 0
     for name, (shape, dtype) in wanted.items():
@@ -130,7 +130,7 @@ def laid_out(wanted: Layout, memory: Array) -> dict[str, Array]:
     return arrays
 
 
-def layout(part: Part, values: np.dtype[Any]) -> Layout:
+def layout(part: Part, values: np.dtype[Any]) -> ArrayShapes:
     """What a part hands on."""
     return {
         name: (shape, np.dtype(np.float32) if name == FEATURES else values)

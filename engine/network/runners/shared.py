@@ -27,8 +27,8 @@ from engine.network.increments import Increment, slot_id
 from engine.network.runners.cache import Kept, Track
 from engine.network.runners.rows import (
     CAPACITY,
+    ArrayShapes,
     Drawn,
-    Layout,
     Placed,
     Taken,
     buffers,
@@ -297,7 +297,7 @@ class _Network:
         self.part = part
         self._network: PartNetwork = backend.part(part)
         self.lanes, self.finish = self._network.lanes, self._network.finish
-        self.layout: Layout = {
+        self.layout: ArrayShapes = {
             name: (shape, np.dtype(np.float32) if name == FRAMES else backend.values)
             for name, shape in part.inputs.items()
         }

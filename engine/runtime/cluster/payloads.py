@@ -1,4 +1,4 @@
-"""Parcels: what goes from the driver to an engine: the model, the options and samples.
+"""Payloads: what goes from the driver to an engine: the model, the options and samples.
 
 Used at both ends, by `engine.runtime.cluster.runner` and `engine.runtime.cluster.actor`.
 """

@@ -17,14 +17,14 @@ from typing import Any
 
 from engine.base.errors import StallError, UsageError, WorkerError, printable
 from engine.base.events import event
-from engine.base.records import Facts, Failure, Record
+from engine.base.records import Cause, Facts, Failure, Record
 from engine.base.version import __version__
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.actor import Engine, Refused, Report, Started
 from engine.runtime.cluster.nodes import Place, connect, places
 from engine.runtime.cluster.payloads import files_of, light, options_of
 from engine.runtime.cluster.shards import Shards
-from engine.runtime.pool import MAX_BARREN_DEATHS, MAX_FAILED_STARTS
+from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
 
@@ -73,7 +73,7 @@ class ClusterRunner:
         self._interrupted = interrupted
         self._shards, self._taken = Shards(), dict[int, Sample]()
         self._exhausted = self._closed = False
-        self._barren_deaths = 0
+        self._deaths_without_progress = 0
         self._last_move = time.monotonic()
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
         self._seen: set[str] = set()  # engines that have been ready
@@ -270,7 +270,7 @@ class ClusterRunner:
         self._aggregator.figures.add(report.figures)
         for record in report.records:
             if self._shards.done(link.name, record.index):
-                self._barren_deaths = 0
+                self._deaths_without_progress = 0
                 yield self._recorded(record)
 
     def _recorded(self, record: Record) -> Record:
@@ -299,14 +299,14 @@ class ClusterRunner:
         link.started, link.waits, link.rate = None, "starting", 0.0
         link.again = time.monotonic() + _REST_S
         for index in self._shards.lost(link.name):
-            message = "its engine died three times on it"
+            cause = Cause("infer", "EngineDied", "its engine died three times on it")
             del self._taken[index]
-            yield self._aggregator.failure(index, "infer", "EngineDied", message)
-        self._barren_deaths += 1
-        if self._barren_deaths >= max(MAX_BARREN_DEATHS, 2 * len(self._links)):
+            yield self._aggregator.failure(index, cause)
+        self._deaths_without_progress += 1
+        if self._deaths_without_progress >= max(MAX_DEATHS_WITHOUT_PROGRESS, 2 * len(self._links)):
             raise WorkerError(
-                f"{self._barren_deaths} engines died without a record between them, the last was "
-                f"{link.name} ({reason}); Ray's logs have their own words"
+                f"{self._deaths_without_progress} engines died without a record between them, the "
+                f"last was {link.name} ({reason}); Ray's logs have their own words"
             )
         if link.failed_starts >= MAX_FAILED_STARTS:
             self._give_up(link, f"failed to start {MAX_FAILED_STARTS} times, at last {reason}")

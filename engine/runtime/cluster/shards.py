@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from engine.runtime.leases import MAX_DEATHS
+from engine.runtime.limits import MAX_DEATHS
 
 
 @dataclass(eq=False)

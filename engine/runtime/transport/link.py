@@ -25,6 +25,7 @@ import zmq
 from engine.base.errors import EngineError, WireError, printable
 from engine.runtime.transport import wire
 from engine.runtime.transport.wire import Message
+from engine.skeletons.samples import MAX_POSES
 
 ORPHANED = 70  # exit code of a child whose parent has gone
 SEND_TIMEOUT_MS = 2000
@@ -48,7 +49,7 @@ class Control:
         self.socket: zmq.Socket[bytes] = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.IDENTITY, name.encode())
         self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
-        wire.limit(self.socket, wire.MAX_POSES)
+        wire.limit(self.socket, MAX_POSES)
         self.socket.connect(address)
         # Opened once: that takes a hundred times as long as writing to it.
         self._word = last_word(socket_directory(address), name).open("wb", buffering=0)

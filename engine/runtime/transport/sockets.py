@@ -14,7 +14,7 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from engine.base.curve import Doorkeeper, Listening
+from engine.base.curve import Authenticator, Listening
 from engine.base.errors import UsageError, WireError
 from engine.runtime.transport import wire
 from engine.runtime.transport.wire import Message
@@ -48,14 +48,14 @@ class Exchange:
         self._names: dict[bytes, str] = {}  # of guests, by their connection
         self._connections: dict[str, bytes] = {}
         self._guests = 0
-        self._doorkeeper: Doorkeeper | None = None
+        self._authenticator: Authenticator | None = None
         self._refusals: zmq.Socket[bytes] | None = None
         if listening is not None:
             self._listen(listening)
 
     def _listen(self, listening: Listening) -> None:
         if listening.keys is not None:
-            self._doorkeeper = Doorkeeper(self._context, listening.keys)
+            self._authenticator = Authenticator(self._context, listening.keys)
         gate: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         wire.limit(gate, wire.MAX_HEADER)
         gate.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
@@ -120,7 +120,7 @@ class Exchange:
             self._refusals = None
         for socket in self.sockets:
             socket.close()
-        if self._doorkeeper is not None:
-            self._doorkeeper.close()
-            self._doorkeeper = None
+        if self._authenticator is not None:
+            self._authenticator.close()
+            self._authenticator = None
         self._context.term()

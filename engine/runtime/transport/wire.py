@@ -27,7 +27,6 @@ MAX_FRAMES = 5  # the header and four arrays
 MAX_RANK = 6
 # A clip tensor; 480 distinct frames and their twins, were every cell drawn, are as many values.
 MAX_CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4
-MAX_POSES = 1 << 30
 AT_ONCE = 1000  # messages that a socket is read for before other things get their turn
 # Not zero: libzmq 4.3.5 aborts the process when a socket that drops its messages at once is
 # in the middle of one while its peer goes away.

@@ -1,4 +1,4 @@
-"""Sources that others push into, over real sockets; strangers inject nothing."""
+"""Sources that others push into, over real sockets; outsiders inject nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import zmq
 
-from engine.base.curve import ClientKeys, Doorkeeper, ServerKeys, make
+from engine.base.curve import Authenticator, ClientKeys, ServerKeys, make
 from engine.base.errors import UsageError
 from engine.sources.sockets import admitting
 from engine.sources.source import open_source
@@ -81,14 +81,14 @@ def test_pull() -> None:
 
 def test_pull_lets_in_by_key(tmp_path: Path) -> None:
     make(tmp_path / "ours", ["camera"])
-    make(tmp_path / "theirs", ["stranger"])
+    make(tmp_path / "theirs", ["outsider"])
     server = tmp_path / "ours" / "engine.key"
     camera = ClientKeys.of(tmp_path / "ours" / "camera.key_secret", server)
-    stranger = ClientKeys.of(tmp_path / "theirs" / "stranger.key_secret", server)
+    outsider = ClientKeys.of(tmp_path / "theirs" / "outsider.key_secret", server)
     port = free_port()
     with (
         listening(f"zmq+pull://127.0.0.1:{port}?keys={tmp_path / 'ours'}") as found,
-        pushing(port, stranger) as other,
+        pushing(port, outsider) as other,
         pushing(port) as bare,
         pushing(port, camera) as push,
     ):
@@ -103,13 +103,13 @@ def test_pull_lets_in_by_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("secured", [False, True])
 def test_subscribe(tmp_path: Path, secured: bool) -> None:
     with zmq.Context() as context:
-        more, doorkeeper = "", None
+        more, authenticator = "", None
         publisher = context.socket(zmq.PUB)
         publisher.setsockopt(zmq.LINGER, 0)
         if secured:
             make(tmp_path, ["us"])
             server = ServerKeys.of(tmp_path)
-            doorkeeper = Doorkeeper(context, server)
+            authenticator = Authenticator(context, server)
             server.protect(publisher)
             more = f"?key={tmp_path / 'us.key_secret'}&server={tmp_path / 'engine.key'}"
         port = publisher.bind_to_random_port("tcp://127.0.0.1")
@@ -119,8 +119,8 @@ def test_subscribe(tmp_path: Path, secured: bool) -> None:
                 publisher.send_multipart([b"poses", b"frame"])
                 time.sleep(0.05)
         publisher.close()
-        if doorkeeper is not None:
-            doorkeeper.close()
+        if authenticator is not None:
+            authenticator.close()
     assert set(found) == {b"frame"}
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.runtime.leases import MAX_DEATHS, Lease, LeaseTable, Stage, Task
+from engine.runtime.leases import Lease, LeaseTable, Stage, Task
+from engine.runtime.limits import MAX_DEATHS
 
 WORKERS, EXECUTORS = ["w0", "w1"], ["e0"]
 

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.runtime.leases import MAX_DEATHS, Lease, LeaseTable, Stage, Task
+from engine.runtime.leases import Lease, LeaseTable, Stage, Task
+from engine.runtime.limits import MAX_DEATHS
 from engine.runtime.loads import Loads
 
 NAMES = [f"n{n}" for n in range(5)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.runtime.cluster.shards import Shards
-from engine.runtime.leases import MAX_DEATHS
+from engine.runtime.limits import MAX_DEATHS
 
 
 def finish(

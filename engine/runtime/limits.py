@@ -1,0 +1,14 @@
+"""Limits: how often processes and engines may die before a run gives up, or a sample does."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MAX_FAILED_STARTS: Final = 3
+"""Deaths in a row of one slot before it was READY."""
+
+MAX_DEATHS_WITHOUT_PROGRESS: Final = 10
+"""Deaths without a record between them."""
+
+MAX_DEATHS: Final = 3
+"""Deaths of whoever had a sample alone; then it has an error record."""
