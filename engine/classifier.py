@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine.base.errors import SampleError
 from engine.base.options import Options
 from engine.network.recogniser import average
-from engine.network.runners.opening import Runner, infer, prepared
+from engine.network.runners.base import Runner
+from engine.network.runners.opening import infer, prepared
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import sampled
 from engine.skeletons.poses import PoseSequence

@@ -1,20 +1,19 @@
-"""Runners: how samples go through a network, one module a layout."""
+"""Opening: the runner that suits a model, its backend and the samples."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import SHARED
 from engine.base.constants import VIEWS
-from engine.base.records import Facts
 from engine.network.backend import Backend, ResidentBackend
 from engine.network.cuts import Cuts
 from engine.network.models import ModelFile
+from engine.network.runners.base import Runner
 from engine.network.runners.planned import PlannedRunner
 from engine.network.runners.resident import ResidentRunner
 from engine.network.runners.shared import SharedRunner
@@ -23,59 +22,6 @@ from engine.skeletons.clips import Clips, JointClips
 
 _BATCH = 4  # samples
 _WINDOWS = 16  # of tracks, of which a few frames are new: they fill runs together
-
-Logits = tuple[int, NDArray[np.float32]]
-
-
-class Runner(Protocol):
-    """Owns a backend and the buffers that it runs on.
-
-    `facts`: of the backend. `step`: samples that fill one run. `clips_run`, `clips_padded`: what
-    the device was given, real and filler. `idle`: whether nothing is left to `collect`.
-    `pending`: keys of the samples that are not complete. `together`: samples that complete with the
-    one that was yielded last, itself included; they are yielded one after the other. `draws`:
-    whether it takes clips that are not drawn yet, and draws them where they run.
-    """
-
-    draws: bool
-    together: int
-    clips_run: int
-    clips_padded: int
-
-    @property
-    def facts(self) -> Facts: ...
-
-    @property
-    def step(self) -> int: ...
-
-    @property
-    def idle(self) -> bool: ...
-
-    @property
-    def pending(self) -> list[int]: ...
-
-    def check(self, clips: Clips | JointClips) -> None:
-        """Raise `SampleError` for a sample that the network cannot take."""
-
-    def pads(self, samples: int) -> bool:
-        """Whether a batch of so many samples needs filler clips."""
-
-    def feed(
-        self, batch: Sequence[tuple[int, Clips | JointClips]], meanwhile: Callable[[], object] = ...
-    ) -> Iterator[Logits]:
-        """Start the runs of a batch of (key, clips).
-
-        Yields (key, logits float32 [views, classes]) of samples that complete on the way, in
-        the order in which they were fed. What is left at the end goes together with the
-        next batch, or by `collect`: runs under way, or too little for a full one.
-        `meanwhile` is called often, while the device is busy.
-        """
-
-    def collect(self, meanwhile: Callable[[], object] = ...) -> Iterator[Logits]:
-        """Complete the oldest run; yield the samples that it completes, as `feed` does."""
-
-    def close(self) -> None:
-        """Give the device back. No call follows."""
 
 
 def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: int = 0) -> Runner:

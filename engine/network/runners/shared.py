@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.constants import CLIP_LEN
-from engine.base.records import Facts
 from engine.network.backend import Array, Backend, PartNetwork
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 from engine.network.increments import Increment, slot_id
+from engine.network.runners.base import F32, Logits, Runner
 from engine.network.runners.cache import Kept, Track
 from engine.network.runners.rows import (
     CAPACITY,
@@ -37,8 +37,6 @@ from engine.network.runners.rows import (
 )
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 from engine.skeletons.sparse import Frames
-
-F32 = NDArray[np.float32]
 
 _WANTED = (HANDED, (THIS, SHORTCUT), (PREVIOUS, NEXT))  # by use, in the order of `Level.uses`
 _RUNS_BETWEEN = 32  # calls of `meanwhile`, which cost as much as the smallest runs
@@ -64,17 +62,15 @@ class _OfTrack:
     increment: Increment
 
 
-class SharedRunner:
-    """Runs samples through the parts of a network. `clips_padded` stays 0: filler is rows
-    here, not clips. Halves that do not fill a wave wait for more, or for `collect`. `room`: bytes
-    for what is kept of tracks.
+class SharedRunner(Runner):
+    """Runs samples through the parts of a network. Filler is rows here, not clips. Halves that do
+    not fill a wave wait for more, or for `collect`. `room`: bytes for what is kept of tracks.
     """
 
-    draws = False
-    step = 1
+    _backend: Backend
 
     def __init__(self, backend: Backend, cuts: Cuts, room: int = 0) -> None:
-        self._backend = backend
+        super().__init__(backend)
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
         levels = [[_Network(backend, cuts.trunk(backend.rows))]]
         for number in range(len(cuts.strides)):
@@ -93,43 +89,26 @@ class SharedRunner:
         self._waiting: list[_Half] = []  # the next wave
         self._total = np.zeros(len(levels), int)  # rows of it, by level
         self._found: list[F32] = []  # the first half's logits of a sample under way
-        self.clips_run = self.clips_padded = self.together = 0
         self._warm_up()
 
     @property
-    def facts(self) -> Facts:
-        return self._backend.facts
-
-    @property
     def idle(self) -> bool:
-        """Whether no half waits."""
         return not self._waiting
 
     @property
     def pending(self) -> list[int]:
-        """Keys of the samples that are not complete."""
         return list(self._pending)
-
-    def check(self, clips: Clips | JointClips) -> None:
-        pass  # it takes every sample
-
-    def pads(self, samples: int) -> bool:
-        """Never by whole clips."""
-        return False
 
     def close(self) -> None:
         self._levels.clear()
-        self._backend.close()
+        super().close()
 
     def feed(
         self,
         batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
-    ) -> Iterator[tuple[int, F32]]:
-        """Take a batch of (key, clips); run as long as waves are full. Yields (key, logits
-        float32 [20, classes]) in the order fed. `meanwhile` is called often, while the
-        device is busy.
-        """
+    ) -> Iterator[Logits]:
+        """Runs as long as waves are full."""
         self._pending.update(dict.fromkeys(key for key, _ in batch))
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
@@ -154,7 +133,7 @@ class SharedRunner:
 
     def _add_window(
         self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
-    ) -> Generator[tuple[int, F32], None, bool]:
+    ) -> Generator[Logits, None, bool]:
         """Whether there is room for what it adds. Of a track whose window before is in the wave,
         what that one adds is not kept yet."""
         assert clips.track is not None
@@ -175,7 +154,7 @@ class SharedRunner:
         yield from self._add(half, meanwhile)
         return True
 
-    def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[tuple[int, F32]]:
+    def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[Logits]:
         """To the next wave, which is run before where that is full."""
         rows = np.array([half.contexts.frames, *(len(level) for level in half.contexts.levels)])
         if self._waiting and (self._total + rows).max() > CAPACITY:
@@ -183,8 +162,8 @@ class SharedRunner:
         self._waiting.append(half)
         self._total += rows
 
-    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
-        """Run a wave, full or not; yield as `feed` does."""
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
+        """Run a wave, full or not."""
         wave, self._waiting = self._waiting, []
         self._total[:] = 0
         under_way = self._wave(wave, meanwhile)
