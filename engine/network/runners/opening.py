@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from math import ceil
-
-import numpy as np
-from numpy.typing import NDArray
 
 from engine.base.choices import SHARED
 from engine.base.constants import VIEWS
@@ -18,7 +14,6 @@ from engine.network.runners.planned import PlannedRunner
 from engine.network.runners.resident import ResidentRunner
 from engine.network.runners.shared import SharedRunner
 from engine.network.runners.whole import ClipsRunner
-from engine.skeletons.clips import Clips, JointClips
 
 _BATCH = 4  # samples
 _WINDOWS = 16  # of tracks, of which a few frames are new: they fill runs together
@@ -42,21 +37,3 @@ def default_batch(runner: Runner, views: int, room: int) -> int:
     to the device."""
     windows = _WINDOWS if room else 1
     return runner.step * ceil((windows if views == 1 else _BATCH) / runner.step)
-
-
-def prepared(runner: Runner, clips: Clips | JointClips) -> Clips | JointClips:
-    """Clips as the runner takes them: drawn, unless it draws by itself. Raises `SampleError` for
-    those that cannot be drawn, or that the network cannot take."""
-    if isinstance(clips, JointClips) and not runner.draws:
-        clips = clips.drawn()
-    runner.check(clips)
-    return clips
-
-
-def infer(runner: Runner, batch: Sequence[Clips | JointClips]) -> Iterator[NDArray[np.float32]]:
-    """Logits of each sample of the batch, in order; the device is idle at the end."""
-    for _, logits in runner.feed(list(enumerate(batch))):
-        yield logits
-    while not runner.idle:
-        for _, logits in runner.collect():
-            yield logits

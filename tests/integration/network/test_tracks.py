@@ -13,7 +13,7 @@ from engine.backends.registry import load
 from engine.base.choices import SHARED
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
-from engine.network.runners.opening import infer
+from engine.network.recogniser import infer
 from engine.network.runners.shared import SharedRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence

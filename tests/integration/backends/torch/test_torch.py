@@ -19,8 +19,9 @@ from engine.base.errors import ModelError, UsageError
 from engine.base.records import Failure, Prediction, Record
 from engine.network.backend import ResidentBackend, Wave
 from engine.network.models import open_model
+from engine.network.recogniser import infer
 from engine.network.runners.base import Runner
-from engine.network.runners.opening import infer, open_runner
+from engine.network.runners.opening import open_runner
 from engine.network.runners.resident import ResidentRunner
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import Clips, JointClips, decode, sampled
