@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from engine.base.choices import Precision
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS
 from engine.base.records import Facts
-from engine.network.backend import Array, PartNetwork
-from engine.network.cuts import Part
 from engine.network.models import ModelFile
 
 NAME = "checksum"
@@ -28,13 +26,10 @@ _FRAMES = JOINTS * CLIP_LEN
 
 
 class ChecksumBackend:
-    """A run is one clip, and done when it is started."""
+    """A `engine.network.backend.ClipsBackend`. A run is one clip, and done when it is started."""
 
     sizes = (1,)
     lanes = 1
-    executed_s = None
-    rows = 0
-    values = np.dtype(np.float32)
 
     def __init__(
         self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
@@ -45,17 +40,14 @@ class ChecksumBackend:
         self._factors = rng.integers(0, 2**64, shape, np.uint64, endpoint=False)
         self._clips = np.zeros((1, *CLIP_SHAPE), np.float32)
 
-    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
-        return (self._clips,)
+    def clips(self, lane: int, size: int) -> NDArray[np.float32]:
+        return self._clips
 
     def start(self, lane: int, size: int) -> None:
         self._logits = logits(self._clips, self._factors)
 
     def finish(self, lane: int) -> NDArray[np.float32]:
         return self._logits
-
-    def part(self, part: Part) -> PartNetwork:
-        raise NotImplementedError
 
     def close(self) -> None:
         pass
@@ -66,7 +58,8 @@ def logits(clips: NDArray[np.float32], factors: NDArray[Any]) -> NDArray[np.floa
     uint64 [17 * 48, classes]."""
     sums = clips.reshape(len(clips), _FRAMES, -1).view(np.uint64).sum(axis=2)  # modulo 2**64
     mixed = sums @ factors
-    return (mixed >> np.uint64(44)).astype(np.float32) / 2**16 - 8
+    found: NDArray[np.float32] = (mixed >> np.uint64(44)).astype(np.float32) / 2**16 - 8
+    return found
 
 
 def register(folder: Path) -> Path:

@@ -6,7 +6,14 @@ from math import ceil
 
 from engine.base.choices import SHARED
 from engine.base.constants import VIEWS
-from engine.network.backend import Backend, ResidentBackend
+from engine.base.errors import UsageError
+from engine.network.backend import (
+    Backend,
+    ClipsBackend,
+    PartsBackend,
+    PlanBackend,
+    WavesBackend,
+)
 from engine.network.cuts import Cuts
 from engine.network.models import ModelFile
 from engine.network.runners.base import Runner
@@ -22,13 +29,18 @@ _WINDOWS = 16  # of tracks, of which a few frames are new: they fill runs togeth
 def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: int = 0) -> Runner:
     """The runner of a model's layout, for samples of so many clips. `room`: bytes for what is
     kept of tracks, by the runner that can. Raises `ModelError` or `UsageError`."""
-    if model.layout == SHARED and model.compiled:
-        return PlannedRunner(backend, len(model.classes), views)
-    if model.layout == SHARED and isinstance(backend, ResidentBackend):
-        return ResidentRunner(backend, views)
     if model.layout == SHARED:
-        return SharedRunner(backend, Cuts.of(model.path), room)
-    return ClipsRunner(backend, len(model.classes), views)
+        if isinstance(backend, PlanBackend):
+            return PlannedRunner(backend, len(model.classes), views)
+        if isinstance(backend, WavesBackend):
+            return ResidentRunner(backend, views)
+        if isinstance(backend, PartsBackend):
+            return SharedRunner(backend, Cuts.of(model.path), room)
+    elif isinstance(backend, ClipsBackend):
+        return ClipsRunner(backend, len(model.classes), views)
+    raise UsageError(
+        f"{backend.facts.runtime} does not run layout {model.layout}: --layout names another"
+    )
 
 
 def default_batch(runner: Runner, views: int, room: int) -> int:

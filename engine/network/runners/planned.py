@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from engine.base.constants import VIEWS
 from engine.base.errors import ModelError, SampleError
-from engine.network.backend import Backend
+from engine.network.backend import PlanBackend
 from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 
@@ -24,9 +24,9 @@ from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 class PlannedRunner(Runner):
     """`classes`: how many the model names. Filler is frames here, not clips."""
 
-    _backend: Backend
+    _backend: PlanBackend
 
-    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
+    def __init__(self, backend: PlanBackend, classes: int, views: int = VIEWS) -> None:
         super().__init__(backend)
         self._classes, self._views = classes, views
         self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
@@ -77,7 +77,7 @@ class PlannedRunner(Runner):
 
     def _write(self, lane: int, clips: HeatmapClips) -> None:
         """Write a sample over the one that was there before: only its cells are cleared."""
-        frames, plan = self._backend.inputs(lane, self._backend.sizes[-1])
+        frames, plan = self._backend.planned(lane, self._backend.sizes[-1])
         canvas, left = frames.reshape(-1), self._left[lane]
         if left is not None:
             canvas[left] = 0

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.constants import CLIP_LEN, VIEWS
-from engine.network.backend import ResidentBackend, Wave
+from engine.network.backend import Wave, WavesBackend
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, ClipTensor, JointClips
@@ -44,9 +44,9 @@ class ResidentRunner(Runner):
     """There is no filler here."""
 
     draws = True
-    _backend: ResidentBackend
+    _backend: WavesBackend
 
-    def __init__(self, backend: ResidentBackend, views: int = VIEWS) -> None:
+    def __init__(self, backend: WavesBackend, views: int = VIEWS) -> None:
         super().__init__(backend)
         longest = max(1, min(_MOST, backend.capacity[1] // (CLIP_LEN * views)))
         self._step = backend.lanes * longest

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.constants import CLIP_LEN
-from engine.network.backend import Array, Backend, PartNetwork
+from engine.network.backend import Array, PartNetwork, PartsBackend
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 from engine.network.increments import Increment, slot_id
@@ -67,9 +67,9 @@ class SharedRunner(Runner):
     not fill a wave wait for more, or for `collect`. `room`: bytes for what is kept of tracks.
     """
 
-    _backend: Backend
+    _backend: PartsBackend
 
-    def __init__(self, backend: Backend, cuts: Cuts, room: int = 0) -> None:
+    def __init__(self, backend: PartsBackend, cuts: Cuts, room: int = 0) -> None:
         super().__init__(backend)
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
         levels = [[_Network(backend, cuts.trunk(backend.rows))]]
@@ -272,7 +272,7 @@ class SharedRunner(Runner):
 class _Network:
     """A compiled part; `inputs`: arrays for each lane (`_give_inputs`)."""
 
-    def __init__(self, backend: Backend, part: Part) -> None:
+    def __init__(self, backend: PartsBackend, part: Part) -> None:
         self.part = part
         self._network: PartNetwork = backend.part(part)
         self.lanes, self.finish = self._network.lanes, self._network.finish

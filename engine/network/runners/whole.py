@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.base.constants import VIEWS
 from engine.base.errors import ModelError
-from engine.network.backend import Array, Backend, split_rows
+from engine.network.backend import Array, ClipsBackend, split_rows
 from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, JointClips
 
@@ -18,9 +18,9 @@ from engine.skeletons.clips import Clips, JointClips
 class ClipsRunner(Runner):
     """`classes`: how many the model names; `views`: clips of every sample."""
 
-    _backend: Backend
+    _backend: ClipsBackend
 
-    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
+    def __init__(self, backend: ClipsBackend, classes: int, views: int = VIEWS) -> None:
         super().__init__(backend)
         self._classes, self._views = classes, views
         self._turn = 0
@@ -59,7 +59,7 @@ class ClipsRunner(Runner):
             lane = self._turn % self._backend.lanes
             if len(self._runs) == self._backend.lanes:
                 yield from self.collect()
-            [buffer] = self._backend.inputs(lane, size)
+            buffer = self._backend.clips(lane, size)
             real = min(size, total - first)
             _fill(buffer[:real], drawn, first)
             buffer[real:] = 0

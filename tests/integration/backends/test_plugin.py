@@ -12,6 +12,7 @@ from engine.backends import registry
 from engine.base.constants import CLIP_SHAPE
 from engine.base.errors import UsageError
 from engine.base.records import Failure, Prediction, Record
+from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import decode
@@ -35,8 +36,7 @@ def logits(backend: Any, clips: Any) -> Any:
     """Of clips, run one by one."""
     found = []
     for clip in clips:
-        [buffer] = backend.inputs(0, 1)
-        buffer[0] = clip
+        backend.clips(0, 1)[0] = clip
         backend.start(0, 1)
         found.append(backend.finish(0)[0])
     return np.stack(found)
@@ -70,6 +70,13 @@ def test_every_value_counts(tiny_model: Path) -> None:
     assert len(np.unique(found, axis=0)) == 3
     assert np.abs(found).max() <= 8
     backend.close()
+
+
+def test_what_it_cannot_run(data: Path, tiny_model: Path) -> None:
+    """It has whole clips only, and the default for this model is another layout."""
+    assert isinstance(loaded(tiny_model), ClipsBackend)
+    with pytest.raises(UsageError, match="checksums does not run layout shared: --layout"):
+        Pipeline(options(data, tiny_model, backend=NAME, in_process=True))
 
 
 def test_it_is_known_by_name() -> None:
