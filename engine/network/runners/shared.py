@@ -24,7 +24,7 @@ from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 from engine.network.increments import Increment, slot_id
 from engine.network.runners.base import F32, Logits, Runner
-from engine.network.runners.cache import Kept, Track
+from engine.network.runners.cache import RowCache, Track
 from engine.network.runners.rows import (
     CAPACITY,
     ArrayShapes,
@@ -84,7 +84,7 @@ class SharedRunner(Runner):
         self._levels = levels
         parts = [level[0].part for level in levels]
         self._buffers = buffers(parts, backend.values)
-        self._room, self._kept = room, Kept(parts, cuts.strides, backend.values, room)
+        self._room, self._cache = room, RowCache(parts, cuts.strides, backend.values, room)
         self._pending: dict[int, None] = {}  # keys, in their order
         self._waiting: list[_Half] = []  # the next wave
         self._total = np.zeros(len(levels), int)  # rows of it, by level
@@ -141,13 +141,13 @@ class SharedRunner(Runner):
         busy = {half.of_track.track.number for half in self._waiting if half.of_track is not None}
         if number in busy:
             yield from self.collect(meanwhile)
-        track = self._kept.track(number, crop, first, time.monotonic())
+        track = self._cache.track(number, crop, first, time.monotonic())
         increment = track.ring.increment(first, step)
-        if not self._kept.allot(track, increment, {*busy, number}):
+        if not self._cache.allocate(track, increment, {*busy, number}):
             if busy:
                 yield from self.collect(meanwhile)
-            if not self._kept.allot(track, increment, {number}):
-                self._kept.forget(track)
+            if not self._cache.allocate(track, increment, {number}):
+                self._cache.evict(track)
                 return False
         frames = clips.frames.chosen(increment.frames)
         half = _Half(key, frames, increment.contexts, True, _OfTrack(track, increment))
@@ -206,7 +206,7 @@ class SharedRunner(Runner):
                 ]
             )
             placed = Placed([level.uses for level in levels], self._rows)
-            below, kept = self._buffers[number - 1], self._kept.arrays[number - 1]
+            below, kept = self._buffers[number - 1], self._cache.arrays[number - 1]
             for use, (network, region) in enumerate(zip(networks, placed.regions, strict=False)):
                 table = placed.gathered(sources, use)
                 self._sweep(network, region, buffer, Taken(below, table, kept).read, meanwhile)
@@ -223,7 +223,7 @@ class SharedRunner(Runner):
     def _of_ring(self, half: _Half, ids: NDArray[np.int32], level: int) -> NDArray[np.int64]:
         """Ids, those of slots of the half's ring as rows of what is kept."""
         wide = ids.astype(np.int64)
-        return wide if (of := half.of_track) is None else self._kept.placed(wide, level, of.track)
+        return wide if (of := half.of_track) is None else self._cache.placed(wide, level, of.track)
 
     def _keep(
         self, wave: Sequence[_Half], placed: Placed, level: int, buffer: dict[str, Array]
@@ -232,13 +232,13 @@ class SharedRunner(Runner):
         for half, rows in zip(wave, placed.rows, strict=True):
             if half.of_track is not None:
                 ids, slots = half.of_track.increment.kept[level]
-                self._kept.store(level, half.of_track.track, slots, rows[ids], buffer)
+                self._cache.store(level, half.of_track.track, slots, rows[ids], buffer)
 
     def _features(self, rows: NDArray[np.int64]) -> F32:
         """The features of clips' positions, float32 [clips, positions, features]."""
         found: F32 = self._buffers[-1][FEATURES][np.maximum(rows, PADDING)]
         for clip, position in np.argwhere(rows < PADDING):
-            found[clip, position] = self._kept.arrays[-1][FEATURES][slot_id(rows[clip, position])]
+            found[clip, position] = self._cache.arrays[-1][FEATURES][slot_id(rows[clip, position])]
         return found
 
     def _sweep(
