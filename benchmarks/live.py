@@ -25,7 +25,8 @@ from benchmarks.measurement import publish
 from engine import Options, Stream
 from engine.base import host
 from engine.base.progress import SampleProgress
-from engine.network.runners.opening import Runner, infer
+from engine.network.recogniser import infer
+from engine.network.runners.base import Runner
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.heatmaps import crop_around

@@ -24,7 +24,7 @@ from benchmarks import workloads
 from benchmarks.measurement import common_arguments, interleave, publish, ratio, table
 from engine.base.choices import WIRES
 from engine.base.options import Options
-from engine.network.runners.opening import infer, prepared
+from engine.network.recogniser import infer, prepared
 from engine.pipeline import Pipeline
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import sampled

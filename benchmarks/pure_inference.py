@@ -26,9 +26,11 @@ from engine.base.choices import AUTO, PRECISIONS, SHARED
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
 from engine.base.options import Options
-from engine.network.backend import Backend, split_rows
+from engine.network.backend import ClipsBackend, PlanBackend, TimedBackend, split_rows
 from engine.network.models import open_model
 from engine.pipeline import Pipeline
+
+Runs = ClipsBackend | PlanBackend
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +70,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     backend = registry.load(
         name, model, device=args.device, precision=precision, threads=host.cores()
     )
+    assert isinstance(backend, Runs)
     facts = backend.facts
     print(
         f"device only: {facts.runtime} on {facts.device}, {facts.precision}, layout {model.layout}"
@@ -88,7 +91,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def _plan(backend: Backend, samples: int, *, compiled_shared: bool) -> dict[str, list[int]]:
+def _plan(backend: Runs, samples: int, *, compiled_shared: bool) -> dict[str, list[int]]:
     """Runs to time, by label."""
     if compiled_shared:  # a run is a sample, whatever its number of frames
         if samples != 1:
@@ -104,9 +107,7 @@ def _plan(backend: Backend, samples: int, *, compiled_shared: bool) -> dict[str,
     return {"clips": runs}
 
 
-def _rates(
-    backend: Backend, sizes: list[int], samples: int, loop: int, label: str
-) -> dict[str, Any]:
+def _rates(backend: Runs, sizes: list[int], samples: int, loop: int, label: str) -> dict[str, Any]:
     """Execution alone and whole runs, in samples/s; the first loop warms up, as with ais_bench."""
     executed, whole = [], []
     for turn in range(loop + 1):
@@ -125,22 +126,27 @@ def _rates(
     return {"throughput": throughput, "execution_ms": executed, "run_ms": whole}
 
 
-def _run(backend: Backend, sizes: list[int]) -> float | None:
+def _run(backend: Runs, sizes: list[int]) -> float | None:
     """Run once through, all lanes busy. Returns the runtime's own seconds of execution where it
     tells them: lanes run one after the other then."""
-    seconds, under_way = [], []
+    seconds: list[float | None] = []
+    under_way: list[int] = []
     for turn, size in enumerate(sizes):
         lane = turn % backend.lanes
         if len(under_way) == backend.lanes:
             backend.finish(under_way.pop(0))
-            seconds.append(backend.executed_s)
+            seconds.append(_executed_s(backend))
         backend.start(lane, size)
         under_way.append(lane)
     for lane in under_way:
         backend.finish(lane)
-        seconds.append(backend.executed_s)
+        seconds.append(_executed_s(backend))
     known = [s for s in seconds if s is not None]
     return sum(known) if len(known) == len(seconds) else None
+
+
+def _executed_s(backend: Runs) -> float | None:
+    return backend.executed_s if isinstance(backend, TimedBackend) else None
 
 
 def _end_to_end(args: argparse.Namespace) -> float:

@@ -16,7 +16,7 @@ import onnx
 from engine.backends import registry
 from engine.base import host
 from engine.base.choices import AUTO, SHARED, Precision
-from engine.network.backend import Array, PartNetwork
+from engine.network.backend import Array, PartNetwork, PartsBackend
 from engine.network.cuts import FEATURES, FRAMES, Cuts, Part
 from engine.network.models import open_model
 
@@ -29,6 +29,7 @@ def parts(model: str, precision: Precision) -> dict[str, dict[str, float]]:
     file = replace(open_model(model), layout=SHARED)
     name, _ = registry.choose(AUTO)
     backend = registry.load(name, file, device=None, precision=precision, threads=host.cores())
+    assert isinstance(backend, PartsBackend)
     cuts = Cuts.of(file.path)
     numbered = [cuts.block(number, backend.rows) for number in range(len(cuts.strides))]
     found: dict[str, dict[str, float]] = {}

@@ -19,11 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.base.errors import SampleError
 from engine.base.options import Options
-from engine.network.recogniser import average
-from engine.network.runners.opening import Runner, infer, prepared
+from engine.base.records import Cause
+from engine.network.recogniser import scored
 from engine.runtime.setup import Setup
-from engine.skeletons.clips import sampled
 from engine.skeletons.poses import PoseSequence
+from engine.skeletons.samples import ANY_CLASSES, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +54,22 @@ def classify(
         "img_shape": img_shape,
         "keypoint_score": None if scores is None else _persons(scores, 3),
     }
-    try:
-        poses = PoseSequence.from_annotation(annotation)
-    except SampleError as error:
-        raise SampleError(_as_arguments(str(error))) from None
+    poses = Sample(0, "", annotation).read(ANY_CLASSES)
+    if isinstance(poses, Cause):
+        raise _error(poses)
     if not np.nan_to_num(poses.keypoint.astype(np.float32)).any():
         raise SampleError("nobody is in keypoints: all coordinates are zero or NaN")
     network = _network(tuple(sorted(options.items())))
     return network.answer(poses)
 
 
-def _as_arguments(said: str) -> str:
-    """What is wrong with an annotation, in the names of `classify`'s arguments."""
-    said = said.replace("scores go into keypoint_score", "scores are an argument of their own")
-    return said.replace("keypoint_score", "scores").replace("keypoint ", "keypoints ")
+def _error(cause: Cause) -> SampleError:
+    """What is wrong with the sequence, in the names of `classify`'s arguments."""
+    said = str(cause).replace(
+        "scores go into keypoint_score", "scores are an argument of their own"
+    )
+    said = said.replace("keypoint_score", "scores").replace("keypoint ", "keypoints ")
+    return SampleError(said, stage=cause.stage)
 
 
 def _persons(array: ArrayLike, axes: int) -> Any:
@@ -80,17 +82,20 @@ class _Network:
     """A model on a device, for one caller at a time."""
 
     def __init__(self, setup: Setup) -> None:
-        self._setup, self._lock = setup, threading.Lock()
-        self._runner: Runner = setup.executors[0].open_runner()
+        self._recogniser, self._classes = setup.recogniser(), setup.model.classes
+        self._lock = threading.Lock()
 
     def answer(self, poses: PoseSequence) -> Answer:
-        options = self._setup.options
-        placed = sampled(poses, options.reference, options.views)
         with self._lock:
-            [logits] = infer(self._runner, [prepared(self._runner, placed)])
-        scores = average(logits)
+            clips = self._recogniser.prepare(poses)
+            if isinstance(clips, Cause):
+                raise _error(clips)
+            [logits] = self._recogniser.logits([clips])
+        scores = scored(logits)
+        if isinstance(scores, Cause):
+            raise _error(scores)
         label = int(scores.argmax())
-        return Answer(label, self._setup.model.classes[label], float(scores[label]), scores)
+        return Answer(label, self._classes[label], float(scores[label]), scores)
 
 
 @lru_cache(maxsize=4)

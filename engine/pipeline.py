@@ -9,7 +9,6 @@ Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +19,12 @@ from engine.base.addresses import tcp_endpoint
 from engine.base.constants import preprocessing
 from engine.base.errors import UsageError, printable
 from engine.base.options import Options
-from engine.base.records import Cause, Facts, Failure, Figures, Record
-from engine.network.runners.opening import infer, prepared
+from engine.base.records import Facts, Figures, Record
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.executor import ExecutorSettings
+from engine.runtime.in_process import InProcessRunner
 from engine.runtime.intake import Listed
 from engine.runtime.setup import Setup
-from engine.skeletons.clips import Clips, JointClips, sampled
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import open_dataset
 
@@ -67,7 +64,10 @@ class Pipeline:
 
     def _opened(self) -> _Runner:
         if self.options.in_process:
-            return _InProcess(self, self.setup.executors[0], self._aggregator)
+            recogniser = self.setup.recogniser()
+            return InProcessRunner(
+                self.samples, recogniser, self._aggregator, lambda: self.interrupted
+            )
         if self.options.cluster is not None:
             from engine.runtime.cluster.runner import ClusterRunner  # which needs Ray
 
@@ -195,77 +195,6 @@ class _Runner(Protocol):
     def waits(self) -> str: ...
 
     def close(self, *, at_once: bool = False) -> None: ...
-
-
-class _InProcess:
-    """The same work without processes: one sample after the other."""
-
-    port, engines = None, 1
-
-    def __init__(
-        self, pipeline: Pipeline, settings: ExecutorSettings, aggregator: Aggregator
-    ) -> None:
-        self._pipeline, self._aggregator, self._closed = pipeline, aggregator, False
-        self._network = settings.open_runner()
-        # As many samples together as one run holds.
-        self.max_batch = self._network.step
-        self.watchers: list[Callable[[float], None]] = []
-
-    def start(self) -> Facts:
-        return self._network.facts
-
-    def records(self) -> Iterator[Record]:
-        waiting: list[tuple[Sample, Clips | JointClips, float]] = []
-        for sample in self._pipeline.samples:
-            if self._pipeline.interrupted:
-                return
-            for watch in self.watchers:
-                watch(time.monotonic())
-            start = time.perf_counter()
-            clips = self._decode(sample)
-            if isinstance(clips, Failure):
-                yield clips
-                continue
-            waiting.append((sample, clips, time.perf_counter() - start))
-            if len(waiting) == self.max_batch:
-                yield from self._infer(waiting)
-                waiting.clear()
-        if waiting:
-            yield from self._infer(waiting)
-
-    def processes(self) -> list[dict[str, Any]]:
-        return []
-
-    def waits(self) -> str:
-        return "in process"
-
-    def close(self, *, at_once: bool = False) -> None:
-        if not self._closed:
-            self._closed = True
-            self._network.close()
-
-    def _decode(self, sample: Sample) -> Clips | JointClips | Failure:
-        self._aggregator.take(sample)
-        poses = sample.read(len(self._pipeline.model.classes))
-        if isinstance(poses, Cause):
-            return self._aggregator.failure(sample.index, poses)
-        options = self._pipeline.options
-        try:
-            return prepared(self._network, sampled(poses, options.reference, options.views))
-        except Exception as error:
-            # Whatever an unforeseen annotation provokes concerns that sample only.
-            return self._aggregator.failure(sample.index, Cause.of(error, "decode"))
-
-    def _infer(self, batch: list[tuple[Sample, Clips | JointClips, float]]) -> Iterator[Record]:
-        padded, start = self._network.clips_padded, time.perf_counter()
-        outputs = infer(self._network, [clips for _, clips, _ in batch])
-        for (sample, _, decoding), logits in zip(batch, outputs, strict=True):
-            now = time.perf_counter()
-            self._aggregator.figures.decode_s += decoding
-            ms = {"decode": 1e3 * decoding, "infer": 1e3 * (now - start)}
-            more = self._network.clips_padded - padded
-            yield self._aggregator.score(sample.index, logits, more, ms)
-            padded, start = self._network.clips_padded, time.perf_counter()
 
 
 def predict(dataset: str, **options: Any) -> Iterator[Record]:

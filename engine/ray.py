@@ -17,13 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import SampleError, printable
 from engine.base.options import Options
-from engine.network.recogniser import average
-from engine.network.runners.opening import infer, prepared
+from engine.base.records import Cause
+from engine.network.recogniser import scored
 from engine.runtime.setup import Setup
-from engine.skeletons.clips import Clips, JointClips, sampled
-from engine.skeletons.poses import PoseSequence
+from engine.skeletons.clips import Clips, JointClips
+from engine.skeletons.samples import Sample
 
 Columns = dict[str, NDArray[Any]]
 
@@ -37,8 +36,7 @@ class Scorer:
 
     def __init__(self, **options: Any) -> None:
         setup = Setup.of(Options(in_process=True, **options))
-        self._options, self._classes = setup.options, len(setup.model.classes)
-        self._runner = setup.executors[0].open_runner()
+        self._recogniser = setup.recogniser()
 
     def __call__(self, batch: Columns) -> Columns:
         """Score rows that have the columns of an annotation: ``keypoint`` [persons, frames, 17, 2],
@@ -50,24 +48,32 @@ class Scorer:
         """
         count = len(next(iter(batch.values())))
         clips: dict[int, Clips | JointClips] = {}
-        errors = [""] * count
+        causes: dict[int, Cause] = {}
         for row in range(count):
-            try:
-                clips[row] = self._clips({name: column[row] for name, column in batch.items()})
-            except SampleError as error:
-                errors[row] = printable(error)
-        scores = np.full((count, self._classes), np.nan, np.float32)
-        for row, logits in zip(clips, infer(self._runner, list(clips.values())), strict=True):
-            scores[row] = average(logits)
-        scored = [row in clips for row in range(count)]
-        best = np.where(scored, np.nan_to_num(scores).argmax(axis=1), -1)
+            found = self._recogniser.clips(_sample(row, batch))
+            if isinstance(found, Cause):
+                causes[row] = found
+            else:
+                clips[row] = found
+        scores = np.full((count, self._recogniser.num_classes), np.nan, np.float32)
+        logits = self._recogniser.logits(list(clips.values()))
+        for row, of_row in zip(clips, logits, strict=True):
+            result = scored(of_row)
+            if isinstance(result, Cause):
+                causes[row] = result
+            else:
+                scores[row] = result
+        right = np.array([row not in causes for row in range(count)], bool)
+        best = np.where(right, np.nan_to_num(scores).argmax(axis=1), -1)
+        errors = [str(causes[row]) if row in causes else "" for row in range(count)]
         return {**batch, "scores": scores, "best": best, "error": np.array(errors, np.str_)}
 
-    def _clips(self, annotation: dict[str, Any]) -> Clips | JointClips:
-        # A column holds numpy's scalars and arrays where an annotation has Python's.
-        for name in ("img_shape", "total_frames"):
-            if isinstance(annotation.get(name), (np.ndarray, np.generic)):
-                annotation[name] = annotation[name].tolist()
-        poses = PoseSequence.from_annotation(annotation)
-        placed = sampled(poses, self._options.reference, self._options.views)
-        return prepared(self._runner, placed)
+
+def _sample(row: int, batch: Columns) -> Sample:
+    """A row as a sample. A label, if there is one, need not be the model's."""
+    annotation = {name: column[row] for name, column in batch.items() if name != "label"}
+    # A column holds numpy's scalars and arrays where an annotation has Python's.
+    for name in ("img_shape", "total_frames"):
+        if isinstance(annotation.get(name), (np.ndarray, np.generic)):
+            annotation[name] = annotation[name].tolist()
+    return Sample(row, str(row), annotation)

@@ -12,7 +12,7 @@ from engine.base.choices import SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
-from engine.network.backend import Array
+from engine.network.backend import Array, ClipsBackend, PartsBackend
 from engine.network.cuts import Part
 from engine.network.models import ModelFile
 
@@ -28,17 +28,22 @@ TENSORRT = "TensorrtExecutionProvider"  # has no option for that, but heeds a va
 _NO_TF32 = "NVIDIA_TF32_OVERRIDE"
 
 
-class OnnxRuntimeBackend:
-    """One session. A run is one sample (20 clips) where the file leaves the batch free."""
+def load(
+    model: ModelFile, *, device: str | None, precision: Precision, threads: int
+) -> ClipsBackend | PartsBackend:
+    """The backend ``onnxruntime``: whole clips, or parts, as the model's layout asks for."""
+    provider = _Provider(model, device or CPU, precision, threads)
+    return (
+        OnnxRuntimeParts(provider) if model.layout == SHARED else OnnxRuntimeClips(provider, model)
+    )
 
-    rows = 32
-    executed_s = None
-    values = np.dtype(np.float32)
 
-    def __init__(
-        self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
-    ) -> None:
-        provider, given = _parse(device or CPU)
+class _Provider:
+    """An execution provider, and what sessions are opened on it with. Raises `UsageError` for one
+    that is not there."""
+
+    def __init__(self, model: ModelFile, device: str, precision: Precision, threads: int) -> None:
+        provider, given = _parse(device)
         half, exact = provider == CANN and precision == "f16", _EXACT.get(provider, {})
         if both := exact.keys() & given.keys():
             raise UsageError(f"--device {device}: {', '.join(both)} follows from --precision")
@@ -53,10 +58,7 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         if provider == TENSORRT:
             os.environ.setdefault(_NO_TF32, "0")
-        self._provider, self._options = provider, options
-        self._input = model.input_name
-        self.lanes = 1
-        self.sizes = ((model.batch or 1) * VIEWS,)
+        self._name, self._options = provider, options
         self.facts = Facts(
             runtime=f"ONNX Runtime {ort.__version__}",
             device=provider,
@@ -64,14 +66,11 @@ class OnnxRuntimeBackend:
             precision="f16" if half else model.precision,
             threads=threads if provider == CPU else 0,
         )
-        if model.layout != SHARED:
-            self._clips = np.zeros((model.batch or 1, VIEWS, *CLIP_SHAPE), np.float32)
-            self._session = self._load(str(model.path))
 
-    def _load(self, model: str | bytes) -> ort.InferenceSession:
+    def session(self, model: str | bytes) -> ort.InferenceSession:
         """A session for a file, or for a graph in memory."""
-        providers = [(self._provider, self._given)]
-        if self._provider == TENSORRT:  # for what it does not compile
+        providers = [(self._name, self._given)]
+        if self._name == TENSORRT:  # for what it does not compile
             providers.append(("CUDAExecutionProvider", _EXACT["CUDAExecutionProvider"]))
         try:
             session = ort.InferenceSession(model, self._options, providers=providers)
@@ -79,16 +78,28 @@ class OnnxRuntimeBackend:
             what = model if isinstance(model, str) else "a part of the model"
             raise ModelError(f"ONNX Runtime cannot load {what}: {error}") from None
         # A provider that fails to start is replaced by the CPU without an error.
-        if session.get_providers()[0] != self._provider:
-            raise UsageError(f"ONNX Runtime could not start {self._provider}; its log says why")
+        if session.get_providers()[0] != self._name:
+            raise UsageError(f"ONNX Runtime could not start {self._name}; its log says why")
         session.disable_fallback()
         return session
 
-    def part(self, part: Part) -> OnnxRuntimePart:
-        return OnnxRuntimePart(self._load(part.model.SerializeToString()), part)
 
-    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
-        return (self._clips.reshape(-1, *CLIP_SHAPE),)
+class OnnxRuntimeClips:
+    """Whole clips, in one session. A run is one sample (20 clips) where the file leaves the batch
+    free."""
+
+    lanes = 1
+
+    def __init__(self, provider: _Provider, model: ModelFile) -> None:
+        self.facts = provider.facts
+        samples = model.batch or 1
+        self.sizes = (samples * VIEWS,)
+        self._input = model.input_name
+        self._clips = np.zeros((samples, VIEWS, *CLIP_SHAPE), np.float32)
+        self._session = provider.session(str(model.path))
+
+    def clips(self, lane: int, size: int) -> Array:
+        return self._clips.reshape(-1, *CLIP_SHAPE)
 
     def start(self, lane: int, size: int) -> None:
         try:
@@ -102,6 +113,22 @@ class OnnxRuntimeBackend:
 
     def close(self) -> None:
         self._session = None
+
+
+class OnnxRuntimeParts:
+    """Parts, each in a session of its own."""
+
+    rows = 32
+    values = np.dtype(np.float32)
+
+    def __init__(self, provider: _Provider) -> None:
+        self._provider, self.facts = provider, provider.facts
+
+    def part(self, part: Part) -> OnnxRuntimePart:
+        return OnnxRuntimePart(self._provider.session(part.model.SerializeToString()), part)
+
+    def close(self) -> None:
+        """Nothing is left: sessions go with their parts."""
 
 
 def _parse(device: str) -> tuple[str, dict[str, str]]:

@@ -13,75 +13,116 @@ from engine.base.choices import INT8, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
-from engine.network.backend import Array
+from engine.network.backend import Array, ClipsBackend, PartsBackend
 from engine.network.cuts import HANDED, Part
 from engine.network.models import ModelFile
 
 
-class OpenVINOBackend:
-    """One compiled model, one request a lane.
+def load(
+    model: ModelFile, *, device: str | None, precision: Precision, threads: int
+) -> ClipsBackend | PartsBackend:
+    """The backend ``openvino``: whole clips, or parts, as the model's layout asks for."""
+    opened = _Device(device or "CPU", precision, threads)
+    return OpenVINOParts(opened) if model.layout == SHARED else OpenVINOClips(opened, model)
+
+
+class _Device:
+    """A device, and what networks are compiled for it with. Raises `UsageError` where there is
+    none of that name. `floats`: what is computed in that is not quantised."""
+
+    def __init__(self, name: str, precision: Precision, threads: int) -> None:
+        core = ov.Core()
+        if not any(
+            known in (name, name.split(".")[0]) or known.split(".")[0] == name
+            for known in core.available_devices
+        ):
+            raise UsageError(
+                f"OpenVINO has no device {name!r} here, only {', '.join(core.available_devices)}"
+            )
+        self.core, self.name, self.threads = core, name, threads
+        self.floats = float_precision(core, name, precision)
+        self.facts = Facts(
+            runtime=f"OpenVINO {ov.__version__.split('-')[0]}",
+            device=f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME').strip()})",
+            precision=precision,
+            threads=threads if name == "CPU" else 0,
+        )
+
+    def compiled(self, network: ov.Model, streams: int) -> ov.CompiledModel:
+        """A network on the device; `streams` share a CPU's threads. Raises `RuntimeError`."""
+        # The precision is always stated: the CPU plugin takes bf16 by itself on chips
+        # that have it.
+        settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": self.floats}
+        if self.name == "CPU":
+            settings["INFERENCE_NUM_THREADS"] = self.threads
+            settings["NUM_STREAMS"] = streams
+        return self.core.compile_model(network, self.name, settings)
+
+    def failed(self, error: RuntimeError) -> BackendError:
+        """What a run has failed for."""
+        return BackendError(f"OpenVINO failed on {self.facts.device}: {_reason(error)}")
+
+
+class OpenVINOClips:
+    """Whole clips: one compiled model, one request a lane.
 
     Where the file leaves the batch free, a run is one clip: measured faster than any
     larger batch on a CPU (activations stay in cache), and it makes the bits of a sample
     independent of its neighbours. Two threads share a stream (on two cores 5 % faster than
     a stream each, for the same reason); one lane more than streams is filled meanwhile.
-
-    Parts are small enough for a stream to have one thread, which never waits for another one:
-    8 to 14 % faster on two cores.
     """
 
-    rows = 8  # activations of more leave the cache
-    executed_s = None
-
-    def __init__(
-        self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
-    ) -> None:
-        device = device or "CPU"
-        core = ov.Core()
-        if not any(
-            name in (device, device.split(".")[0]) or name.split(".")[0] == device
-            for name in core.available_devices
-        ):
-            raise UsageError(
-                f"OpenVINO has no device {device!r} here, only {', '.join(core.available_devices)}"
-            )
-        # The precision is always stated: the CPU plugin takes bf16 by itself on chips
-        # that have it.
-        floats = float_precision(core, device, precision)
-        settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": floats}
-        if device == "CPU":
-            settings["INFERENCE_NUM_THREADS"] = threads
-        self.sizes: tuple[int, ...] = ()
-        self.lanes = 0
-        self._requests: list[ov.InferRequest] = []
-        self._core, self._device, self._settings = core, device, dict(settings)
-        self.values = np.dtype(np.uint16 if floats == "bf16" else np.float32)
-        self.facts = Facts(
-            runtime=f"OpenVINO {ov.__version__.split('-')[0]}",
-            device=f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME').strip()})",
-            precision=precision,
-            threads=threads if device == "CPU" else 0,
-        )
-        if model.layout == SHARED:
-            return
-        if device == "CPU":
-            settings["NUM_STREAMS"] = max(1, threads // 2) if model.batch is None else 1
+    def __init__(self, device: _Device, model: ModelFile) -> None:
+        self._device = device
+        streams = max(1, device.threads // 2) if model.batch is None else 1
         samples, views = (1, 1) if model.batch is None else (model.batch, VIEWS)
         self.sizes = (samples * views,)
-        self._shape = [samples, views, *CLIP_SHAPE]
+        shape = [samples, views, *CLIP_SHAPE]
         try:
-            network = core.read_model(model.path)
-            network.reshape(self._shape)
-            compiled = core.compile_model(network, device, settings)
+            network = device.core.read_model(model.path)
+            network.reshape(shape)
+            compiled = device.compiled(network, streams)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
         self.lanes = int(compiled.get_property("NUM_STREAMS")) + 1
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
-        self._clips = [np.zeros(self._shape, np.float32) for _ in range(self.lanes)]
-        self.facts = replace(self.facts, precision=executed_precision(compiled))
+        self._clips = [np.zeros(shape, np.float32) for _ in range(self.lanes)]
+        self.facts = replace(device.facts, precision=executed_precision(compiled))
+
+    def clips(self, lane: int, size: int) -> Array:
+        return self._clips[lane].reshape(-1, *CLIP_SHAPE)
+
+    def start(self, lane: int, size: int) -> None:
+        try:
+            self._requests[lane].set_input_tensor(_tensor(self._clips[lane]))
+            self._requests[lane].start_async()
+        except RuntimeError as error:
+            raise self._device.failed(error) from None
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        try:
+            self._requests[lane].wait()
+        except RuntimeError as error:
+            raise self._device.failed(error) from None
+        return np.array(self._requests[lane].get_output_tensor().data)
+
+    def close(self) -> None:
+        self._requests.clear()
+
+
+class OpenVINOParts:
+    """Parts: small enough for a stream to have one thread, which never waits for another one, 8
+    to 14 % faster on two cores."""
+
+    rows = 8  # activations of more leave the cache
+
+    def __init__(self, device: _Device) -> None:
+        self._device, self.facts = device, device.facts
+        self.values = np.dtype(np.uint16 if device.floats == "bf16" else np.float32)
 
     def part(self, part: Part) -> OpenVINOPart:
-        model = self._core.read_model(part.model.SerializeToString())
+        device = self._device
+        model = device.core.read_model(part.model.SerializeToString())
         if self.values != np.float32:
             border = ov.preprocess.PrePostProcessor(model)
             for name in part.inputs.keys() & set(HANDED):
@@ -90,44 +131,21 @@ class OpenVINOBackend:
                 border.output(f"{name}.out").tensor().set_element_type(ov.Type.bf16)
             model = border.build()
         try:
-            settings = dict(self._settings)
-            if self._device == "CPU":
-                settings["NUM_STREAMS"] = settings["INFERENCE_NUM_THREADS"]
-            compiled = self._core.compile_model(model, self._device, settings)
+            compiled = device.compiled(model, streams=device.threads)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load a part of it: {_reason(error)}") from None
         facts = self.facts
         require_precision("openvino", facts.device, executed_precision(compiled), facts.precision)
-        return OpenVINOPart(compiled, part, self.facts.device)
-
-    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
-        return (self._clips[lane].reshape(-1, *CLIP_SHAPE),)
-
-    def start(self, lane: int, size: int) -> None:
-        try:
-            self._requests[lane].set_input_tensor(_tensor(self._clips[lane]))
-            self._requests[lane].start_async()
-        except RuntimeError as error:
-            raise self._failed(error) from None
-
-    def finish(self, lane: int) -> NDArray[np.float32]:
-        try:
-            self._requests[lane].wait()
-        except RuntimeError as error:
-            raise self._failed(error) from None
-        return np.array(self._requests[lane].get_output_tensor().data)
-
-    def _failed(self, error: RuntimeError) -> BackendError:
-        return BackendError(f"OpenVINO failed on {self.facts.device}: {_reason(error)}")
+        return OpenVINOPart(compiled, part, device)
 
     def close(self) -> None:
-        self._requests.clear()
+        """Nothing is left: parts go with who compiled them."""
 
 
 class OpenVINOPart:
     """A part: in each stream one run under way and the next one waiting."""
 
-    def __init__(self, compiled: ov.CompiledModel, part: Part, device: str) -> None:
+    def __init__(self, compiled: ov.CompiledModel, part: Part, device: _Device) -> None:
         self._device = device
         self.lanes = 2 * int(compiled.get_property("NUM_STREAMS"))
         self._requests = [compiled.create_infer_request() for _ in range(self.lanes)]
@@ -154,7 +172,7 @@ class OpenVINOPart:
         try:
             self._requests[lane].wait()
         except RuntimeError as error:
-            raise BackendError(f"OpenVINO failed on {self._device}: {_reason(error)}") from None
+            raise self._device.failed(error) from None
 
 
 def _tensor(array: Array) -> ov.Tensor:

@@ -1,8 +1,8 @@
-"""Backends: runtimes that execute the network on one device.
+"""The registry of backends: finds one by its name, or the one that suits model and device, and
+loads it.
 
-A backend is a class registered under the entry point group ``engine.backends``. It
-runs in one thread of one process, may hold the GIL during a run, and takes only the
-sizes that it announces. The executor is its only caller.
+A backend is known by an entry point of the group ``engine.backends``, which names a
+`engine.network.backend.Loader`: those built in, and those of other packages.
 """
 
 from __future__ import annotations

@@ -59,6 +59,11 @@ class Cause:
         stage = error.stage if isinstance(error, SampleError) else stage
         return cls(stage, type(error).__name__, printable(error))
 
+    def __str__(self) -> str:
+        """In one line, where there is no field for the type: what nobody foresaw has it."""
+        foreseen = self.type == SampleError.__name__
+        return self.message if foreseen else f"{self.type}: {self.message}"
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -1,4 +1,16 @@
-"""Backend: what a runtime is to the network: one model on one device."""
+"""Backends: what a runtime can do with a network, on one device.
+
+Every backend is a `Backend`, and at least one of
+
+- `ClipsBackend`: whole clips. All that a backend needs to be of use.
+- `PlanBackend`: distinct frames, and a plan of the clips, through one compiled graph.
+- `PartsBackend`: parts of the network, in which nothing is computed twice.
+- `WavesBackend`: everything from joints to logits, on the device.
+
+What is to be run is what `ModelFile.layout` says: ``clips`` the first, ``shared`` one of the
+others (`engine.network.runners.opening`). These are protocols: a backend has the members, and
+inherits from nothing.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +32,67 @@ from engine.skeletons.clips import Clips, JointClips
 Array = NDArray[Any]
 
 
+class Backend(Protocol):
+    """One network on one device, in one thread; it may hold the GIL during a run."""
+
+    facts: Facts
+
+    def close(self) -> None:
+        """Give the device back. No call follows."""
+
+
+class _Lanes(Backend, Protocol):
+    """Runs that are started and waited for. `lanes`: how many may be under way at once, each in a
+    lane of its own, counted from 0. A runtime that only runs synchronously has one lane and does
+    the work in `start`."""
+
+    lanes: int
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        """Wait for the lane's run: its logits [clips, classes], which are the caller's.
+
+        Raises `BackendError` when the runtime failed.
+        """
+
+
+class _Sizes(_Lanes, Protocol):
+    """Runs of fixed sizes."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of clips or frames that one run takes, ascending; the caller splits and
+        pads."""
+
+    def start(self, lane: int, size: int) -> None:
+        """Begin a run in a free lane, of what was written for it.
+
+        Raises `BackendError` when the runtime fails.
+        """
+
+
+@runtime_checkable
+class ClipsBackend(_Sizes, Protocol):
+    """Runs whole clips; `sizes` are numbers of clips."""
+
+    def clips(self, lane: int, size: int) -> Array:
+        """Where the clips of a run of `size` in a lane are to be written: [size, 17, 48, 56, 56],
+        float32, or float16 where the network takes that. The same memory each time; the caller
+        leaves it alone from `start` to `finish`."""
+
+
+@runtime_checkable
+class PlanBackend(_Sizes, Protocol):
+    """Runs samples through one graph that draws clips from distinct frames; `sizes` are numbers
+    of frames."""
+
+    def planned(self, lane: int, size: int) -> tuple[Array, Array]:
+        """Where a sample of at most `size` frames in a lane is to be written, as of
+        `ClipsBackend.clips`: frames [size, 17, 56, 56], and the plan, int32 [20, 48], of
+        positions among them."""
+
+
 class PartNetwork(Protocol):
-    """A compiled part of layout ``shared``; `lanes` as in `Backend`."""
+    """A compiled part; `lanes` as of other backends."""
 
     lanes: int
 
@@ -33,54 +104,18 @@ class PartNetwork(Protocol):
         """Wait for the lane's run. Raises `BackendError` when the runtime failed."""
 
 
-class Backend(Protocol):
-    """One network on one device.
+@runtime_checkable
+class PartsBackend(Backend, Protocol):
+    """Runs parts of the network, each of as many rows as `rows` says."""
 
-    A whole network: `inputs`, `start` and `finish`. `sizes`: the numbers of clips (layout
-    ``shared`` compiled into one graph: of frames) that one run takes, ascending; the executor
-    splits and pads. `lanes`: how many runs may be under way at once, each in a lane of its own.
-    A runtime that only runs synchronously has one lane and does the work in `start`.
-
-    `executed_s`: seconds of execution alone that the runtime measured of the last run finished,
-    None where it measures none.
-
-    A network in parts (layout ``shared``): `part`, of as many rows as `rows` says; between
-    parts, arrays are of dtype `values` (float32, or uint16 that holds bfloat16).
-    """
-
-    facts: Facts
-    sizes: tuple[int, ...]
-    lanes: int
     rows: int
-    values: np.dtype[Any]
-    executed_s: float | None
 
-    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
-        """Where the inputs of a run of `size` in a lane (counted from 0) are to be written, the
-        same memory each time; the caller leaves it alone from `start` to `finish`.
-
-        Layout ``clips``: clips [size, 17, 48, 56, 56]. A compiled ``shared``: frames
-        [size, 17, 56, 56], and the plan, int32 [20, 48], of positions among them. float32, or
-        float16 where the network takes that.
-        """
-
-    def start(self, lane: int, size: int) -> None:
-        """Begin a run in a free lane, of what is in its `inputs`.
-
-        Raises `BackendError` when the runtime fails.
-        """
-
-    def finish(self, lane: int) -> NDArray[np.float32]:
-        """Wait for the lane's run: its logits [clips, classes], which are the caller's.
-
-        Raises `BackendError` when the runtime failed.
-        """
+    @property
+    def values(self) -> np.dtype[Any]:
+        """Of the arrays between parts: float32, or uint16 that holds bfloat16."""
 
     def part(self, part: Part) -> PartNetwork:
         """Compile a part. Raises `ModelError`, and `UsageError` for another precision."""
-
-    def close(self) -> None:
-        """Give the device back. No call follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +141,9 @@ class Wave:
 
 
 @runtime_checkable
-class ResidentBackend(Backend, Protocol):
-    """A backend whose device draws, gathers and averages by itself: nothing but joints goes there
-    and nothing but logits comes back.
+class WavesBackend(_Lanes, Protocol):
+    """A device that draws, gathers and runs by itself: nothing but joints goes there and nothing
+    but logits comes back.
 
     `capacity`: the `Wave.counts` that one run takes at most; a single sample always fits.
     `strides`: of the network's temporal convolutions.
@@ -118,11 +153,23 @@ class ResidentBackend(Backend, Protocol):
     strides: tuple[int, ...]
 
     def start_wave(self, lane: int, wave: Wave) -> None:
-        """As `start`; `finish` has the logits, one row for each of `Wave.clips`."""
+        """Begin a run in a free lane; `finish` has the logits, one row for each of `Wave.clips`.
+
+        Raises `BackendError` when the runtime fails.
+        """
+
+
+@runtime_checkable
+class TimedBackend(Backend, Protocol):
+    """A backend whose runtime measures. `executed_s`: seconds of execution alone of the last run
+    finished, None before the first."""
+
+    executed_s: float | None
 
 
 class Loader(Protocol):
-    """What an entry point names: loads a model onto a device.
+    """What an entry point of the group ``engine.backends`` names, a class or a function: loads a
+    model onto a device, to be run in the model's layout.
 
     `device` is the runtime's own name, None for its default. Raises `ModelError` or
     `UsageError` for what it cannot load or honour.

@@ -1,4 +1,5 @@
-"""Rings: what is known of a track already, so that of its next window only what is new is computed.
+"""Increments: what is known of a track already, so that of its next window only what is new is
+computed.
 
 Comes in: where a window of a track begins. Goes out: `Increment`, tables of ids as
 `engine.network.contexts` has them, with the places of what is kept.
@@ -26,7 +27,7 @@ from engine.network.contexts import PADDING, Contexts, Ids, Level
 
 _NOTHING = np.iinfo(np.int64).min  # in a slot
 
-Kept = tuple[NDArray[np.int64], NDArray[np.int64]]
+IdsToSlots = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ class Increment:
 
     frames: NDArray[np.int64]
     contexts: Contexts
-    kept: tuple[Kept, ...]
+    kept: tuple[IdsToSlots, ...]
     numbers: tuple[NDArray[np.int64], ...]
 
 
@@ -51,8 +52,9 @@ def slot_id(slot: Any) -> Any:
 
 
 class Ring:
-    """Which contexts of one track are kept: for each level as many slots as a window has
-    positions there, each for every so many-th moment. `strides`: of the temporal convolutions."""
+    """A ring buffer: which contexts of one track are kept. For each level as many slots as a
+    window has positions there, each for every so many-th moment. `strides`: of the temporal
+    convolutions."""
 
     def __init__(self, strides: Sequence[int]) -> None:
         self._strides = tuple(strides)
@@ -129,7 +131,7 @@ class Ring:
                 levels.append(Level(_int32(table), both, middle))
             ids.append(own)
             computed[level] = positions
-        kept: list[Kept] = []
+        kept: list[IdsToSlots] = []
         stored = []
         for level, positions in enumerate(computed):
             rows = np.flatnonzero(held[level][1][positions])

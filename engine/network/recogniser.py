@@ -1,14 +1,89 @@
-"""Recogniser: one sample from poses to scores."""
+"""Recogniser: the way of a sample in one process, from its poses to its scores.
+
+Poses are sampled (which frames each clip has, and where their joints are), prepared (drawn, unless
+the device draws), and go through the network with others of a batch; the scores are the average
+over a sample's clips. Where processes share the work, workers do the first, executors go on with
+`prepared`, and the parent ends with `scored`.
+
+What is wrong with a sample concerns that sample only: it is returned as a `Cause`. What is raised
+concerns all of them.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.constants import Reference, Views
 from engine.base.errors import SampleError
+from engine.base.records import Cause
+from engine.network.runners.base import F32, Runner
+from engine.skeletons.clips import Clips, JointClips, sampled
+from engine.skeletons.poses import PoseSequence
+from engine.skeletons.samples import Sample
 
 
-def average(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+class Recogniser:
+    """Owns a `runner`. `num_classes`: of the model; `reference`, `views`: how samples are drawn,
+    and how many clips each has."""
+
+    def __init__(
+        self, runner: Runner, num_classes: int, reference: Reference, views: Views
+    ) -> None:
+        self.runner, self.num_classes = runner, num_classes
+        self._reference, self._views = reference, views
+
+    def clips(self, sample: Sample) -> Clips | JointClips | Cause:
+        """A sample, ready to run. Raises `EngineError` where its data set is out of reach."""
+        poses = sample.read(self.num_classes)
+        return poses if isinstance(poses, Cause) else self.prepare(poses)
+
+    def prepare(self, poses: PoseSequence) -> Clips | JointClips | Cause:
+        """Checked poses, ready to run."""
+        try:
+            return prepared(self.runner, sampled(poses, self._reference, self._views))
+        except Exception as error:
+            return Cause.of(error, "decode")
+
+    def logits(self, batch: Sequence[Clips | JointClips]) -> Iterator[F32]:
+        """Logits of each sample of a batch, float32 [views, classes], in order. Raises
+        `BackendError` or `ModelError`."""
+        return infer(self.runner, batch)
+
+    def close(self) -> None:
+        """Give the device back. No call follows."""
+        self.runner.close()
+
+
+def prepared(runner: Runner, clips: Clips | JointClips) -> Clips | JointClips:
+    """Clips as the runner takes them: drawn, unless it draws by itself. Raises `SampleError` for
+    those that cannot be drawn, or that the network cannot take."""
+    if isinstance(clips, JointClips) and not runner.draws:
+        clips = clips.drawn()
+    runner.check(clips)
+    return clips
+
+
+def infer(runner: Runner, batch: Sequence[Clips | JointClips]) -> Iterator[F32]:
+    """Logits of each sample of the batch, in order; the device is idle at the end."""
+    for _, logits in runner.feed(list(enumerate(batch))):
+        yield logits
+    while not runner.idle:
+        for _, logits in runner.collect():
+            yield logits
+
+
+def scored(logits: F32) -> F32 | Cause:
+    """The scores of a sample, float32 [classes], or why it has none."""
+    try:
+        return average(logits)
+    except SampleError as error:
+        return Cause.of(error, "score")
+
+
+def average(logits: F32) -> F32:
     """Mean over the clips of the softmax over the classes: float32 [classes].
 
     `logits` float32 [views, classes]. Computed in float64, so that the order of summation

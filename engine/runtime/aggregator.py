@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import SampleError
 from engine.base.records import Cause, Failure, Figures, Prediction, Record
-from engine.network.recogniser import average
+from engine.network.recogniser import scored
 from engine.skeletons.samples import Sample
 
 
@@ -42,10 +41,9 @@ class Aggregator:
         self.figures.infer_s += ms["infer"] / 1e3
         self.figures.clips_run += len(logits)
         self.figures.clips_padded += padded
-        try:
-            scores = average(logits)
-        except SampleError as error:
-            return self.failure(index, Cause.of(error, "score"))
+        scores = scored(logits)
+        if isinstance(scores, Cause):
+            return self.failure(index, scores)
         sample = self._samples.pop(index)
         return Prediction(index, sample.id, sample.label, logits, scores, ms)
 

@@ -26,7 +26,9 @@ from engine.base.curve import Authenticator, Listening
 from engine.base.errors import ModelError, UsageError, WireError, printable
 from engine.base.records import Cause, Facts
 from engine.network.models import ModelFile
-from engine.network.runners.opening import Runner, default_batch, open_runner, prepared
+from engine.network.recogniser import prepared
+from engine.network.runners.base import Runner
+from engine.network.runners.opening import default_batch, open_runner
 from engine.runtime.batching import Batcher
 from engine.runtime.transport import wire
 from engine.runtime.transport.link import Control, run_child

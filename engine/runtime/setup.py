@@ -20,6 +20,7 @@ from engine.base.curve import Listening
 from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.network.models import ModelFile, open_model
+from engine.network.recogniser import Recogniser
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.executor import ExecutorSettings
 from engine.runtime.intake import Supply
@@ -83,6 +84,13 @@ class Setup:
         drawn: Wire = KEYPOINTS if name == TORCH and model.layout == SHARED else FRAMES
         wire = drawn if options.wire == AUTO else options.wire
         return cls(options, model, name, reason, precision, wire, workers, executors)
+
+    def recogniser(self) -> Recogniser:
+        """The model, loaded in this process on the first device. Raises what
+        `ExecutorSettings.open_runner` does."""
+        runner = self.executors[0].open_runner()
+        options = self.options
+        return Recogniser(runner, len(self.model.classes), options.reference, options.views)
 
     def supervisor(
         self, supply: Supply, aggregator: Aggregator, interrupted: Callable[[], bool]

@@ -146,8 +146,8 @@ def test_a_device_that_cannot_start(data: Path, tiny_model: Path) -> None:
 
 ODD_LOGITS = """
 import numpy as np, engine.backends.openvino as module
-plain = module.OpenVINOBackend.finish
-module.OpenVINOBackend.finish = lambda self, lane: {change}(plain(self, lane))
+plain = module.OpenVINOClips.finish
+module.OpenVINOClips.finish = lambda self, lane: {change}(plain(self, lane))
 """
 
 

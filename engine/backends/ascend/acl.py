@@ -27,7 +27,7 @@ from engine.backends.ascend.common import (
     spelt,
 )
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
-from engine.backends.ascend.remote import RemoteBackend
+from engine.backends.ascend.remote import open_remote
 from engine.base.choices import CLIPS, Precision
 from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, EngineError, ModelError, UsageError
@@ -49,7 +49,7 @@ def load(model: ModelFile, *, device: str | None, precision: Precision, threads:
             f"--backend acl runs .om files, and {model.path} is none; python -m converters.onnx2om "
             "compiles one on a host with CANN (python -m engine.doctor says what this one has)"
         )
-    return RemoteBackend(f"{__name__}:AclSession", model, device_number(device))
+    return open_remote(f"{__name__}:AclSession", model, device_number(device))
 
 
 class AclSession:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from engine.backends.ascend.common import OF_MEMORY, check_shapes, device_number, load_all, spelt
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
-from engine.backends.ascend.remote import RemoteBackend
+from engine.backends.ascend.remote import open_remote
 from engine.base.choices import CLIPS, Precision
 from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
@@ -39,7 +39,7 @@ def load(model: ModelFile, *, device: str | None, precision: Precision, threads:
     """The backend ``pyacl``: the OM files of a model, in a device process."""
     if not model.compiled:
         raise UsageError(f"--backend pyacl runs .om files, and {model.path} is none")
-    return RemoteBackend(f"{__name__}:PyAclSession", model, device_number(device))
+    return open_remote(f"{__name__}:PyAclSession", model, device_number(device))
 
 
 class PyAclSession:

@@ -26,8 +26,7 @@ from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.base.signals import INTERRUPTIONS
 from engine.base.subprocesses import KILL_GRACE_S
-from engine.network.backend import Array, PartNetwork, split_rows
-from engine.network.cuts import Part
+from engine.network.backend import Array, ClipsBackend, PlanBackend, split_rows
 from engine.network.models import ModelFile
 from engine.network.om import CompiledFile, memory_advice
 
@@ -38,17 +37,20 @@ _STOP_S = 5.0
 _DOCTOR = "python -m engine.doctor says what this host lacks"
 
 
-class RemoteBackend:
-    """A compiled network on a device, in a device process.
+def open_remote(opener: str, model: ModelFile, device: int) -> ClipsBackend | PlanBackend:
+    """A compiled network on a device, by its layout. `opener`: ``module:name`` of the
+    `engine.backends.ascend.process.Opener` in the device process. Raises `UsageError`, `ModelError`
+    or `BackendError` where the device or a file cannot be opened."""
+    if model.layout == CLIPS:
+        return RemoteClips(opener, model, device)
+    return RemotePlan(opener, model, device)
 
-    `opener`: ``module:name`` of the `engine.backends.ascend.process.Opener` there. Where the device
-    has not the memory for a run and there is a smaller file, it goes on with that one. Raises
-    `UsageError`, `ModelError` or `BackendError` where the device or a file cannot be opened.
-    """
+
+class _Remote:
+    """What both layouts share. Where the device has not the memory for a run and there is a
+    smaller file, it goes on with that one."""
 
     lanes = LANES
-    rows = 0
-    values = np.dtype(np.float32)
 
     def __init__(self, opener: str, model: ModelFile, device: int) -> None:
         self._opener, self._model, self._device = opener, model, device
@@ -61,12 +63,6 @@ class RemoteBackend:
 
     facts: Facts
     sizes: tuple[int, ...]
-
-    def part(self, part: Part) -> PartNetwork:
-        raise UsageError("a compiled network is not run in parts")
-
-    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
-        return self._slots[lane].inputs(0, size)
 
     def start(self, lane: int, size: int) -> None:
         self._submit(lane, size)
@@ -235,6 +231,22 @@ class RemoteBackend:
         self._jobs.clear()
         for lane, whole, _ in jobs:
             self._submit(lane, whole)
+
+
+class RemoteClips(_Remote):
+    """Whole clips."""
+
+    def clips(self, lane: int, size: int) -> Array:
+        [clips] = self._slots[lane].inputs(0, size)
+        return clips
+
+
+class RemotePlan(_Remote):
+    """Distinct frames and a plan of the clips."""
+
+    def planned(self, lane: int, size: int) -> tuple[Array, Array]:
+        frames, plan = self._slots[lane].inputs(0, size)
+        return frames, plan
 
 
 class _OutOfMemory(BackendError):

@@ -18,9 +18,8 @@ from engine.base.choices import Precision
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, UsageError
 from engine.base.records import Facts
-from engine.network.backend import Array, PartNetwork, Wave
+from engine.network.backend import Array, Wave
 from engine.network.contexts import contexts
-from engine.network.cuts import Part
 from engine.network.models import ModelFile
 from engine.skeletons.clips import ClipTensor
 
@@ -39,10 +38,6 @@ class TorchBackend:
     `capacity`: frames, rows by level and clips of the largest wave; a wave of more samples than
     one is run on a GPU only. Whole clips are waves, too, of frames that nothing is known of.
     """
-
-    rows = 0
-    executed_s = None
-    values = np.dtype(np.float32)
 
     def __init__(
         self, model: ModelFile, *, device: str | None, precision: Precision, threads: int
@@ -90,20 +85,16 @@ class TorchBackend:
         with self._failing():
             return self._waves.finish(lane)
 
-    def inputs(self, lane: int, size: int) -> tuple[Array, ...]:
+    def clips(self, lane: int, size: int) -> Array:
         clips = self._clips[lane]
         if clips is None:
             shape = (self.sizes[-1], *CLIP_SHAPE)
             pinned = self._device.type == "cuda"
             clips = self._clips[lane] = torch.zeros(shape, pin_memory=pinned).numpy()
-        return (clips[:size],)
+        return clips[:size]
 
     def start(self, lane: int, size: int) -> None:
-        [clips] = self.inputs(lane, size)
-        self.start_wave(lane, _whole(clips, self.strides))
-
-    def part(self, part: Part) -> PartNetwork:
-        raise UsageError("backend torch runs waves, not parts")
+        self.start_wave(lane, _whole(self.clips(lane, size), self.strides))
 
     def close(self) -> None:
         del self._waves

@@ -1,4 +1,4 @@
-"""Kept: rows that outlive their wave, for windows to come of the same tracks.
+"""The row cache: rows that outlive their wave, for windows to come of the same tracks.
 
 Which ones, `engine.network.increments` says; here is where they are, and who makes room for whom.
 """
@@ -26,7 +26,7 @@ _NOWHERE: Final = -1
 @dataclass(eq=False)
 class Track:
     """Somebody who is drawn in one crop. `rows`: for each level, where what a slot of the ring
-    holds is in `Kept.arrays`."""
+    holds is in `RowCache.arrays`."""
 
     number: int
     ring: Ring
@@ -35,9 +35,9 @@ class Track:
     rows: list[Rows]
 
 
-class Kept:
-    """`room`: bytes. `arrays`: rows for each level of the network. The track that was used longest
-    ago makes room, and at once where it seems to be over: memory that is written for the first
+class RowCache:
+    """`room`: bytes. `arrays`: rows for each level of the network. The least recently used track is
+    evicted for room, and at once where it seems to be over: memory that is written for the first
     time costs more than what is written there."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Kept:
         `first` at the earliest."""
         track = self._tracks.get(number)
         if track is not None and track.crop != crop:
-            self.forget(track)
+            self.evict(track)
             track = None
         if track is None:
             nowhere = [np.full(n, _NOWHERE) for n in self._lengths]
@@ -75,11 +75,11 @@ class Kept:
             self._release(track, level, slots)
         return track
 
-    def allot(self, track: Track, increment: Increment, busy: Collection[int]) -> bool:
+    def allocate(self, track: Track, increment: Increment, busy: Collection[int]) -> bool:
         """Find places for what an increment adds. False where only `busy` ones could make room."""
         for old in [t for t in self._tracks.values() if track.used - t.used > _OVER_S]:
             if old.number not in busy:
-                self.forget(old)
+                self.evict(old)
         wanted = [
             slots[rows[slots] == _NOWHERE]
             for rows, (_, slots) in zip(track.rows, increment.kept, strict=True)
@@ -88,7 +88,7 @@ class Kept:
             other = next((t for t in self._tracks.values() if t.number not in busy), None)
             if other is None:
                 return False
-            self.forget(other)
+            self.evict(other)
         for rows, slots, free in zip(track.rows, wanted, self._free, strict=True):
             rows[slots] = [free.pop() for _ in slots]
         return True
@@ -108,7 +108,7 @@ class Kept:
             for place, row in zip(where, rows.tolist(), strict=True):
                 array[place] = source[row]
 
-    def forget(self, track: Track) -> None:
+    def evict(self, track: Track) -> None:
         """Keep nothing of a track any more."""
         del self._tracks[track.number]
         for level, rows in enumerate(track.rows):

@@ -16,42 +16,31 @@ from numpy.typing import NDArray
 
 from engine.base.constants import VIEWS
 from engine.base.errors import ModelError, SampleError
-from engine.base.records import Facts
-from engine.network.backend import Backend
+from engine.network.backend import PlanBackend
+from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 
-F32 = NDArray[np.float32]
 
+class PlannedRunner(Runner):
+    """`classes`: how many the model names. Filler is frames here, not clips."""
 
-class PlannedRunner:
-    """Owns a backend; `classes`: how many the model names. `clips_padded` stays 0: filler is
-    frames here, not clips."""
+    _backend: PlanBackend
 
-    draws = False
-    step = 1
-
-    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
-        self._backend, self._classes, self._views = backend, classes, views
+    def __init__(self, backend: PlanBackend, classes: int, views: int = VIEWS) -> None:
+        super().__init__(backend)
+        self._classes, self._views = classes, views
         self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
         self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
         self._turns = count()
-        self.clips_run = self.clips_padded = 0
-        self.together = 1
         self._backend.start(0, backend.sizes[0])  # who cannot compute is found before READY
         self._checked(self._backend.finish(0))
 
     @property
-    def facts(self) -> Facts:
-        return self._backend.facts
-
-    @property
     def idle(self) -> bool:
-        """Whether no run is under way."""
         return not self._runs
 
     @property
     def pending(self) -> list[int]:
-        """Keys of the samples that are not complete."""
         return [key for _, key in self._runs]
 
     def check(self, clips: Clips | JointClips) -> None:
@@ -64,19 +53,11 @@ class PlannedRunner:
                 stage="infer",
             )
 
-    def pads(self, samples: int) -> bool:
-        """Never by whole clips."""
-        return False
-
-    def close(self) -> None:
-        self._backend.close()
-
     def feed(
         self,
         batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
-    ) -> Iterator[tuple[int, F32]]:
-        """Start the runs of a batch of (key, clips); yields as `Runner.feed` says."""
+    ) -> Iterator[Logits]:
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
             if len(self._runs) == self._backend.lanes:
@@ -88,8 +69,7 @@ class PlannedRunner:
             self._runs.append((lane, key))
             meanwhile()
 
-    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
-        """Wait for the oldest run; yields its sample."""
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
         lane, key = self._runs.popleft()
         logits = self._checked(self._backend.finish(lane))
         self.clips_run += self._views
@@ -97,7 +77,7 @@ class PlannedRunner:
 
     def _write(self, lane: int, clips: HeatmapClips) -> None:
         """Write a sample over the one that was there before: only its cells are cleared."""
-        frames, plan = self._backend.inputs(lane, self._backend.sizes[-1])
+        frames, plan = self._backend.planned(lane, self._backend.sizes[-1])
         canvas, left = frames.reshape(-1), self._left[lane]
         if left is not None:
             canvas[left] = 0

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.constants import CLIP_LEN, VIEWS
-from engine.base.records import Facts
-from engine.network.backend import ResidentBackend, Wave
+from engine.network.backend import Wave, WavesBackend
 from engine.network.contexts import PADDING, Contexts, contexts
+from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, ClipTensor, JointClips
 
-F32 = NDArray[np.float32]
 _MOST = 64  # samples of which a wave is said to be full: windows are short
 
 
@@ -41,51 +40,38 @@ class _Placed:
         return found[self.first + np.concatenate(halves)]
 
 
-class ResidentRunner:
-    """Owns a backend. `clips_padded` stays 0: there is no filler here."""
+class ResidentRunner(Runner):
+    """There is no filler here."""
 
     draws = True
+    _backend: WavesBackend
 
-    def __init__(self, backend: ResidentBackend, views: int = VIEWS) -> None:
-        self._backend = backend
+    def __init__(self, backend: WavesBackend, views: int = VIEWS) -> None:
+        super().__init__(backend)
         longest = max(1, min(_MOST, backend.capacity[1] // (CLIP_LEN * views)))
-        self.step = backend.lanes * longest
+        self._step = backend.lanes * longest
         self._next = _Filling(backend.capacity)
         self._runs: deque[tuple[int, list[_Placed]]] = deque()  # under way: lane, samples
         self._turns = count()
-        self.clips_run = self.clips_padded = self.together = 0
 
     @property
-    def facts(self) -> Facts:
-        return self._backend.facts
+    def step(self) -> int:
+        return self._step
 
     @property
     def idle(self) -> bool:
-        """Whether nothing runs, or waits for it."""
         return not self._runs and not self._next.placed
 
     @property
     def pending(self) -> list[int]:
-        """Keys of the samples that are not complete."""
         return [placed.key for _, wave in [*self._runs, (0, self._next.placed)] for placed in wave]
-
-    def check(self, clips: Clips | JointClips) -> None:
-        pass  # it takes every sample
-
-    def pads(self, samples: int) -> bool:
-        """Never by whole clips."""
-        return False
-
-    def close(self) -> None:
-        self._backend.close()
 
     def feed(
         self,
         batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
-    ) -> Iterator[tuple[int, F32]]:
-        """Take a batch of (key, clips); run as long as waves are full. Yields as `Runner.feed`
-        says."""
+    ) -> Iterator[Logits]:
+        """Runs as long as waves are full."""
         for key, clips in batch:
             assert not isinstance(clips, ClipTensor)
             table = contexts(clips.plan.tobytes(), self._backend.strides)
@@ -96,7 +82,7 @@ class ResidentRunner:
             self._next.add(key, clips, table)
             meanwhile()
 
-    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
         """Start what waits, if the device takes one more wave; complete the oldest."""
         if self._next.placed and len(self._runs) < self._backend.lanes:
             self._start()
@@ -109,7 +95,7 @@ class ResidentRunner:
         self._runs.append((lane, self._next.placed))
         self._next = _Filling(self._backend.capacity)
 
-    def _finish(self) -> Iterator[tuple[int, F32]]:
+    def _finish(self) -> Iterator[Logits]:
         lane, wave = self._runs[0]
         found = self._backend.finish(lane)
         self._runs.popleft()

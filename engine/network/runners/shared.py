@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.constants import CLIP_LEN
-from engine.base.records import Facts
-from engine.network.backend import Array, Backend, PartNetwork
+from engine.network.backend import Array, PartNetwork, PartsBackend
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 from engine.network.increments import Increment, slot_id
-from engine.network.runners.cache import Kept, Track
+from engine.network.runners.base import F32, Logits, Runner
+from engine.network.runners.cache import RowCache, Track
 from engine.network.runners.rows import (
     CAPACITY,
     ArrayShapes,
@@ -37,8 +37,6 @@ from engine.network.runners.rows import (
 )
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 from engine.skeletons.sparse import Frames
-
-F32 = NDArray[np.float32]
 
 _WANTED = (HANDED, (THIS, SHORTCUT), (PREVIOUS, NEXT))  # by use, in the order of `Level.uses`
 _RUNS_BETWEEN = 32  # calls of `meanwhile`, which cost as much as the smallest runs
@@ -64,17 +62,15 @@ class _OfTrack:
     increment: Increment
 
 
-class SharedRunner:
-    """Runs samples through the parts of a network. `clips_padded` stays 0: filler is rows
-    here, not clips. Halves that do not fill a wave wait for more, or for `collect`. `room`: bytes
-    for what is kept of tracks.
+class SharedRunner(Runner):
+    """Runs samples through the parts of a network. Filler is rows here, not clips. Halves that do
+    not fill a wave wait for more, or for `collect`. `room`: bytes for what is kept of tracks.
     """
 
-    draws = False
-    step = 1
+    _backend: PartsBackend
 
-    def __init__(self, backend: Backend, cuts: Cuts, room: int = 0) -> None:
-        self._backend = backend
+    def __init__(self, backend: PartsBackend, cuts: Cuts, room: int = 0) -> None:
+        super().__init__(backend)
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
         levels = [[_Network(backend, cuts.trunk(backend.rows))]]
         for number in range(len(cuts.strides)):
@@ -88,48 +84,31 @@ class SharedRunner:
         self._levels = levels
         parts = [level[0].part for level in levels]
         self._buffers = buffers(parts, backend.values)
-        self._room, self._kept = room, Kept(parts, cuts.strides, backend.values, room)
+        self._room, self._cache = room, RowCache(parts, cuts.strides, backend.values, room)
         self._pending: dict[int, None] = {}  # keys, in their order
         self._waiting: list[_Half] = []  # the next wave
         self._total = np.zeros(len(levels), int)  # rows of it, by level
         self._found: list[F32] = []  # the first half's logits of a sample under way
-        self.clips_run = self.clips_padded = self.together = 0
         self._warm_up()
 
     @property
-    def facts(self) -> Facts:
-        return self._backend.facts
-
-    @property
     def idle(self) -> bool:
-        """Whether no half waits."""
         return not self._waiting
 
     @property
     def pending(self) -> list[int]:
-        """Keys of the samples that are not complete."""
         return list(self._pending)
-
-    def check(self, clips: Clips | JointClips) -> None:
-        pass  # it takes every sample
-
-    def pads(self, samples: int) -> bool:
-        """Never by whole clips."""
-        return False
 
     def close(self) -> None:
         self._levels.clear()
-        self._backend.close()
+        super().close()
 
     def feed(
         self,
         batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
-    ) -> Iterator[tuple[int, F32]]:
-        """Take a batch of (key, clips); run as long as waves are full. Yields (key, logits
-        float32 [20, classes]) in the order fed. `meanwhile` is called often, while the
-        device is busy.
-        """
+    ) -> Iterator[Logits]:
+        """Runs as long as waves are full."""
         self._pending.update(dict.fromkeys(key for key, _ in batch))
         for key, clips in batch:
             assert isinstance(clips, HeatmapClips)
@@ -154,7 +133,7 @@ class SharedRunner:
 
     def _add_window(
         self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
-    ) -> Generator[tuple[int, F32], None, bool]:
+    ) -> Generator[Logits, None, bool]:
         """Whether there is room for what it adds. Of a track whose window before is in the wave,
         what that one adds is not kept yet."""
         assert clips.track is not None
@@ -162,20 +141,20 @@ class SharedRunner:
         busy = {half.of_track.track.number for half in self._waiting if half.of_track is not None}
         if number in busy:
             yield from self.collect(meanwhile)
-        track = self._kept.track(number, crop, first, time.monotonic())
+        track = self._cache.track(number, crop, first, time.monotonic())
         increment = track.ring.increment(first, step)
-        if not self._kept.allot(track, increment, {*busy, number}):
+        if not self._cache.allocate(track, increment, {*busy, number}):
             if busy:
                 yield from self.collect(meanwhile)
-            if not self._kept.allot(track, increment, {number}):
-                self._kept.forget(track)
+            if not self._cache.allocate(track, increment, {number}):
+                self._cache.evict(track)
                 return False
         frames = clips.frames.chosen(increment.frames)
         half = _Half(key, frames, increment.contexts, True, _OfTrack(track, increment))
         yield from self._add(half, meanwhile)
         return True
 
-    def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[tuple[int, F32]]:
+    def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[Logits]:
         """To the next wave, which is run before where that is full."""
         rows = np.array([half.contexts.frames, *(len(level) for level in half.contexts.levels)])
         if self._waiting and (self._total + rows).max() > CAPACITY:
@@ -183,8 +162,8 @@ class SharedRunner:
         self._waiting.append(half)
         self._total += rows
 
-    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
-        """Run a wave, full or not; yield as `feed` does."""
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
+        """Run a wave, full or not."""
         wave, self._waiting = self._waiting, []
         self._total[:] = 0
         under_way = self._wave(wave, meanwhile)
@@ -227,7 +206,7 @@ class SharedRunner:
                 ]
             )
             placed = Placed([level.uses for level in levels], self._rows)
-            below, kept = self._buffers[number - 1], self._kept.arrays[number - 1]
+            below, kept = self._buffers[number - 1], self._cache.arrays[number - 1]
             for use, (network, region) in enumerate(zip(networks, placed.regions, strict=False)):
                 table = placed.gathered(sources, use)
                 self._sweep(network, region, buffer, Taken(below, table, kept).read, meanwhile)
@@ -244,7 +223,7 @@ class SharedRunner:
     def _of_ring(self, half: _Half, ids: NDArray[np.int32], level: int) -> NDArray[np.int64]:
         """Ids, those of slots of the half's ring as rows of what is kept."""
         wide = ids.astype(np.int64)
-        return wide if (of := half.of_track) is None else self._kept.placed(wide, level, of.track)
+        return wide if (of := half.of_track) is None else self._cache.placed(wide, level, of.track)
 
     def _keep(
         self, wave: Sequence[_Half], placed: Placed, level: int, buffer: dict[str, Array]
@@ -253,13 +232,13 @@ class SharedRunner:
         for half, rows in zip(wave, placed.rows, strict=True):
             if half.of_track is not None:
                 ids, slots = half.of_track.increment.kept[level]
-                self._kept.store(level, half.of_track.track, slots, rows[ids], buffer)
+                self._cache.store(level, half.of_track.track, slots, rows[ids], buffer)
 
     def _features(self, rows: NDArray[np.int64]) -> F32:
         """The features of clips' positions, float32 [clips, positions, features]."""
         found: F32 = self._buffers[-1][FEATURES][np.maximum(rows, PADDING)]
         for clip, position in np.argwhere(rows < PADDING):
-            found[clip, position] = self._kept.arrays[-1][FEATURES][slot_id(rows[clip, position])]
+            found[clip, position] = self._cache.arrays[-1][FEATURES][slot_id(rows[clip, position])]
         return found
 
     def _sweep(
@@ -293,7 +272,7 @@ class SharedRunner:
 class _Network:
     """A compiled part; `inputs`: arrays for each lane (`_give_inputs`)."""
 
-    def __init__(self, backend: Backend, part: Part) -> None:
+    def __init__(self, backend: PartsBackend, part: Part) -> None:
         self.part = part
         self._network: PartNetwork = backend.part(part)
         self.lanes, self.finish = self._network.lanes, self._network.finish

@@ -7,63 +7,41 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.base.constants import VIEWS
 from engine.base.errors import ModelError
-from engine.base.records import Facts
-from engine.network.backend import Array, Backend, split_rows
+from engine.network.backend import Array, ClipsBackend, split_rows
+from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, JointClips
 
-F32 = NDArray[np.float32]
 
+class ClipsRunner(Runner):
+    """`classes`: how many the model names; `views`: clips of every sample."""
 
-class ClipsRunner:
-    """Owns a backend. `classes`: how many the model names; `views`: clips of every sample.
+    _backend: ClipsBackend
 
-    `clips_run` and `clips_padded` count what the device was given: real and filler.
-    """
-
-    draws = False
-
-    def __init__(self, backend: Backend, classes: int, views: int = VIEWS) -> None:
-        self._backend, self._views = backend, views
-        self._classes = classes
+    def __init__(self, backend: ClipsBackend, classes: int, views: int = VIEWS) -> None:
+        super().__init__(backend)
+        self._classes, self._views = classes, views
         self._turn = 0
         self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
         self._keys: deque[int] = deque()  # of the samples not complete yet, in order
         self._rows: list[F32] = []  # logits of the first of them, so far
         self._try()
-        self.clips_run, self.together = 0, 1
-        self.clips_padded = 0
-
-    @property
-    def facts(self) -> Facts:
-        return self._backend.facts
-
-    def close(self) -> None:
-        self._backend.close()
 
     @property
     def step(self) -> int:
-        """Samples that fill the largest run, at least one."""
         return max(1, self._backend.sizes[-1] // self._views)
 
     @property
     def idle(self) -> bool:
-        """Whether no run is under way."""
         return not self._runs
 
     @property
     def pending(self) -> list[int]:
-        """Keys of the samples that are not complete."""
         return list(self._keys)
 
-    def check(self, clips: Clips | JointClips) -> None:
-        pass  # it takes every sample
-
     def pads(self, samples: int) -> bool:
-        """Whether a batch of so many samples needs filler clips."""
         rows = self._views * samples
         return sum(split_rows(rows, self._backend.sizes)) > rows
 
@@ -71,14 +49,9 @@ class ClipsRunner:
         self,
         batch: Sequence[tuple[int, Clips | JointClips]],
         meanwhile: Callable[[], object] = lambda: None,
-    ) -> Iterator[tuple[int, F32]]:
-        """Start the runs of a batch of (key, clips).
-
-        Yields (key, logits float32 [20, classes]) of samples that complete on the way, in
-        the order in which they were fed; the last runs are still under way at the end, so
-        that the device has work until the next batch (or `collect`). `meanwhile` is called
-        after each start, while the device is busy.
-        """
+    ) -> Iterator[Logits]:
+        """The last runs are still under way at the end, so that the device has work until the
+        next batch. `meanwhile` is called after each start."""
         self._keys.extend(key for key, _ in batch)
         drawn = [clips for _, clips in batch if not isinstance(clips, JointClips)]
         total, first = self._views * len(drawn), 0
@@ -86,7 +59,7 @@ class ClipsRunner:
             lane = self._turn % self._backend.lanes
             if len(self._runs) == self._backend.lanes:
                 yield from self.collect()
-            [buffer] = self._backend.inputs(lane, size)
+            buffer = self._backend.clips(lane, size)
             real = min(size, total - first)
             _fill(buffer[:real], drawn, first)
             buffer[real:] = 0
@@ -98,8 +71,7 @@ class ClipsRunner:
             first += real
             meanwhile()
 
-    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[tuple[int, F32]]:
-        """Wait for the oldest run; yield the samples that it completes, as `feed` does."""
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
         lane, size, real = self._runs.popleft()
         self._rows.extend(self._checked(self._backend.finish(lane), size)[:real])
         while len(self._rows) >= self._views:

@@ -14,7 +14,7 @@ import pytest
 from engine.backends.registry import choose, devices, load
 from engine.base.constants import CLIP_SHAPE, VIEWS, preprocessing
 from engine.base.errors import BackendError, ModelError, UsageError
-from engine.network.backend import Backend
+from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from tests.doubles import om
 from tests.doubles.models import INPUT, describe, geared, static
@@ -25,13 +25,13 @@ SAMPLE = VIEWS * int(np.prod(CLIP_SHAPE)) * 4  # bytes
 
 def opened(
     path: Path | str, gears: str | None = None, device: str | None = None, name: str = "acl"
-) -> Backend:
+) -> ClipsBackend:
     model = open_model(str(path), gears)
     return load(name, model, device=device, precision="f16", threads=0)
 
 
-def run(backend: Backend, data: Any, lane: int = 0) -> Any:
-    [clips] = backend.inputs(lane, len(data))
+def run(backend: ClipsBackend, data: Any, lane: int = 0) -> Any:
+    clips = backend.clips(lane, len(data))
     clips[:] = data
     backend.start(lane, len(data))
     return backend.finish(lane)
@@ -76,7 +76,7 @@ def test_a_static_file(
 def test_slots_are_independent(name: str, plain: Path, clips: Any, expected: Any) -> None:
     backend = opened(plain, name=name)
     for lane in (0, 1):
-        [slot] = backend.inputs(lane, 20)
+        slot = backend.clips(lane, 20)
         slot[:] = clips[20 * lane : 20 * lane + 20]
     backend.start(0, 20)
     backend.start(1, 20)
@@ -124,7 +124,7 @@ def test_half_precision_inputs(
 ) -> None:
     path = static(tiny_model, tmp_path / "half.om", 1, fp16=[INPUT])
     backend = opened(path, name=name)
-    assert backend.inputs(0, 20)[0].dtype == np.float16
+    assert backend.clips(0, 20).dtype == np.float16
     np.testing.assert_allclose(run(backend, clips[:20]), expected[:20], rtol=0, atol=2e-2)
     backend.close()
 
@@ -179,7 +179,7 @@ def test_memory_that_runs_out_at_a_run(
     first = backend._process.pid  # type: ignore[attr-defined]
     faults.write_text(f"memory {2 * SAMPLE}")
     for lane in (0, 1):
-        [slot] = backend.inputs(lane, 40)
+        slot = backend.clips(lane, 40)
         slot[:] = clips
         backend.start(lane, 40)
     for lane in (0, 1):
@@ -188,7 +188,7 @@ def test_memory_that_runs_out_at_a_run(
     assert backend._process.pid != first  # type: ignore[attr-defined]
     assert "going on with bs1.om" in caplog.text
     faults.write_text("memory 1")
-    [slot] = backend.inputs(0, 40)
+    slot = backend.clips(0, 40)
     backend.start(0, 40)  # which goes as two runs of what is left
     with pytest.raises(ModelError, match="207001.*Give a smaller file"):
         backend.finish(0)
@@ -340,7 +340,7 @@ def test_a_run_behind_one_that_failed(
     backend = opened(plain, name=name)
     faults.write_text("fail 507014")
     for lane in (0, 1):
-        [slot] = backend.inputs(lane, 20)
+        slot = backend.clips(lane, 20)
         slot[:] = clips[20 * lane : 20 * lane + 20]
         backend.start(lane, 20)
     with pytest.raises(BackendError, match="507014"):

@@ -14,7 +14,7 @@ from engine.backends import registry
 from engine.backends.registry import choose, load
 from engine.base.constants import CLIP_SHAPE, REFERENCES, Reference
 from engine.base.errors import ModelError, UsageError
-from engine.network.backend import Backend
+from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from tests.conftest import TINY, random_state_dict, write_model
 
@@ -26,18 +26,18 @@ def clips(count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(count).random((count, *CLIP_SHAPE), np.float32)
 
 
-def run(backend: Backend, data: Any) -> Any:
+def run(backend: ClipsBackend, data: Any) -> Any:
     start(backend, 0, data)
     return backend.finish(0)
 
 
-def start(backend: Backend, lane: int, data: Any) -> None:
-    [clips] = backend.inputs(lane, len(data))
+def start(backend: ClipsBackend, lane: int, data: Any) -> None:
+    clips = backend.clips(lane, len(data))
     clips[:] = data
     backend.start(lane, len(data))
 
 
-def rows(backend: Backend, count: int) -> Any:
+def rows(backend: ClipsBackend, count: int) -> Any:
     data = clips(count)
     size = backend.sizes[0]
     return np.concatenate([run(backend, data[i : i + size]) for i in range(0, count, size)])

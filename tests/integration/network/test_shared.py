@@ -19,7 +19,9 @@ from engine.base.constants import CLIP_SHAPE, HMDB51
 from engine.base.errors import ModelError
 from engine.network.cuts import FEATURES, FRAMES, HANDED, Cuts
 from engine.network.models import open_model
-from engine.network.runners.opening import Runner, infer, open_runner
+from engine.network.recogniser import infer
+from engine.network.runners.base import Runner
+from engine.network.runners.opening import open_runner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
 from tests.conftest import annotation, random_state_dict

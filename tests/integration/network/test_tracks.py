@@ -13,7 +13,7 @@ from engine.backends.registry import load
 from engine.base.choices import SHARED
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
-from engine.network.runners.opening import infer
+from engine.network.recogniser import infer
 from engine.network.runners.shared import SharedRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
@@ -87,8 +87,8 @@ def test_less_is_computed(tiny_model: Path) -> None:
 def test_bounded(tiny_model: Path) -> None:
     """With room for two tracks, three take turns; with none, every window is computed anew."""
     shared = runner(tiny_model)
-    of_one = sum(a.nbytes for level in shared._kept.arrays for a in level.values())
-    of_one = 48 * of_one // len(shared._kept.arrays[0]["this"])
+    of_one = sum(a.nbytes for level in shared._cache.arrays for a in level.values())
+    of_one = 48 * of_one // len(shared._cache.arrays[0]["this"])
     shared.close()
     tracks = [windows(n, (0, 8, 16), seed=n) for n in (1, 2, 3)]
     mixed = [clips for group in zip(*tracks, strict=True) for clips in group]
@@ -99,9 +99,9 @@ def test_bounded(tiny_model: Path) -> None:
         small = runner(tiny_model, room=room)
         for one, other in zip(infer(small, mixed), expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
-        kept = sum(a.nbytes for level in small._kept.arrays for a in level.values())
+        kept = sum(a.nbytes for level in small._cache.arrays for a in level.values())
         assert kept <= room
-        assert len(small._kept._tracks) == (2 if room > of_one else room > of_one // 10)
+        assert len(small._cache._tracks) == (2 if room > of_one else room > of_one // 10)
         small.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.backends.registry import load
 from engine.network.models import open_model
-from engine.network.runners.opening import infer
+from engine.network.recogniser import infer
 from engine.network.runners.whole import ClipsRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence

@@ -17,9 +17,11 @@ from engine.base.choices import SHARED, Precision
 from engine.base.constants import REFERENCES, VIEWS, Reference
 from engine.base.errors import ModelError, UsageError
 from engine.base.records import Failure, Prediction, Record
-from engine.network.backend import ResidentBackend, Wave
+from engine.network.backend import Wave, WavesBackend
 from engine.network.models import open_model
-from engine.network.runners.opening import Runner, infer, open_runner
+from engine.network.recogniser import infer
+from engine.network.runners.base import Runner
+from engine.network.runners.opening import open_runner
 from engine.network.runners.resident import ResidentRunner
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import Clips, JointClips, decode, sampled
@@ -96,7 +98,7 @@ def test_samples_that_share_a_wave(tiny_model: Path) -> None:
     alone = scored(tiny_model, "torch", clips)
     model = open_model(str(tiny_model)).with_layout("auto", whole_clips=False)
     backend = load("torch", model, device="cpu", precision="f32", threads=2)
-    assert isinstance(backend, ResidentBackend)
+    assert isinstance(backend, WavesBackend)
     backend.capacity = [1000] * len(backend.capacity)
     waves: list[Wave] = []
     start = backend.start_wave

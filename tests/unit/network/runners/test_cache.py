@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.network.contexts import PADDING
 from engine.network.increments import lengths, slot_id
-from engine.network.runners.cache import Kept, Track
+from engine.network.runners.cache import RowCache, Track
 
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
 LEVELS = len(lengths(STRIDES))
@@ -24,19 +24,19 @@ class Windows:
     """What a runner does with it, less the network: what is stored is whose it is."""
 
     def __init__(self, tracks: int) -> None:
-        self.kept = Kept(PARTS, STRIDES, np.dtype(np.float32), tracks * OF_ONE)
+        self.cache = RowCache(PARTS, STRIDES, np.dtype(np.float32), tracks * OF_ONE)
         self.stored: list[dict[int, Any]] = [{} for _ in range(LEVELS)]  # by row
         self.read = 0
 
     def add(self, number: int, crop: int, first: int, now: float, *busy: int) -> bool:
-        track = self.kept.track(number, crop, first, now)
+        track = self.cache.track(number, crop, first, now)
         increment = track.ring.increment(first, 8)
-        if not self.kept.allot(track, increment, {number, *busy}):
+        if not self.cache.allocate(track, increment, {number, *busy}):
             return False
         tables = [*(level.sources for level in increment.contexts.levels), increment.contexts.clips]
         for level, (table, numbers) in enumerate(zip(tables, track.ring._held, strict=True)):
             ids = np.unique(table[table < PADDING]).astype(np.int64)
-            rows = slot_id(self.kept.placed(ids, level, track))
+            rows = slot_id(self.cache.placed(ids, level, track))
             self.read += len(rows)
             for row, slot in zip(rows.tolist(), slot_id(ids).tolist(), strict=True):
                 assert self.stored[level][row] == (number, crop, int(numbers[slot]))
@@ -47,14 +47,14 @@ class Windows:
                 assert row >= 0
                 self.stored[level][row] = number, crop, int(moment)
         track.ring.keep(increment)
-        self.check(list(self.kept._tracks.values()))
+        self.check(list(self.cache._tracks.values()))
         return True
 
     def check(self, tracks: list[Track]) -> None:
         """Every row is free, or one track's."""
-        for level, free in enumerate(self.kept._free):
+        for level, free in enumerate(self.cache._free):
             taken = [row for t in tracks for row in t.rows[level].tolist() if row >= 0]
-            assert sorted(free + taken) == list(range(len(self.kept.arrays[level]["this"])))
+            assert sorted(free + taken) == list(range(len(self.cache.arrays[level]["this"])))
 
 
 @given(
@@ -80,12 +80,12 @@ def test_who_makes_room() -> None:
         for number in range(3):
             assert windows.add(number, 0, 8 * turn, now=float(turn))
     assert windows.read > 0
-    assert len(windows.kept._tracks) == 3, "there is room for so many, who keep little"
+    assert len(windows.cache._tracks) == 3, "there is room for so many, who keep little"
     windows.add(9, 0, 0, now=10.0)
-    assert 9 in windows.kept._tracks
-    assert list(windows.kept._tracks)[-1] == 9
+    assert 9 in windows.cache._tracks
+    assert list(windows.cache._tracks)[-1] == 9
     windows.add(9, 0, 8, now=100.0)
-    assert list(windows.kept._tracks) == [9], "the others are over"
+    assert list(windows.cache._tracks) == [9], "the others are over"
 
 
 def test_not_those_that_are_waited_for() -> None:
@@ -94,9 +94,9 @@ def test_not_those_that_are_waited_for() -> None:
     while windows.add(number, 0, 0, 0.0, *range(number)):
         number += 1
     assert number > 1
-    assert list(windows.kept._tracks) == list(range(number + 1))
+    assert list(windows.cache._tracks) == list(range(number + 1))
     assert windows.add(number, 0, 0, 0.0, *range(1, number))
-    assert 0 not in windows.kept._tracks
+    assert 0 not in windows.cache._tracks
 
 
 @pytest.mark.parametrize("step", [8, 12])

@@ -1,0 +1,84 @@
+"""The base of all runners: what a network's user sees of it, whichever way it is executed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.base.records import Facts
+from engine.network.backend import Backend
+from engine.skeletons.clips import Clips, JointClips
+
+F32 = NDArray[np.float32]
+
+Logits = tuple[int, F32]
+"""The key of a sample and its logits, float32 [views, classes]."""
+
+
+class Runner(ABC):
+    """Owns a backend and the buffers that it runs on.
+
+    `draws`: whether it takes clips that are not drawn yet, and draws them where they run.
+    `clips_run`, `clips_padded`: what the device was given, real and filler; the latter stays 0
+    where filler is not whole clips. `together`: samples that complete with the one that was
+    yielded last, itself included; they are yielded one after the other.
+    """
+
+    draws = False
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self.clips_run = self.clips_padded = 0
+        self.together = 1
+
+    @property
+    def facts(self) -> Facts:
+        """Of the backend."""
+        return self._backend.facts
+
+    @property
+    def step(self) -> int:
+        """Samples that fill one run, at least one."""
+        return 1
+
+    @property
+    @abstractmethod
+    def idle(self) -> bool:
+        """Whether nothing is left to `collect`."""
+
+    @property
+    @abstractmethod
+    def pending(self) -> list[int]:
+        """Keys of the samples that are not complete, in the order in which they were fed."""
+
+    def check(self, clips: Clips | JointClips) -> None:  # noqa: B027
+        """Raise `SampleError` for a sample that the network cannot take. Most take all."""
+
+    def pads(self, samples: int) -> bool:
+        """Whether a batch of so many samples needs filler clips."""
+        return False
+
+    @abstractmethod
+    def feed(
+        self,
+        batch: Sequence[tuple[int, Clips | JointClips]],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> Iterator[Logits]:
+        """Start the runs of a batch of (key, clips).
+
+        Yields the logits of samples that complete on the way, in the order in which they were
+        fed. What is left at the end goes together with the next batch, or by `collect`: runs
+        under way, or too little for a full one. `meanwhile` is called often, while the device is
+        busy.
+        """
+
+    @abstractmethod
+    def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
+        """Complete the oldest run; yield the samples that it completes, as `feed` does."""
+
+    def close(self) -> None:
+        """Give the device back. No call follows."""
+        self._backend.close()

@@ -1,0 +1,81 @@
+"""The same work as the processes do, in this one: one sample after the other.
+
+Comes in: samples. Goes out: exactly one record of each. As many samples as fill one run of the
+network go through it together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from engine.base.records import Cause, Facts, Record
+from engine.network.recogniser import Recogniser
+from engine.runtime.aggregator import Aggregator
+from engine.skeletons.clips import Clips, JointClips
+from engine.skeletons.samples import Sample
+
+
+class InProcessRunner:
+    """Owns a `recogniser`. `interrupted`: whether to take no more samples."""
+
+    port, engines = None, 1
+
+    def __init__(
+        self,
+        samples: Iterable[Sample],
+        recogniser: Recogniser,
+        aggregator: Aggregator,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._samples, self._recogniser, self._aggregator = samples, recogniser, aggregator
+        self._interrupted, self._closed = interrupted, False
+        self._network = recogniser.runner
+        self.max_batch = self._network.step
+        self.watchers: list[Callable[[float], None]] = []
+
+    def start(self) -> Facts:
+        return self._network.facts
+
+    def records(self) -> Iterator[Record]:
+        waiting: list[tuple[Sample, Clips | JointClips, float]] = []
+        for sample in self._samples:
+            if self._interrupted():
+                return
+            for watch in self.watchers:
+                watch(time.monotonic())
+            start = time.perf_counter()
+            self._aggregator.take(sample)
+            clips = self._recogniser.clips(sample)
+            if isinstance(clips, Cause):
+                yield self._aggregator.failure(sample.index, clips)
+                continue
+            waiting.append((sample, clips, time.perf_counter() - start))
+            if len(waiting) == self.max_batch:
+                yield from self._infer(waiting)
+                waiting.clear()
+        if waiting:
+            yield from self._infer(waiting)
+
+    def processes(self) -> list[dict[str, Any]]:
+        return []
+
+    def waits(self) -> str:
+        return "in process"
+
+    def close(self, *, at_once: bool = False) -> None:
+        if not self._closed:
+            self._closed = True
+            self._recogniser.close()
+
+    def _infer(self, batch: list[tuple[Sample, Clips | JointClips, float]]) -> Iterator[Record]:
+        padded, start = self._network.clips_padded, time.perf_counter()
+        outputs = self._recogniser.logits([clips for _, clips, _ in batch])
+        for (sample, _, decoding), logits in zip(batch, outputs, strict=True):
+            now = time.perf_counter()
+            self._aggregator.figures.decode_s += decoding
+            ms = {"decode": 1e3 * decoding, "infer": 1e3 * (now - start)}
+            more = self._network.clips_padded - padded
+            yield self._aggregator.score(sample.index, logits, more, ms)
+            padded, start = self._network.clips_padded, time.perf_counter()
