@@ -11,12 +11,10 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.base.errors import EngineError, Interrupted, SampleError, UsageError, printable
 from engine.base.signals import deferred, interruptible
@@ -24,9 +22,7 @@ from engine.base.version import __version__
 
 if TYPE_CHECKING:
     from engine.base.options import Options
-    from engine.base.records import Record
-    from engine.outputs.html_report import Page
-    from engine.outputs.journal import Journal
+    from engine.outputs.observed import DatasetRun
     from engine.pipeline import Pipeline
 
 log = logging.getLogger("engine")
@@ -67,8 +63,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     with deferred():  # an exception in the middle of loading a library may be lost there
         from engine.base.events import event, events_to
         from engine.cli.arguments import parse
-        from engine.outputs.journal import Journal
-        from engine.outputs.results import check_outputs
+        from engine.cli.checks import check_outputs
 
     given = sys.argv[1:] if arguments is None else arguments
     if not given and "ENGINE_DATASET" not in os.environ:
@@ -87,8 +82,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     name = options.resume or options.output
     with events_to(options.log_json):
         try:
-            with Journal(Path(name)) if name is not None else nullcontext() as journal:
-                code = _recognise(options, journal)
+            code = _recognise(options)
         except BaseException as error:
             ends_with = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
             ends_with = getattr(error, "exit_code", ends_with)
@@ -101,83 +95,51 @@ def _run(arguments: Sequence[str] | None) -> int:
         return code
 
 
-def _recognise(options: Options, journal: Journal | None) -> int:
+def _recognise(options: Options) -> int:
     """The run itself, between its options and its exit code."""
     with deferred():
-        from engine.base.files import write_json
-        from engine.outputs import summary
-        from engine.outputs.dashboard import open_screen
-        from engine.outputs.html_report import Page
-        from engine.outputs.results import ResultWriter
+        from engine.outputs.observer import raise_first
+        from engine.outputs.table import outputs_of_dataset
         from engine.pipeline import Pipeline
 
     opened = time.monotonic()
-    with (
-        interruptible() as interruption,
-        open_screen(options) as screen,
-        Pipeline(options) as pipeline,
-    ):
-        interruption.pipeline = pipeline
-        _announce(pipeline)
-        told = [] if screen is None else [screen.show(pipeline).add]
-        page, started = Page(), time.monotonic()
-        writer = ResultWriter(pipeline, journal)
-        errors: list[EngineError] = []
-        try:
-            _score(pipeline, [writer.write, *told], page, started)
-        except EngineError as error:  # what has been computed is written all the same
-            errors.append(error)
-        figures = {"seconds": page.seconds, "startup_s": started - opened}
-        figured = summary.summarise(pipeline, writer.predictions, writer.failures, **figures)
-        print("\n".join(summary.lines(figured, writer.failures)), flush=True)
-        shown: dict[str, Any] = {
-            "pipeline": pipeline,
-            "summary": figured,
-            "predictions": writer.predictions,
-            "failures": writer.failures,
-        }
-        for name, write in (
-            (options.scores, partial(writer.write_archive, field="scores")),
-            (options.logits, partial(writer.write_archive, field="logits")),
-            (options.summary, partial(write_json, value=figured)),
-            (options.report, partial(page.write, **shown)),
-        ):
-            try:
-                if name is not None:
-                    write(Path(name))
-            except EngineError as error:  # which costs this file, not those after it
-                errors.append(error)
-    for further in errors[1:]:
-        log.error("%s", further)
-    if errors:
-        raise errors[0]
+    with interruptible() as interruption, outputs_of_dataset(options) as outputs:
+        with Pipeline(options) as pipeline:
+            interruption.pipeline = pipeline
+            _announce(pipeline)
+            run = _described(pipeline, opened, time.monotonic())
+            pipeline.watchers.append(outputs.tick)
+            errors = outputs.follow(run, pipeline)
+        raise_first(errors)
     if pipeline.interrupted:
         print("engine.run: interrupted; the records so far are written", file=sys.stderr)
         return INTERRUPTED
-    return SampleError.exit_code if writer.failures else 0
+    return SampleError.exit_code if run.totals.failed else 0
 
 
-def _score(
-    pipeline: Pipeline, takers: Sequence[Callable[[Record], None]], page: Page, started: float
-) -> None:
-    """Hand the records on as they come."""
-    from engine.base.events import event
-    from engine.base.progress import LINE_EVERY_S, SampleProgress
-    from engine.outputs.summary import busy_shares, spell_shares
+def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
+    """A run as outputs know it; opened and begun on the monotonic clock."""
+    from engine.outputs.observed import DatasetRun, ModelFacts
+    from engine.outputs.totals import SampleTotals
 
-    before, said = len(pipeline.resumed), started
-    with SampleProgress("samples", len(pipeline.dataset.samples), before) as progress:
-        for done, record in enumerate(pipeline, before + 1):
-            for take in takers:
-                take(record)
-            seconds = time.monotonic() - started
-            shares = spell_shares(busy_shares(pipeline, seconds))
-            progress.update(done, f"{pipeline.waits()}; {shares}")
-            page.add(record, seconds)
-            if time.monotonic() - said >= LINE_EVERY_S:
-                said = time.monotonic()
-                about = {"done": done, "seconds": seconds, **asdict(pipeline.figures)}
-                log.debug("%d done", done, extra=event("progress", **about))
+    options, setup, model = pipeline.options, pipeline.setup, pipeline.model
+    keep_logits = options.logits is not None
+    return DatasetRun(
+        options=options,
+        model=ModelFacts(model.path, model.sha256, model.layout, model.classes),
+        backend=setup.backend_name,
+        backend_reason=setup.backend_reason,
+        facts=pipeline.facts,
+        state=pipeline,
+        totals=SampleTotals(begun, pipeline.resumed, keep_logits=keep_logits),
+        dataset=pipeline.dataset,
+        identity=pipeline.identity,
+        resumes=pipeline.resumes,
+        workers=pipeline.workers,
+        executors=len(setup.executors),
+        wire=setup.wire,
+        startup_s=begun - opened,
+    )
 
 
 def _has_records(path: Path) -> bool:
