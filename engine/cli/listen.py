@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 
-from engine.base.errors import SampleError, UsageError, printable
+from engine.base.errors import Interrupted, SampleError, UsageError, printable
 from engine.base.options import Options
 from engine.base.signals import interruptible
 from engine.livestream import Stream
@@ -46,7 +46,7 @@ def listen(options: Options) -> int:
             errors = outputs.follow(run, stream)
         raise_first(errors)
     if stream.interrupted:
-        return 130
+        return Interrupted.exit_code
     ended_badly = any(about.error is not None for about in run.source_figures.values())
     return SampleError.exit_code if ended_badly or run.totals.failed else 0
 
