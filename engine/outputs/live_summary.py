@@ -1,5 +1,5 @@
-"""The summary of a run over live sources: its figures as a dict, and as the lines printed at the
-end."""
+"""The summary of a run over live sources: its figures, for ``--summary``, and the lines printed at
+the end."""
 
 from __future__ import annotations
 
@@ -9,11 +9,22 @@ import numpy as np
 
 from engine.base.errors import printable
 from engine.outputs.observed import LiveRun
+from engine.outputs.summary import Summary
 from engine.outputs.totals import END_TO_END
 
 
-def summarise(run: LiveRun) -> dict[str, Any]:
-    """What the run came to, JSON types only. Latencies are of the last 10,000 labels."""
+class LiveSummary(Summary[LiveRun]):
+    """Of a run over live sources."""
+
+    def _figures(self, run: LiveRun) -> dict[str, Any]:
+        return _summarise(run)
+
+    def _lines(self, run: LiveRun, figures: dict[str, Any]) -> list[str]:
+        return _lines(figures)
+
+
+def _summarise(run: LiveRun) -> dict[str, Any]:
+    """Latencies are of the last 10,000 labels."""
     totals, windows, streams = run.totals, run.streams.totals(), run.streams.figures
     latencies = totals.latencies.of(END_TO_END)
     median, p99 = np.percentile(latencies, [50, 99]) if latencies else (0, 0)
@@ -30,14 +41,12 @@ def summarise(run: LiveRun) -> dict[str, Any]:
             "dropped": streams.dropped,
             "waiting": windows.windows - streams.dropped - totals.done,
         },
-        "sources": {name: vars(about) for name, about in run.source_figures.items()},
+        "sources": {name: {**vars(about)} for name, about in run.source_figures.items()},
         "restarts": run.state.figures.restarts,
     }
 
 
-def lines(run: LiveRun) -> list[str]:
-    """What is printed at the end."""
-    summary = summarise(run)
+def _lines(summary: dict[str, Any]) -> list[str]:
     frames, windows, latency = summary["frames"], summary["windows"], summary["latency_ms"]
     return [
         f"labels    {summary['labels']} in {summary['seconds']:.1f} s "

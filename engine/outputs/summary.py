@@ -7,7 +7,8 @@ ours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Generic
@@ -17,7 +18,7 @@ import numpy as np
 from engine.base import host
 from engine.base.errors import printable
 from engine.base.files import write_json
-from engine.base.records import Prediction
+from engine.base.records import Failure, Prediction
 from engine.base.version import __version__
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
 from engine.outputs.observed import DatasetRun
@@ -26,30 +27,38 @@ from engine.outputs.observer import Output, RunT
 _FAILURES_SHOWN = 5
 
 
-class PrintedSummary(Output[RunT, Any], Generic[RunT]):
-    """Prints `lines` of a run when it ends."""
+class Summary(Output[RunT, Any], Generic[RunT]):
+    """Prints the figures of a run when it ends, and writes them where a file is named."""
 
-    def __init__(self, lines: Callable[[RunT], list[str]]) -> None:
-        self._lines = lines
-
-    def begin(self, run: RunT) -> None:
-        self._run = run
-
-    def end(self) -> None:
-        print("\n".join(self._lines(self._run)), flush=True)
-
-
-class SummaryFile(Output[RunT, Any], Generic[RunT]):
-    """Writes the figures that `summarise` makes of a run when it ends."""
-
-    def __init__(self, path: Path, summarise: Callable[[RunT], dict[str, Any]]) -> None:
-        self._path, self._summarise = path, summarise
+    def __init__(self, name: str | None) -> None:
+        self._path = None if name is None else Path(name)
 
     def begin(self, run: RunT) -> None:
         self._run = run
 
     def end(self) -> None:
-        write_json(self._path, self._summarise(self._run))
+        figures = self._figures(self._run)
+        print("\n".join(self._lines(self._run, figures)), flush=True)
+        if self._path is not None:
+            write_json(self._path, figures)
+
+    @abstractmethod
+    def _figures(self, run: RunT) -> dict[str, Any]:
+        """JSON types only."""
+
+    @abstractmethod
+    def _lines(self, run: RunT, figures: dict[str, Any]) -> list[str]:
+        """What is printed."""
+
+
+class DatasetSummary(Summary[DatasetRun]):
+    """Of a run over a data set."""
+
+    def _figures(self, run: DatasetRun) -> dict[str, Any]:
+        return summarise(run)
+
+    def _lines(self, run: DatasetRun, figures: dict[str, Any]) -> list[str]:
+        return _lines(figures, run.totals.failures)
 
 
 def summarise(run: DatasetRun) -> dict[str, Any]:
@@ -132,9 +141,8 @@ def _accuracies(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def lines(run: DatasetRun) -> list[str]:
+def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     """What is printed at the end of a run."""
-    summary, failures = summarise(run), run.totals.failures
     out: list[str] = []
     if summary["labelled"]:
         for name in ("top1_acc", "top5_acc", "mean_class_accuracy"):

@@ -15,15 +15,15 @@ from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.base.records import Record
 from engine.live.labels import Label
-from engine.outputs import live_summary, summary
 from engine.outputs.html_report import HtmlReport
 from engine.outputs.label_lines import LabelLines, PrintedLabels
+from engine.outputs.live_summary import LiveSummary
 from engine.outputs.observed import DatasetRun, LiveRun
 from engine.outputs.observer import DatasetOutput, LiveOutput, Outputs
 from engine.outputs.progress_line import ProgressLine
 from engine.outputs.publisher import Publisher
 from engine.outputs.results import Archive, RecordLines
-from engine.outputs.summary import PrintedSummary, SummaryFile
+from engine.outputs.summary import DatasetSummary
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -80,22 +80,20 @@ OF_DATASETS: list[Callable[[Options], DatasetOutput | None]] = [
     lambda options: _if_named(options.resume or options.output, RecordLines),
     lambda options: ProgressLine(),
     _dataset_dashboard,
-    lambda options: PrintedSummary(summary.lines),
     lambda options: _if_named(options.scores, lambda path: Archive(path, "scores")),
     lambda options: _if_named(options.logits, lambda path: Archive(path, "logits")),
-    lambda options: _if_named(options.summary, lambda p: SummaryFile(p, summary.summarise)),
+    lambda options: DatasetSummary(options.summary),
     lambda options: _if_named(options.report, HtmlReport),
 ]
 
 OF_LIVE_SOURCES: list[Callable[[Options], LiveOutput | None]] = [
     _live_dashboard,
-    lambda options: PrintedSummary(live_summary.lines),
+    lambda options: LiveSummary(options.summary),
     _overlay,
     lambda options: _if_named(options.output, LabelLines),
     lambda options: None if options.publish is None else Publisher(options.publish, options.keys),
     _prometheus,
     lambda options: PrintedLabels(),
-    lambda options: _if_named(options.summary, lambda p: SummaryFile(p, live_summary.summarise)),
 ]
 
 

@@ -13,10 +13,11 @@ from engine.base.records import Record
 from engine.live.labels import Label
 from engine.outputs import table
 from engine.outputs.label_lines import PrintedLabels
+from engine.outputs.live_summary import LiveSummary
 from engine.outputs.observed import DatasetRun, LiveRun
 from engine.outputs.observer import DatasetOutput, LiveOutput
 from engine.outputs.progress_line import ProgressLine
-from engine.outputs.summary import PrintedSummary
+from engine.outputs.summary import DatasetSummary
 from engine.run import main
 from tests.conftest import annotation
 
@@ -101,8 +102,8 @@ def test_of_live_sources(
 def test_tables_open_what_is_asked_for() -> None:
     """And nothing else: without options what is printed alone."""
     for lines, printed in (
-        (table.OF_DATASETS, {ProgressLine, PrintedSummary}),
-        (table.OF_LIVE_SOURCES, {PrintedLabels, PrintedSummary}),
+        (table.OF_DATASETS, {ProgressLine, DatasetSummary}),
+        (table.OF_LIVE_SOURCES, {PrintedLabels, LiveSummary}),
     ):
         opened = [open_output(Options()) for open_output in lines]
         assert {type(output) for output in opened if output is not None} == printed
