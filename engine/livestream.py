@@ -18,8 +18,7 @@ from typing import Any
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
 from engine.base.records import Figures
-from engine.live.labels import Label, Labels
-from engine.live.smoothing import Smoother
+from engine.live.labels import Label, Labels, Smoother
 from engine.live.streams import StreamLimits, Streams
 from engine.live.supply import LiveSupply
 from engine.live.tracking import Tracker

@@ -1,4 +1,4 @@
-"""The command line: ``python -m engine.run`` and ``posec3d``.
+"""The command line: ``python -m engine.run`` and ``posec3d``. Its work is in `engine.cli`.
 
 Imports on use: worker processes import the module that started them, and need nothing of
 what only the parent does.
@@ -8,30 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
 import sys
-import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
-from engine.base.errors import EngineError, Interrupted, SampleError, UsageError, printable
-from engine.base.signals import deferred, interruptible
-from engine.base.version import __version__
-
-if TYPE_CHECKING:
-    from engine.base.options import Options
-    from engine.base.records import Record
-    from engine.outputs.html_report import Page
-    from engine.outputs.journal import Journal
-    from engine.pipeline import Pipeline
-
-log = logging.getLogger("engine")
-
-INTERRUPTED = 130
+from engine.base.errors import EngineError, Interrupted
+from engine.base.signals import deferred
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,207 +22,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.setLevel(logging.INFO)  # of the handler: --log-json wants more of the logger
     logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[console])
     try:
-        return _run(arguments)
+        with deferred():  # an exception in the middle of loading a library may be lost there
+            from engine.cli.dispatch import dispatch
+        return dispatch(sys.argv[1:] if arguments is None else arguments)
     except EngineError as error:
         print(f"engine.run: {error}", file=sys.stderr)
         return error.exit_code
     except Interrupted:
         print("engine.run: interrupted while starting; nothing was on its way", file=sys.stderr)
-        return INTERRUPTED
     except KeyboardInterrupt:
         print(
             "engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
             "with --output's file)",
             file=sys.stderr,
         )
-        return INTERRUPTED
     except OSError as error:
         # Standard output that nobody reads, or on a full disk: no more can be said there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             print(f"engine.run: {error}", file=sys.stderr)
         return EngineError.exit_code
-
-
-def _run(arguments: Sequence[str] | None) -> int:
-    with deferred():  # an exception in the middle of loading a library may be lost there
-        from engine.base.events import event, events_to
-        from engine.cli.arguments import parse
-        from engine.outputs.journal import Journal
-        from engine.outputs.results import check_outputs
-
-    given = sys.argv[1:] if arguments is None else arguments
-    if not given and "ENGINE_DATASET" not in os.environ:
-        given = _offer()
-    options = parse(given)
-    if options.dump_bin is not None:
-        with deferred():
-            from engine.cli.dump import dump
-        return dump(options, Path(options.dump_bin))
-    check_outputs(options)
-    if options.source or options.windows:
-        with deferred():
-            from engine.cli.listen import listen
-        with events_to(options.log_json):
-            return listen(options)
-    name = options.resume or options.output
-    with events_to(options.log_json):
-        try:
-            with Journal(Path(name)) if name is not None else nullcontext() as journal:
-                code = _recognise(options, journal)
-        except BaseException as error:
-            ends_with = INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
-            ends_with = getattr(error, "exit_code", ends_with)
-            about = event("gave up", error=type(error).__name__, exit_code=ends_with)
-            log.debug("%s", error or "interrupted", extra=about)  # `main` prints it
-            if isinstance(error, EngineError) and name is not None and _has_records(Path(name)):
-                error.args = (f"{error}\nThe records in {name} are whole; --resume {name} goes on",)
-            raise
-        log.debug("exit code %d", code, extra=event("ended", exit_code=code))
-        return code
-
-
-def _recognise(options: Options, journal: Journal | None) -> int:
-    """The run itself, between its options and its exit code."""
-    with deferred():
-        from engine.base.files import write_json
-        from engine.outputs import summary
-        from engine.outputs.dashboard import open_screen
-        from engine.outputs.html_report import Page
-        from engine.outputs.results import ResultWriter
-        from engine.pipeline import Pipeline
-
-    opened = time.monotonic()
-    with (
-        interruptible() as interruption,
-        open_screen(options) as screen,
-        Pipeline(options) as pipeline,
-    ):
-        interruption.pipeline = pipeline
-        _announce(pipeline)
-        told = [] if screen is None else [screen.show(pipeline).add]
-        page, started = Page(), time.monotonic()
-        writer = ResultWriter(pipeline, journal)
-        errors: list[EngineError] = []
-        try:
-            _score(pipeline, [writer.write, *told], page, started)
-        except EngineError as error:  # what has been computed is written all the same
-            errors.append(error)
-        figures = {"seconds": page.seconds, "startup_s": started - opened}
-        figured = summary.summarise(pipeline, writer.predictions, writer.failures, **figures)
-        print("\n".join(summary.lines(figured, writer.failures)), flush=True)
-        shown: dict[str, Any] = {
-            "pipeline": pipeline,
-            "summary": figured,
-            "predictions": writer.predictions,
-            "failures": writer.failures,
-        }
-        for name, write in (
-            (options.scores, partial(writer.write_archive, field="scores")),
-            (options.logits, partial(writer.write_archive, field="logits")),
-            (options.summary, partial(write_json, value=figured)),
-            (options.report, partial(page.write, **shown)),
-        ):
-            try:
-                if name is not None:
-                    write(Path(name))
-            except EngineError as error:  # which costs this file, not those after it
-                errors.append(error)
-    for further in errors[1:]:
-        log.error("%s", further)
-    if errors:
-        raise errors[0]
-    if pipeline.interrupted:
-        print("engine.run: interrupted; the records so far are written", file=sys.stderr)
-        return INTERRUPTED
-    return SampleError.exit_code if writer.failures else 0
-
-
-def _score(
-    pipeline: Pipeline, takers: Sequence[Callable[[Record], None]], page: Page, started: float
-) -> None:
-    """Hand the records on as they come."""
-    from engine.base.events import event
-    from engine.base.progress import LINE_EVERY_S, SampleProgress
-    from engine.outputs.summary import busy_shares, spell_shares
-
-    before, said = len(pipeline.resumed), started
-    with SampleProgress("samples", len(pipeline.dataset.samples), before) as progress:
-        for done, record in enumerate(pipeline, before + 1):
-            for take in takers:
-                take(record)
-            seconds = time.monotonic() - started
-            shares = spell_shares(busy_shares(pipeline, seconds))
-            progress.update(done, f"{pipeline.waits()}; {shares}")
-            page.add(record, seconds)
-            if time.monotonic() - said >= LINE_EVERY_S:
-                said = time.monotonic()
-                about = {"done": done, "seconds": seconds, **asdict(pipeline.figures)}
-                log.debug("%d done", done, extra=event("progress", **about))
-
-
-def _has_records(path: Path) -> bool:
-    """Whether a later run could go on with it."""
-    from engine.outputs.journal import holds_records, identity_path
-
-    return holds_records(path) and identity_path(path).is_file()
-
-
-def _offer() -> Sequence[str]:
-    """What to do without arguments: the demo, if somebody is there to say so."""
-    demo = ["--dataset", "demo"]
-    command = f"python -m engine.run {' '.join(demo)}"
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        print(
-            "The demo recognises 480 generated skeleton sequences with the weights that ship.\n"
-            f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ",
-            end="",
-            file=sys.stderr,
-            flush=True,
-        )
-        answer = sys.stdin.readline()  # empty where the terminal has been closed
-        if answer.strip().lower() in ("", "y", "yes") and answer:
-            return demo
-        raise UsageError("nothing to do; --help lists what there is")
-    raise UsageError(f"nothing to do; try\n  {command}\nor --help")
-
-
-def _announce(pipeline: Pipeline) -> None:
-    from engine.backends.registry import devices
-    from engine.base.events import event
-
-    data, facts, setup = pipeline.dataset, pipeline.facts, pipeline.setup
-    given = asdict(pipeline.options)
-    log.debug(
-        "running",
-        extra=event(
-            "running",
-            version=__version__,
-            samples=len(data.samples),
-            resumed=len(pipeline.resumed),
-            workers=pipeline.workers,
-            facts=asdict(facts),
-            options=given,
-        ),
-    )
-    print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
-    model = pipeline.model
-    print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
-    print(
-        f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "
-        f"{facts.device}, {facts.precision}, {facts.threads} threads"
-    )
-    workers = f"{pipeline.workers} worker{'s' if pipeline.workers > 1 else ''}"
-    executors = len(devices(pipeline.options.device))
-    where = f"{workers}, {executors} executor{'s' if executors > 1 else ''}"
-    where = where if pipeline.workers else "in this process"
-    if pipeline.options.cluster is not None:
-        where = f"on a cluster ({pipeline.options.cluster}): {pipeline.waits()}"
-    print(f"running   {where}", flush=True)
-    if pipeline.address is not None:
-        keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""
-        address = pipeline.address.replace("//0.0.0.0:", f"//{platform.node()}:")
-        print(f"listening python -m engine.join {address}{keys}", flush=True)
+    return Interrupted.exit_code
 
 
 if __name__ == "__main__":

@@ -8,11 +8,11 @@ makes room for its newest. Pure, and the clock is an argument.
 from __future__ import annotations
 
 import itertools
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from engine.live.fair_queue import FairQueue
 from engine.live.windows import Grid, Window, WindowFigures, Windows
 from engine.sources.pose_frames import PoseFrame
 
@@ -43,7 +43,6 @@ class _Stream:
     windows: Windows
     heard: float
     live: bool
-    waiting: deque[tuple[Window, float]] = field(default_factory=deque)
     over: bool = False
     dropped: int = 0
 
@@ -65,8 +64,7 @@ class Streams:
         self._grid_of, self._tracker_of, self._limits = grid_of, tracker_of, limits
         self._streams: dict[str, _Stream] = {}
         self._trackers: dict[str, Callable[[PoseFrame], PoseFrame]] = {}
-        self._turns: deque[str] = deque()  # streams with windows that wait
-        self._waiting = 0  # windows of live streams
+        self._queue = FairQueue[Window](each=limits.waiting, total=limits.total)
         self.figures = StreamFigures()
         self.watchers: list[Callable[[PoseFrame], None]] = []  # told every frame, with ids
 
@@ -80,9 +78,8 @@ class Streams:
             if len(self._streams) >= self._limits.streams and stream is None:
                 self.figures.refused += 1
                 return
-            waiting = stream.waiting if stream is not None else deque()
             windows = Windows(frame.stream, self._grid_of(frame), self._number)
-            stream = _Stream(windows, arrived, live, waiting)
+            stream = _Stream(windows, arrived, live)
             self._streams[frame.stream] = stream
             self._trackers[frame.stream] = self._tracker_of()
             self.figures.streams += 1
@@ -90,7 +87,7 @@ class Streams:
         tracked = self._trackers[frame.stream](frame)
         for watch in self.watchers:
             watch(tracked)
-        self._queue(frame.stream, stream, stream.windows.add(tracked), arrived)
+        self._put(frame.stream, stream, stream.windows.add(tracked), arrived)
         if frame.end:
             self._end(frame.stream, stream, arrived)
 
@@ -111,17 +108,11 @@ class Streams:
 
     def next(self) -> tuple[Window, float] | None:
         """The next window of the stream whose turn it is, and when its last frame arrived."""
-        if not self._turns:
+        if (found := self._queue.take()) is None:
             return None
-        name = self._turns.popleft()
-        stream = self._streams[name]
-        found = stream.waiting.popleft()
-        self._waiting -= stream.live
-        if stream.waiting:
-            self._turns.append(name)
-        elif stream.over:
-            self._forget(name)
-        return found
+        name, window, arrived = found
+        self._forget_if_done(name)
+        return window, arrived
 
     @property
     def heard(self) -> dict[str, float]:
@@ -131,12 +122,12 @@ class Streams:
     @property
     def waiting(self) -> dict[str, int]:
         """Windows that wait, by stream."""
-        return {name: len(stream.waiting) for name, stream in self._streams.items()}
+        return {name: self._queue.count(name) for name in self._streams}
 
     @property
     def recorded(self) -> bool:
         """Whether windows wait of streams that are not live."""
-        return any(stream.waiting for stream in self._streams.values() if not stream.live)
+        return any(self._queue.count(n) for n, stream in self._streams.items() if not stream.live)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -151,49 +142,24 @@ class Streams:
                 _add(total, stream.windows.figures)
         return total
 
-    def _queue(self, name: str, stream: _Stream, windows: list[Window], now: float) -> None:
+    def _put(self, name: str, stream: _Stream, windows: list[Window], now: float) -> None:
         for window in windows:
-            if not stream.waiting:
-                self._turns.append(name)
-            stream.waiting.append((window, now))
-            if not stream.live:
-                continue
-            self._waiting += 1
-            if len(stream.waiting) > self._limits.waiting:
-                self._drop(stream)
-            elif self._waiting > self._limits.total:  # of the stream that has most, the oldest
-                self._drop(max(filter(_is_live, self._streams.values()), key=_crowding))
-
-    def _drop(self, stream: _Stream) -> None:
-        stream.waiting.popleft()
-        stream.dropped += 1
-        self._waiting -= 1
-        self.figures.dropped += 1
-        if not stream.waiting:
-            name = stream.windows.stream
-            self._turns.remove(name)
-            if stream.over:
-                self._forget(name)
+            loser = self._queue.put(name, window, now, bounded=stream.live)
+            if loser is not None:
+                self._streams[loser].dropped += 1
+                self.figures.dropped += 1
+                self._forget_if_done(loser)
 
     def _end(self, name: str, stream: _Stream, now: float) -> None:
-        self._queue(name, stream, stream.windows.end(), now)
+        self._put(name, stream, stream.windows.end(), now)
         stream.over = True
         _add(self.figures.ended, stream.windows.figures)
-        if not stream.waiting:
-            self._forget(name)
+        self._forget_if_done(name)
 
-    def _forget(self, name: str) -> None:
-        del self._streams[name]
-        del self._trackers[name]
-
-
-def _is_live(stream: _Stream) -> bool:
-    return stream.live
-
-
-def _crowding(stream: _Stream) -> tuple[int, float]:
-    oldest = -stream.waiting[0][1] if stream.waiting else 0.0
-    return len(stream.waiting), oldest
+    def _forget_if_done(self, name: str) -> None:
+        if self._streams[name].over and not self._queue.count(name):
+            del self._streams[name]
+            del self._trackers[name]
 
 
 def _add(total: WindowFigures, more: WindowFigures) -> None:

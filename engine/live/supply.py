@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.base.errors import EngineError, SourceError, printable
 from engine.base.events import event
-from engine.live.inbox import Inbox
-from engine.live.meter import Meter
+from engine.live.inbox import Inbox, RateLimiter
 from engine.live.streams import Streams
 from engine.live.windows import Window
 from engine.skeletons.poses import Crop, PoseSequence, Track
@@ -64,7 +63,7 @@ class _Feed:
 
     source: Source
     inbox: Inbox
-    meter: Meter
+    limiter: RateLimiter
     figures: SourceFigures = field(default_factory=SourceFigures)
     thread: threading.Thread | None = None
 
@@ -86,7 +85,9 @@ class LiveSupply:
         fps: float = 30.0,
     ) -> None:
         self._streams, self._expect = streams, expect
-        self._feeds = [_Feed(source, Inbox(live=source.live), Meter(fps)) for source in sources]
+        self._feeds = [
+            _Feed(source, Inbox(live=source.live), RateLimiter(fps)) for source in sources
+        ]
         self._stopping = False
         self._count = 0
         self.fd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -208,7 +209,7 @@ class LiveSupply:
         else:
             message = decode(message)
             stream, rate = message.get("stream", ""), message.get("rate")
-        if feed.source.live and not feed.meter.admits(str(stream), _said(rate), time.monotonic()):
+        if feed.source.live and not feed.limiter.admits(str(stream), _said(rate), time.monotonic()):
             feed.figures.lost += 1
             time.sleep(_FLOOD_S)
             return

@@ -1,12 +1,12 @@
-"""The page: one self-contained HTML file about a run, for people.
+"""The report: one self-contained HTML file about a run, for people.
 
-Comes in: the records as they arrive, and the summary at the end. Goes out: the file that
-``--report`` names. ``report.html`` beside this module draws; what it draws is computed here.
+Comes in: a run and its totals. Goes out: the file that ``--report`` names. ``report.html`` beside
+this module draws; what it draws is computed here.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib.resources import files
@@ -18,9 +18,12 @@ import orjson
 
 from engine.base.errors import printable
 from engine.base.files import write_atomically
-from engine.base.records import STAGES, Failure, Prediction, Record
+from engine.base.records import STAGES, Prediction
 from engine.outputs.accuracy import top_classes
-from engine.pipeline import Pipeline
+from engine.outputs.observed import DatasetRun
+from engine.outputs.observer import DatasetOutput
+from engine.outputs.summary import summarise
+from engine.outputs.totals import SampleTotals
 from engine.skeletons.poses import PoseSequence
 
 _QUANTILES = (5, 25, 50, 75, 95)
@@ -30,72 +33,62 @@ _MAX_FAILURES = 50
 _RATE = 30.0  # frames a second that a video is taken to have
 
 
-class Page:
-    """Collects what a run shows on the way; `write` makes the file."""
+class HtmlReport(DatasetOutput):
+    """Writes the report when the run ends."""
 
-    def __init__(self) -> None:
-        self._arrivals: list[float] = []  # of scored samples, seconds
-        self._ms: defaultdict[str, list[float]] = defaultdict(list)
-        self.seconds = 0.0  # until the last record
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-    def add(self, record: Record, seconds: float) -> None:
-        """A record has come `seconds` after the start."""
-        self.seconds = seconds
-        if isinstance(record, Prediction):
-            self._arrivals.append(seconds)
-            for stage, ms in record.ms.items():
-                self._ms[stage].append(ms)
+    def begin(self, run: DatasetRun) -> None:
+        self._run = run
 
-    def write(
-        self,
-        path: Path,
-        pipeline: Pipeline,
-        summary: dict[str, Any],
-        predictions: Sequence[Prediction],
-        failures: Sequence[Failure],
-    ) -> None:
-        """Write the page. Raises `OutputError`."""
-        samples, names = pipeline.dataset.samples, pipeline.model.classes
+    def end(self) -> None:
+        run, totals, names = self._run, self._run.totals, self._run.model.classes
         data = {
-            "summary": summary,
-            "classes": _by_class(predictions, pipeline.model.classes),
-            "confusion": _confusion(predictions, pipeline.model.classes),
-            "throughput": self._throughput(),
-            "latency": {
-                stage: np.percentile(self._ms[stage], _QUANTILES).tolist()
-                for stage in STAGES
-                if self._ms[stage]
-            },
-            "states": _shares(pipeline.figures.states or {"all in one process": 1.0}),
+            "summary": summarise(run),
+            "classes": _by_class(totals, names),
+            "confusion": _confusion(totals, names),
+            "throughput": _throughput(totals),
+            "latency": _latency(totals.scored),
+            "states": _shares(run.state.figures.states or {"all in one process": 1.0}),
             "samples": [
-                in_motion(p, samples[p.index].poses(len(names)), names)
-                for p in _chosen(predictions)
+                in_motion(p, run.dataset.samples[p.index].poses(len(names)), names)
+                for p in _chosen(totals.predictions)
             ],
             "failures": [
                 {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
-                for f in failures[:_MAX_FAILURES]
+                for f in totals.failures[:_MAX_FAILURES]
             ],
             "finished": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         }
         # Inside a script element nothing but "<" could end the data.
         text = orjson.dumps(data).replace(b"<", b"\\u003c")
-        page = (
-            files("engine.outputs").joinpath("report.html").read_bytes().replace(b"__DATA__", text)
-        )
-        write_atomically(path, lambda target: target.write(page))
+        template = files("engine.outputs").joinpath("report.html").read_bytes()
+        page = template.replace(b"__DATA__", text)
+        write_atomically(self._path, lambda target: target.write(page))
 
-    def _throughput(self) -> list[dict[str, float]]:
-        """Rates in equal parts of the run, each long enough for a few samples."""
-        parts = int(np.clip(len(self._arrivals) // 8, 1, 60))
-        if not self._arrivals or self.seconds <= 0:
-            return []
-        borders = np.linspace(0, self.seconds, parts + 1)
-        counts, _ = np.histogram(self._arrivals, borders)
-        rates = counts / np.diff(borders)
-        return [
-            {"from": float(a), "to": float(b), "rate": float(r)}
-            for a, b, r in zip(borders[:-1], borders[1:], rates, strict=True)
-        ]
+
+def _throughput(totals: SampleTotals) -> list[dict[str, float]]:
+    """Rates in equal parts of the run, each long enough for a few samples."""
+    parts = int(np.clip(len(totals.arrivals) // 8, 1, 60))
+    if not totals.arrivals or totals.seconds <= 0:
+        return []
+    borders = np.linspace(0, totals.seconds, parts + 1)
+    counts, _ = np.histogram(totals.arrivals, borders)
+    rates = counts / np.diff(borders)
+    return [
+        {"from": float(a), "to": float(b), "rate": float(r)}
+        for a, b, r in zip(borders[:-1], borders[1:], rates, strict=True)
+    ]
+
+
+def _latency(scored: Sequence[Prediction]) -> dict[str, list[float]]:
+    """Quantiles of what samples took, by stage."""
+    found = {}
+    for stage in STAGES:
+        if taken := [p.ms[stage] for p in scored if stage in p.ms]:
+            found[stage] = np.percentile(taken, _QUANTILES).tolist()
+    return found
 
 
 def _shares(seconds: dict[str, float]) -> list[dict[str, Any]]:
@@ -105,23 +98,20 @@ def _shares(seconds: dict[str, float]) -> list[dict[str, Any]]:
     return [{"name": name, "share": value / total} for name, value in ranked]
 
 
-def _answers(predictions: Sequence[Prediction]) -> list[tuple[int, int]]:
-    """(label, first answer) of the labelled ones."""
-    return [(p.label, int(p.scores.argmax())) for p in predictions if p.label is not None]
+def _by_class(totals: SampleTotals, names: Sequence[str]) -> list[dict[str, Any]]:
+    counts: Counter[int] = Counter()
+    for (label, _), count in totals.answers.items():
+        counts[label] += count
+    return [
+        {"name": names[c], "count": n, "right": totals.answers[c, c]}
+        for c, n in sorted(counts.items())
+    ]
 
 
-def _by_class(predictions: Sequence[Prediction], names: Sequence[str]) -> list[dict[str, Any]]:
-    answers = _answers(predictions)
-    counts = Counter(label for label, _ in answers)
-    right = Counter(label for label, answer in answers if label == answer)
-    return [{"name": names[c], "count": n, "right": right[c]} for c, n in sorted(counts.items())]
-
-
-def _confusion(predictions: Sequence[Prediction], names: Sequence[str]) -> dict[str, Any]:
+def _confusion(totals: SampleTotals, names: Sequence[str]) -> dict[str, Any]:
     """Counts [true, answered] of the classes that occur as either."""
-    pairs = Counter(_answers(predictions))
-    present = sorted({c for pair in pairs for c in pair})
-    counts = [[pairs[row, column] for column in present] for row in present]
+    present = sorted({c for pair in totals.answers for c in pair})
+    counts = [[totals.answers[row, column] for column in present] for row in present]
     return {"names": [names[c] for c in present], "counts": counts}
 
 

@@ -115,6 +115,10 @@ class Journal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the file."""
         if self._fresh:  # a run that never came to be leaves no file
             self._path.unlink(missing_ok=True)
         self._lines.close()

@@ -1,4 +1,4 @@
-"""Drawing: a video with the skeletons, ids and labels of those in it.
+"""The overlay: a video with the skeletons, ids and labels of those in it, for ``--save-video``.
 
 Comes in: pose frames with ids, and labels, while they are made. Goes out: an MP4 file (H.264), in a
 second pass over the video when all labels are known.
@@ -18,9 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import Who
+from engine.base.errors import UsageError
 from engine.base.files import write_atomically
 from engine.base.progress import SampleProgress
 from engine.live.labels import Label
+from engine.outputs.observed import LiveRun
+from engine.outputs.observer import LiveOutput
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.video.capture import Capture
 from engine.sources.video.settings import VideoSettings
@@ -60,23 +63,33 @@ _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TIME_BASE = Fraction(1, 90_000)  # seconds, of the file's time stamps
 
 
-class Drawing:
-    """What is drawn over the video `path`."""
+class VideoOverlay(LiveOutput):
+    """Draws over the one video that is the run's source, up to the last frame that somebody has
+    looked at; writes nothing where there is none."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._path = ""  # of the video
         self._people: dict[int, tuple[Person, ...]] = {}
         self._labels: dict[Who, list[tuple[int, str]]] = {}
         self._colours: dict[Who, tuple[int, int, int]] = {}
 
-    def add_frame(self, frame: PoseFrame) -> None:
-        """Who is in a frame."""
-        self._people[frame.frame] = frame.people
+    def begin(self, run: LiveRun) -> None:
+        """Raises `UsageError` where there is not just one video."""
+        videos = [source.video for source in run.sources]
+        if len(videos) != 1 or videos[0] is None:
+            raise UsageError("--save-video draws over the one video of --source video:FILE")
+        self._path = videos[0]
+        run.streams.watchers.append(self._add_frame)
 
-    def add_label(self, label: Label) -> None:
-        """What somebody does, or a group."""
-        text = f"{label.name} {label.score:.2f}" if label.name is not None else ""
-        self._labels.setdefault(label.who, []).append((label.last, text))
+    def record(self, record: Label) -> None:
+        text = f"{record.name} {record.score:.2f}" if record.name is not None else ""
+        self._labels.setdefault(record.who, []).append((record.last, text))
+
+    def end(self) -> None:
+        """Raises `OutputError`, and `SourceError` where the video can no longer be read."""
+        if self._people:
+            write_atomically(self._target, self._encode)
 
     def label_at(self, who: Who, number: int) -> str:
         """What a frame says of somebody: the label of the first window that ends with it or after
@@ -85,11 +98,8 @@ class Drawing:
         at = bisect.bisect_left(labels, number, key=lambda label: label[0])
         return labels[at][1] if at < len(labels) else ""
 
-    def write(self, target: Path) -> None:
-        """Draw, up to the last frame that somebody has looked at; nothing where there is none.
-        Raises `OutputError`, and `SourceError` where the video can no longer be read."""
-        if self._people:
-            write_atomically(target, self._encode)
+    def _add_frame(self, frame: PoseFrame) -> None:
+        self._people[frame.frame] = frame.people
 
     def _encode(self, target: IO[bytes]) -> None:
         settings = VideoSettings(self._path)

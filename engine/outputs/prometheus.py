@@ -1,35 +1,32 @@
-"""Exposition: the figures of live streams for Prometheus, on ``--metrics HOST:PORT``.
+"""Prometheus: the figures of live streams, on ``--metrics HOST:PORT``.
 
-Comes in: a `Stream` and its labels. Goes out: ``/metrics``, by prometheus_client's own server in a
-thread. One registry, in the parent; called by `engine.cli.listen`.
+Comes in: labels, and what a run has counted. Goes out: ``/metrics``, by prometheus_client's own
+server in a thread, of one registry.
 """
 
 from __future__ import annotations
 
 import time
-from functools import partial
-from types import TracebackType
 from typing import Any
+
+import prometheus_client as prometheus
 
 from engine.base.addresses import host_and_port, is_loopback
 from engine.base.errors import UsageError
 from engine.base.records import STAGES
 from engine.live.labels import Label
-from engine.livestream import Stream
+from engine.outputs.observed import LiveRun
+from engine.outputs.observer import LiveOutput
 
 _EVERY_S = 0.5
 _LATENCIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)  # seconds
 
 
-class Exposition:
-    """Serves from its making until `close`. Raises `UsageError` for an address that others reach,
-    or that is taken."""
+class PrometheusExporter(LiveOutput):
+    """Serves from its making until it is closed. Raises `UsageError` for an address that others
+    reach, or that is taken."""
 
     def __init__(self, address: str) -> None:
-        try:
-            import prometheus_client as prometheus
-        except ImportError as error:
-            raise UsageError(f"--metrics: {error}; pip install '.[live]'") from None
         refusal = (
             f"--metrics {address}: HOST:PORT of loopback is needed, as 127.0.0.1:9400; a proxy "
             "may forward it to others"
@@ -41,7 +38,6 @@ class Exposition:
         registry = prometheus.CollectorRegistry()
         about: dict[str, Any] = {"registry": registry, "namespace": "posec3d"}
         self._labels = prometheus.Counter("labels", "Windows with a label", ["name"], **about)
-        self._failed = prometheus.Counter("windows_failed", "Windows without scores", **about)
         self._latency = prometheus.Histogram(
             "latency_seconds",
             "From a window's last frame to its label",
@@ -77,6 +73,7 @@ class Exposition:
             "frames_refused": "Frames of streams beyond the limit",
             "windows": "Windows made",
             "windows_dropped": "Windows left out for newer ones",
+            "windows_failed": "Windows without scores",
             "restarts": "Processes replaced",
         }
         self._counters = {
@@ -94,66 +91,53 @@ class Exposition:
         except OSError as error:
             raise UsageError(f"--metrics {address}: {error.strerror}") from None
 
-    def __enter__(self) -> Exposition:
-        return self
+    def begin(self, run: LiveRun) -> None:
+        self._run = run
+        self._update()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
+    def record(self, record: Label) -> None:
+        self._latency.observe(record.latency_ms / 1e3)
+        age = time.time() - record.t
+        if 0 <= age < 3600:
+            self._age.observe(age)
+        for stage in STAGES:
+            if stage in record.ms:
+                self._stages.labels(stage).observe(record.ms[stage] / 1e3)
+
+    def tick(self, now: float) -> None:
+        if now - self._updated >= _EVERY_S:
+            self._updated = now
+            self._update()
 
     def close(self) -> None:
-        """Stop to serve."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
-    def follow(self, stream: Stream) -> None:
-        """Show a stream's figures from now on."""
-        stream.watchers.append(partial(self._update, stream))
-        self._update(stream, time.monotonic())
-
-    def add(self, label: Label) -> None:
-        """Count a label."""
-        if label.error is not None:
-            self._failed.inc()
-        else:
-            self._labels.labels(label.name or "no action").inc()
-        self._latency.observe(label.latency_ms / 1e3)
-        age = time.time() - label.t
-        if 0 <= age < 3600:
-            self._age.observe(age)
-        for stage in STAGES:
-            if stage in label.ms:
-                self._stages.labels(stage).observe(label.ms[stage] / 1e3)
-
-    def _update(self, stream: Stream, now: float) -> None:
-        """Look at what is counted elsewhere, now and then."""
-        if now - self._updated < _EVERY_S:
-            return
-        self._updated = now
-        totals, streams = stream.streams.totals(), stream.streams.figures
-        waiting = stream.streams.waiting
+    def _update(self) -> None:
+        """Show what is counted elsewhere."""
+        run = self._run
+        windows, streams, waiting = run.streams.totals(), run.streams.figures, run.streams.waiting
         self._gauges["streams"].set(len(waiting))
         self._gauges["windows_waiting"].set(sum(waiting.values()))
-        self._gauges["leases"].set(stream.leases)
-        self._gauges["processes"].set(stream.ready)
+        self._gauges["leases"].set(run.state.leases)
+        self._gauges["processes"].set(run.state.ready)
         counted = {
-            "frames": totals.frames,
-            "frames_late": totals.late,
+            "frames": windows.frames,
+            "frames_late": windows.late,
             "frames_refused": streams.refused,
-            "windows": totals.windows,
+            "windows": windows.windows,
             "windows_dropped": streams.dropped,
-            "restarts": stream.figures.restarts,
+            "windows_failed": run.totals.failed,
+            "restarts": run.state.figures.restarts,
         }
         for name, value in counted.items():
             self._raise(self._counters[name], (name,), value)
-        for size, count in stream.figures.batches.items():
+        for name, count in run.totals.names.items():
+            self._raise(self._labels.labels(name), ("labels", name), count)
+        for size, count in run.state.figures.batches.items():
             self._raise(self._batches.labels(size), ("batches", size), count)
-        for source, figures in stream.supply.figures.items():
+        for source, figures in run.source_figures.items():
             for fate in ("taken", "refused", "lost"):
                 child = self._sources.labels(source, fate)
                 self._raise(child, (source, fate), getattr(figures, fate))

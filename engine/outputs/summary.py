@@ -1,4 +1,4 @@
-"""The report of a run: its figures as a dict, and as the lines printed at the end.
+"""The summary of a run: its figures, for ``--summary``, and the lines printed at the end.
 
 The accuracy lines are spelt as the published NPU recipe prints them, so that its scripts can read
 ours.
@@ -7,89 +7,116 @@ ours.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, Generic
 
 import numpy as np
 
 from engine.base import host
 from engine.base.errors import printable
+from engine.base.files import write_json
 from engine.base.records import Failure, Prediction
 from engine.base.version import __version__
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
-from engine.pipeline import Pipeline
+from engine.outputs.observed import DatasetRun
+from engine.outputs.observer import Output, RunT
 
 _FAILURES_SHOWN = 5
 
 
-def summarise(
-    pipeline: Pipeline,
-    predictions: Sequence[Prediction],
-    failures: Sequence[Failure],
-    *,
-    seconds: float,
-    startup_s: float,
-) -> dict[str, Any]:
+class Summary(Output[RunT, Any], Generic[RunT]):
+    """Prints the figures of a run when it ends, and writes them where a file is named."""
+
+    def __init__(self, name: str | None) -> None:
+        self._path = None if name is None else Path(name)
+
+    def begin(self, run: RunT) -> None:
+        self._run = run
+
+    def end(self) -> None:
+        figures = self._figures(self._run)
+        print("\n".join(self._lines(self._run, figures)), flush=True)
+        if self._path is not None:
+            write_json(self._path, figures)
+
+    @abstractmethod
+    def _figures(self, run: RunT) -> dict[str, Any]:
+        """JSON types only."""
+
+    @abstractmethod
+    def _lines(self, run: RunT, figures: dict[str, Any]) -> list[str]:
+        """What is printed."""
+
+
+class DatasetSummary(Summary[DatasetRun]):
+    """Of a run over a data set."""
+
+    def _figures(self, run: DatasetRun) -> dict[str, Any]:
+        return summarise(run)
+
+    def _lines(self, run: DatasetRun, figures: dict[str, Any]) -> list[str]:
+        return _lines(figures, run.totals.failures)
+
+
+def summarise(run: DatasetRun) -> dict[str, Any]:
     """Figures of a run, JSON types only.
 
-    `seconds`: from the first sample begun to the last record written; fps and clips/s
-    are end to end, preprocessing included, samples that failed or were scored before a
-    resumed run began not counted. `startup_s`:
-    reading annotations and loading the model. Accuracies are None without labels.
+    ``seconds``: from the start to the last record; ``fps`` and ``clips_per_s`` are end to end,
+    preprocessing included, samples that failed or were scored before a resumed run began not
+    counted. ``startup_s``: reading annotations and loading the model. Accuracies are None without
+    labels.
     """
-    before = pipeline.resumed
-    scored = len(predictions) - sum(isinstance(record, Prediction) for record in before)
-    rate = scored / seconds if seconds > 0 else 0.0
-    options, facts = pipeline.options, pipeline.facts
+    options, facts, totals = run.options, run.facts, run.totals
     return {
         "version": __version__,
-        **_accuracies(predictions),
-        "samples": len(predictions) + len(failures),
-        "ok": len(predictions),
-        "failed": len(failures),
-        "of": len(pipeline.dataset.samples),
-        "resumed": len(before),
-        "fps": rate,
-        "clips_per_s": rate * options.views,
-        "seconds": seconds,
-        "startup_s": startup_s,
+        **_accuracies(totals.predictions),
+        "samples": totals.done,
+        "ok": len(totals.predictions),
+        "failed": totals.failed,
+        "of": len(run.dataset.samples),
+        "resumed": totals.resumed,
+        "fps": totals.rate,
+        "clips_per_s": totals.rate * options.views,
+        "seconds": totals.seconds,
+        "startup_s": run.startup_s,
         "dataset": {
-            "name": printable(pipeline.dataset.name),
-            "source": printable(pipeline.dataset.source),
-            "split": pipeline.dataset.split,
+            "name": printable(run.dataset.name),
+            "source": printable(run.dataset.source),
+            "split": run.dataset.split,
         },
         "model": {
-            "path": printable(pipeline.model.path),
-            "sha256": pipeline.model.sha256,
-            "layout": pipeline.model.layout,
+            "path": printable(run.model.path),
+            "sha256": run.model.sha256,
+            "layout": run.model.layout,
         },
         "reference": options.reference,
         "backend": {
-            "name": pipeline.setup.backend_name,
+            "name": run.backend,
             "runtime": facts.runtime,
             "device": facts.device,
             "precision": facts.precision,
             "threads": facts.threads,
         },
         "pipeline": {
-            "workers": pipeline.workers,
-            "wire": pipeline.setup.wire,
-            "max_batch": pipeline.max_batch,
-            "busy": busy_shares(pipeline, seconds),
-            **asdict(pipeline.figures),
+            "workers": run.workers,
+            "wire": run.wire,
+            "max_batch": run.state.max_batch,
+            "busy": busy_shares(run),
+            **asdict(run.state.figures),
         },
         "machine": host.describe(),
     }
 
 
-def busy_shares(pipeline: Pipeline, seconds: float) -> dict[str, float]:
-    """Share of `seconds` that each stage worked, 0 to 1, mean over its processes."""
-    figures = pipeline.figures
-    engines = pipeline.engines
+def busy_shares(run: DatasetRun) -> dict[str, float]:
+    """Share of the time so far that each stage worked, 0 to 1, mean over its processes."""
+    figures, engines, seconds = run.state.figures, run.state.engines, run.totals.seconds
     shares = {
-        "decode": figures.decode_s / max(pipeline.workers * engines, 1),
-        "device": figures.infer_s / (len(pipeline.setup.executors) * engines),
+        "decode": figures.decode_s / max(run.workers * engines, 1),
+        "device": figures.infer_s / (run.executors * engines),
     }
     return {stage: work / seconds if seconds > 0 else 0.0 for stage, work in shares.items()}
 
@@ -114,7 +141,7 @@ def _accuracies(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
-def lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
+def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     """What is printed at the end of a run."""
     out: list[str] = []
     if summary["labelled"]:

@@ -13,7 +13,7 @@ import pytest
 
 from engine.base import host
 from engine.base.records import Prediction
-from engine.outputs.results import ResultWriter
+from engine.outputs.totals import SampleTotals
 from engine.pipeline import Pipeline
 from engine.skeletons import samples
 from tests.conftest import annotation, descendants
@@ -75,10 +75,12 @@ def test_what_the_parent_keeps_of_a_record(
     path = write(tmp_path / "d.pkl", 3)
     chosen = options(path, tiny_model, in_process=True)
     with Pipeline(chosen) as pipeline:
-        writer = ResultWriter(pipeline, None)
+        totals, keeping = SampleTotals(0.0), SampleTotals(0.0, keep_logits=True)
         for record in pipeline:
-            writer.write(record)
-    assert [p.logits.nbytes for p in writer.predictions] == [0, 0, 0]
+            totals.add(record, 1.0)
+            keeping.add(record, 1.0)
+    assert [p.logits.nbytes for p in totals.predictions] == [0, 0, 0]
+    assert all(p.logits.nbytes > 0 for p in keeping.predictions)
 
 
 @pytest.mark.parametrize("kind", ["frames", "keypoints", "clips"])

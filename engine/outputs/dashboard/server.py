@@ -188,7 +188,8 @@ class Server:
 
     def _is_ours(self, host: str) -> bool:
         """Whether a name is this machine's: one that somebody else's name server has made point
-        here is not. On which port does not matter, since it may be forwarded."""
+        here is not. On which port does not matter, since it may be forwarded. (Starlette's
+        TrustedHostMiddleware takes a list of names, and cannot let in addresses of any kind.)"""
         try:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:

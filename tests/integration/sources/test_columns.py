@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.base.options import Options
 from engine.base.records import Failure, Record
-from engine.outputs.results import check_outputs
+from engine.cli.checks import check_outputs
 from engine.pipeline import Pipeline
 from engine.run import main as run
 from engine.sources.dataset import open_dataset

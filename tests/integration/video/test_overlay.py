@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from engine.live.labels import Label
 pytest.importorskip("av")
 pytest.importorskip("cv2")
 
-from engine.outputs.overlay import Drawing
+from engine.outputs.overlay import VideoOverlay
 
 
 def label(who: Any, last: int, name: str | None) -> Label:
@@ -19,11 +20,11 @@ def label(who: Any, last: int, name: str | None) -> Label:
 
 
 def test_the_first_window_that_has_looked_at_a_frame() -> None:
-    drawing = Drawing("film.mp4")
+    overlay = VideoOverlay(Path("drawn.mp4"))
     for last, name in ((47, "wave"), (59, "run"), (71, None)):
-        drawing.add_label(label(3, last, name))
-    drawing.add_label(label("other", 59, "sit"))
-    found = [drawing.label_at(3, number) for number in (0, 47, 48, 59, 60, 71, 72)]
+        overlay.record(label(3, last, name))
+    overlay.record(label("other", 59, "sit"))
+    found = [overlay.label_at(3, number) for number in (0, 47, 48, 59, 60, 71, 72)]
     assert found == ["wave 0.50"] * 2 + ["run 0.50"] * 2 + [""] * 3
-    assert drawing.label_at("other", 10) == "sit 0.50"
-    assert drawing.label_at("nobody", 10) == ""
+    assert overlay.label_at("other", 10) == "sit 0.50"
+    assert overlay.label_at("nobody", 10) == ""

@@ -1,4 +1,4 @@
-"""Frames that wait: fair turns, bounds, and whose frames are lost."""
+"""Frames that wait: bounds, whose frames are lost, and streams that send more than they say."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.live.inbox import Inbox
+from engine.live.inbox import Inbox, RateLimiter
 from engine.sources.pose_frames import PoseFrame
 
 
@@ -71,3 +71,21 @@ def test_any_order(steps: list[str | None]) -> None:
     for name in "abcd":
         numbers = [number for stream, number in got if stream == name]
         assert numbers == sorted(numbers)
+
+
+def test_four_times_its_rate() -> None:
+    limiter = RateLimiter(usual=30)
+    at_once = [limiter.admits("flood", 10, 0.0) for _ in range(100)]
+    assert at_once == [True] * 40 + [False] * 60
+    assert limiter.admits("calm", 10, 0.0)
+    assert [limiter.admits("flood", 10, 0.05) for _ in range(3)] == [True, True, False]
+    assert sum(limiter.admits("silent", None, 0.0) for _ in range(1000)) == 120
+    assert sum(limiter.admits("boaster", 1e9, 0.0) for _ in range(2000)) == 1000
+
+
+@given(st.lists(st.floats(0.02, 1), max_size=50))
+def test_who_keeps_to_the_rate_is_admitted(pauses: list[float]) -> None:
+    limiter, now = RateLimiter(usual=30), 0.0
+    for pause in pauses:
+        now += pause
+        assert limiter.admits("s", 50, now)

@@ -1,11 +1,11 @@
-"""What is shown of a run over a data set."""
+"""Which samples of a data set are shown."""
 
 from __future__ import annotations
 
 import numpy as np
 import orjson
 
-from engine.base.records import Failure, Prediction
+from engine.base.records import Prediction
 from engine.outputs.dashboard.gallery import Gallery
 from engine.skeletons.samples import Sample
 from tests.conftest import annotation
@@ -18,15 +18,6 @@ def prediction(index: int, best: int) -> Prediction:
     scores = np.full(51, 0.01, np.float32)
     scores[best] = 0.5
     return Prediction(index, f"video {index}", index, np.zeros((1, 51), np.float32), scores)
-
-
-def test_how_far_it_is() -> None:
-    gallery = Gallery(SAMPLES, NAMES)
-    assert gallery.state(0.0) == {"done": 0, "of": 20, "failed": 0, "top1": None, "left_s": None}
-    for index in range(4):
-        gallery.add(prediction(index, best=index if index else 7), 0.0)
-    gallery.add(Failure(4, "video 4", 4, "read", "SampleError", "no"), 0.0)
-    assert gallery.state(3.0) == {"done": 5, "of": 20, "failed": 1, "top1": 0.75, "left_s": 5.0}
 
 
 def test_samples_stay_for_a_while() -> None:

@@ -1,41 +1,36 @@
-"""The board: the figures of a run as a page shows them, of the last moments only.
+"""Telemetry: the figures of a run as a page shows them, of the last moments only.
 
-Comes in: latencies as records come, events as they are logged, totals once a second. Goes out: JSON
-types. Pure, and the clock is an argument.
+Comes in: events as they are logged, counters and processes once a second. Goes out: JSON types.
+Pure, and the clock is an argument.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from engine.base.records import STAGES
+from engine.outputs.totals import END_TO_END, Latencies
 
-_SPAN_S = 30.0  # whose latencies are shown, of at least and at most so many records
-_AT_LEAST, _LATENCIES = 20, 4000
+_SPAN_S, _AT_LEAST = 30.0, 20  # whose latencies are shown, of at least so many records
 _POINTS = 121  # of the series, one a second
 _EVENTS = 200
 
 
-class Board:
+class Telemetry:
     """`begun`: when the run began, on the clock of every `now`."""
 
     def __init__(self, begun: float) -> None:
         self._begun = begun
-        self._latencies: deque[tuple[float, Mapping[str, float]]] = deque(maxlen=_LATENCIES)
         self._totals: deque[tuple[float, dict[str, int]]] = deque(maxlen=_POINTS)
         self._cpu: dict[int, tuple[float, float]] = {}  # when it was looked at, and its seconds
         self._processes: list[dict[str, Any]] = []
         self._events: deque[dict[str, Any]] = deque(maxlen=_EVENTS)
         self.events_seen = 0
-
-    def add_latency(self, ms: Mapping[str, float], now: float) -> None:
-        """What a window or sample took, milliseconds by stage."""
-        self._latencies.append((now, ms))
 
     def add_event(self, event: dict[str, Any]) -> None:
         """Something happened. May be called from any thread."""
@@ -43,11 +38,11 @@ class Board:
         self.events_seen += 1
 
     def observe(
-        self, totals: dict[str, int], processes: Sequence[dict[str, Any]], now: float
+        self, counters: dict[str, int], processes: Sequence[dict[str, Any]], now: float
     ) -> None:
         """Once a second: counters that only grow, and what the system says of processes (`pid`,
         `cpu` seconds so far)."""
-        self._totals.append((now, totals))
+        self._totals.append((now, counters))
         before, self._cpu = self._cpu, {}
         self._processes = []
         for process in processes:
@@ -70,14 +65,14 @@ class Board:
         """The latest, oldest first."""
         return list(self._events)
 
-    def state(self, now: float) -> dict[str, Any]:
+    def state(self, latencies: Latencies, now: float) -> dict[str, Any]:
         """Everything but the events."""
         return {
             "seconds": round(now - self._begun, 1),
             "rates": {name: round(rate, 2) for name, rate in self.rates().items()},
             "totals": self._totals[-1][1] if self._totals else {},
             "series": self._series(now),
-            "latency": self._quantiles(now),
+            "latency": _quantiles(latencies, now),
             "processes": self._processes,
         }
 
@@ -93,13 +88,11 @@ class Board:
             ]
         return found
 
-    def _quantiles(self, now: float) -> dict[str, list[float]]:
-        """Medians and 95th percentiles of what came lately."""
-        while len(self._latencies) > _AT_LEAST and now - self._latencies[0][0] > _SPAN_S:
-            self._latencies.popleft()
-        found = {}
-        for stage in (*STAGES, "end to end"):
-            values = [ms[stage] for _, ms in self._latencies if stage in ms]
-            if values:
-                found[stage] = [round(float(q), 2) for q in np.percentile(values, (50, 95))]
-        return found
+
+def _quantiles(latencies: Latencies, now: float) -> dict[str, list[float]]:
+    """Medians and 95th percentiles of what came lately, by stage."""
+    recent, found = latencies.since(now - _SPAN_S, _AT_LEAST), {}
+    for stage in (*STAGES, END_TO_END):
+        if values := [ms[stage] for ms in recent if stage in ms]:
+            found[stage] = [round(float(q), 2) for q in np.percentile(values, (50, 95))]
+    return found

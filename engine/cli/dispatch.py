@@ -1,0 +1,83 @@
+"""Which command a command line is: to dump a data set, to score it, or to listen.
+
+Comes in: arguments. Goes out: the exit code.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from engine.base.errors import EngineError, Interrupted, UsageError
+from engine.base.events import event, events_to
+from engine.base.options import Options
+from engine.base.signals import deferred
+from engine.cli.arguments import parse
+from engine.cli.checks import check_outputs
+from engine.outputs.journal import holds_records, identity_path
+
+log = logging.getLogger("engine")
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Do what the arguments say. Raises `EngineError` for what ends it."""
+    if not arguments and "ENGINE_DATASET" not in os.environ:
+        arguments = _offer()
+    options = parse(arguments)
+    if options.dump_bin is not None:
+        with deferred():
+            from engine.cli.dump import dump
+        return dump(options, Path(options.dump_bin))
+    check_outputs(options)
+    with events_to(options.log_json):
+        if options.source or options.windows:
+            with deferred():
+                from engine.cli.listen import listen
+            return listen(options)
+        return _scored(options)
+
+
+def _scored(options: Options) -> int:
+    """Score a data set; tell the log how it ended."""
+    with deferred():
+        from engine.cli.score import score
+    name = options.resume or options.output
+    try:
+        code = score(options)
+    except BaseException as error:
+        ends_with = Interrupted.exit_code if isinstance(error, KeyboardInterrupt) else 1
+        ends_with = getattr(error, "exit_code", ends_with)
+        about = event("gave up", error=type(error).__name__, exit_code=ends_with)
+        log.debug("%s", error or "interrupted", extra=about)  # `engine.run` prints it
+        if isinstance(error, EngineError) and name is not None and _can_go_on(Path(name)):
+            error.args = (f"{error}\nThe records in {name} are whole; --resume {name} goes on",)
+        raise
+    log.debug("exit code %d", code, extra=event("ended", exit_code=code))
+    return code
+
+
+def _can_go_on(path: Path) -> bool:
+    """Whether a later run could go on with these records."""
+    return holds_records(path) and identity_path(path).is_file()
+
+
+def _offer() -> Sequence[str]:
+    """What to do without arguments: the demo, if somebody is there to say so."""
+    demo = ["--dataset", "demo"]
+    command = f"python -m engine.run {' '.join(demo)}"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print(
+            "The demo recognises 480 generated skeleton sequences with the weights that ship.\n"
+            f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
+        answer = sys.stdin.readline()  # empty where the terminal has been closed
+        if answer.strip().lower() in ("", "y", "yes") and answer:
+            return demo
+        raise UsageError("nothing to do; --help lists what there is")
+    raise UsageError(f"nothing to do; try\n  {command}\nor --help")

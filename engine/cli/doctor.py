@@ -1,0 +1,169 @@
+"""The doctor: ``python -m engine.doctor`` says what this host can run, and what it lacks.
+
+Each line is a thing found, or one missing with what supplies it. Exit code 0 whatever it finds:
+a host without an NPU is no fault.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.backends.ascend import npus
+from engine.base import host
+
+_HOW = "docs/ascend.md"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`topic`, whether it is `there`, what was found, and what to do where it is not."""
+
+    topic: str
+    there: bool
+    found: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything worth knowing, in the order in which it is needed."""
+    return [*_cpu(), *_npus(), *_software()]
+
+
+def _cpu() -> list[Finding]:
+    features = ", ".join(npus.cpu_features())
+    found = [
+        Finding("CPU", True, f"{host.cpu_model()}, {host.cores()} cores"),
+        Finding("CPU precisions", True, f"f32{', ' + features if features else ''}"),
+    ]
+    runtimes = npus.runtimes()
+    found += [Finding(name, True, ", ".join(provided)) for name, provided in runtimes.items()]
+    if not any(name.startswith("ONNX Runtime") for name in runtimes):
+        found.append(
+            Finding("ONNX Runtime", False, "not installed", "pip install '.[onnxruntime]'")
+        )
+    return found
+
+
+def _npus() -> list[Finding]:
+    chips, why = npus.npu_smi()
+    if not chips:
+        return [
+            Finding(
+                "NPU",
+                False,
+                f"none: {why}",
+                "an Ascend host has npu-smi from the driver package; in a container it is "
+                f"mounted from the host: {_HOW}",
+            )
+        ]
+    found = []
+    for chip in chips:
+        busy = chip.busy()
+        about = (
+            f"{chip.soc_version}, health {chip.health}, {chip.used} of {chip.total} MB used, "
+            f"{'AICore ' + str(chip.aicore) + ' %, ' if chip.aicore is not None else ''}"
+            f"{'busy: ' + busy if busy else 'idle'}"
+        )
+        advice = "wait until it is idle before measuring: npu-smi info" if busy else ""
+        found.append(Finding(f"NPU, --device {chip.device}", chip.health == "OK", about, advice))
+    return found
+
+
+def _software() -> list[Finding]:
+    home, version = npus.toolkit()
+    found = [
+        Finding(
+            "CANN",
+            home is not None,
+            f"{version or 'of unknown version'} in {home}" if home else "not found",
+            f"install the toolkit, or take its container: {_HOW}" if home is None else "",
+        ),
+    ]
+    sourced = npus.environment_set()
+    script = next(
+        (
+            Path(place) / "set_env.sh"
+            for place in ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")
+            if (Path(place) / "set_env.sh").is_file()
+        ),
+        None,
+    )
+    found.append(
+        Finding(
+            "CANN environment",
+            sourced,
+            "set" if sourced else "not set",
+            "" if sourced else f"source {script or '…/set_env.sh of the toolkit'}",
+        )
+    )
+    for name in npus.VARIABLES:
+        if value := os.environ.get(name):
+            found.append(Finding(name, True, value))
+    atc = shutil.which("atc")
+    found.append(
+        Finding(
+            "atc",
+            atc is not None,
+            atc or "not on PATH",
+            "" if atc else "comes with the toolkit; needed to compile only",
+        )
+    )
+    about = npus.pyacl()
+    found.append(
+        Finding(
+            "pyACL (--backend pyacl)",
+            "error" not in about,
+            _spelt(about),
+            "comes with CANN, whose set_env.sh puts it on the path" if "error" in about else "",
+        )
+    )
+    about = npus.aclruntime()
+    if "error" in about:
+        built = (
+            ""
+            if npus.python_fits()
+            else (f"; it is built for Python 3.7 to 3.12, and this is {sys.version.split()[0]}")
+        )
+        found.append(
+            Finding(
+                "aclruntime (--backend acl)",
+                False,
+                f"{_spelt(about)}{built}",
+                f"build it for your CANN (it is not on PyPI): {_HOW}",
+            )
+        )
+    else:
+        spelt = f"{about['version']}, API of {about['api']}, {about['path']}"
+        found.append(Finding("aclruntime (--backend acl)", True, spelt))
+    return found
+
+
+def _spelt(about: Mapping[str, Any]) -> str:
+    return f"cannot be imported: {about['error']}" if "error" in about else str(about["path"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the findings."""
+    parser = argparse.ArgumentParser(prog="python -m engine.doctor", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    args = parser.parse_args(argv)
+    findings = examine()
+    if args.json:
+        about = {"machine": host.describe(), "findings": [asdict(f) for f in findings]}
+        print(orjson.dumps(about, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    width = max(len(finding.topic) for finding in findings)
+    for finding in findings:
+        print(f"{'✓' if finding.there else '✗'} {finding.topic:{width}}  {finding.found}")
+        if finding.advice:
+            print(f"  {'':{width}}  → {finding.advice}")
+    return 0

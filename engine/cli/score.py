@@ -1,0 +1,107 @@
+"""Scoring: what ``python -m engine.run --dataset NAME`` does.
+
+Comes in: `Options`. Goes out: the exit code; records go to the outputs that the options ask for.
+"""
+
+from __future__ import annotations
+
+import logging
+import platform
+import sys
+import time
+from dataclasses import asdict
+
+from engine.base.errors import Interrupted, SampleError, printable
+from engine.base.events import event
+from engine.base.options import Options
+from engine.base.signals import interruptible
+from engine.base.version import __version__
+from engine.outputs.observed import DatasetRun, ModelFacts
+from engine.outputs.observer import raise_first
+from engine.outputs.table import outputs_of_dataset
+from engine.outputs.totals import SampleTotals
+from engine.pipeline import Pipeline
+
+log = logging.getLogger("engine")
+
+
+def score(options: Options) -> int:
+    """Score a data set. Returns the exit code: 130 where it was interrupted, 3 where a sample could
+    not be scored. Raises `EngineError` for what ends the run; what has been computed is written all
+    the same."""
+    opened = time.monotonic()
+    with interruptible() as interruption, outputs_of_dataset(options) as outputs:
+        with Pipeline(options) as pipeline:
+            interruption.pipeline = pipeline
+            _announce(pipeline)
+            run = _described(pipeline, opened, time.monotonic())
+            pipeline.watchers.append(outputs.tick)
+            errors = outputs.follow(run, pipeline)
+        raise_first(errors)
+    if pipeline.interrupted:
+        print("engine.run: interrupted; the records so far are written", file=sys.stderr)
+        return Interrupted.exit_code
+    return SampleError.exit_code if run.totals.failed else 0
+
+
+def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
+    """A run as outputs know it; `opened` and `begun` on the monotonic clock."""
+    options, setup, model = pipeline.options, pipeline.setup, pipeline.model
+    keep_logits = options.logits is not None
+    return DatasetRun(
+        options=options,
+        model=ModelFacts(model.path, model.sha256, model.layout, model.classes),
+        backend=setup.backend_name,
+        backend_reason=setup.backend_reason,
+        facts=pipeline.facts,
+        state=pipeline,
+        totals=SampleTotals(begun, pipeline.resumed, keep_logits=keep_logits),
+        dataset=pipeline.dataset,
+        identity=pipeline.identity,
+        resumes=pipeline.resumes,
+        workers=pipeline.workers,
+        executors=len(setup.executors),
+        wire=setup.wire,
+        startup_s=begun - opened,
+    )
+
+
+def _announce(pipeline: Pipeline) -> None:
+    """Say what runs on what."""
+    data, facts, setup, model = pipeline.dataset, pipeline.facts, pipeline.setup, pipeline.model
+    log.debug(
+        "running",
+        extra=event(
+            "running",
+            version=__version__,
+            samples=len(data.samples),
+            resumed=len(pipeline.resumed),
+            workers=pipeline.workers,
+            facts=asdict(facts),
+            options=asdict(pipeline.options),
+        ),
+    )
+    print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
+    print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
+    print(
+        f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "
+        f"{facts.device}, {facts.precision}, {facts.threads} threads"
+    )
+    print(f"running   {_where(pipeline)}", flush=True)
+    if pipeline.address is not None:
+        keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""
+        address = pipeline.address.replace("//0.0.0.0:", f"//{platform.node()}:")
+        print(f"listening python -m engine.join {address}{keys}", flush=True)
+
+
+def _where(pipeline: Pipeline) -> str:
+    """In which processes it runs."""
+    if pipeline.options.cluster is not None:
+        return f"on a cluster ({pipeline.options.cluster}): {pipeline.waits()}"
+    if not pipeline.workers:
+        return "in this process"
+    workers, executors = pipeline.workers, len(pipeline.setup.executors)
+    return (
+        f"{workers} worker{'s' if workers > 1 else ''}, "
+        f"{executors} executor{'s' if executors > 1 else ''}"
+    )

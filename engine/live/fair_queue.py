@@ -1,0 +1,91 @@
+"""A fair queue: names take turns, and where there is too much the oldest make room.
+
+Comes in: items by name, with when they arrived. Goes out: the same, one name after the other. A
+name that floods loses its own oldest items; where all together are too many, the name that has most
+does. Pure; not for several threads.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Line(Generic[T]):
+    """What waits of a name: never nothing."""
+
+    bounded: bool
+    items: deque[tuple[T, float]] = field(default_factory=deque)
+
+
+class FairQueue(Generic[T]):
+    """At most `each` items of a name, and `total` of all names. Names that are not bounded lose
+    nothing and count for nothing."""
+
+    def __init__(self, *, each: int, total: int) -> None:
+        self._each, self._total = each, total
+        self._lines: dict[str, _Line[T]] = {}
+        self._turns: deque[str] = deque()
+        self._bounded = 0  # items of bounded names
+
+    def put(self, name: str, item: T, arrived: float, *, bounded: bool = True) -> str | None:
+        """Add an item. Returns the name that has lost its oldest by it, if one has. `bounded`
+        counts from the first item that waits of a name."""
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = _Line(bounded)
+            self._turns.append(name)
+        line.items.append((item, arrived))
+        if not line.bounded:
+            return None
+        self._bounded += 1
+        if len(line.items) > self._each:
+            loser = name
+        elif self._bounded > self._total:
+            loser = max(
+                (n for n, other in self._lines.items() if other.bounded), key=self._crowding
+            )
+        else:
+            return None
+        self._pop(loser)
+        if loser not in self._lines:
+            self._turns.remove(loser)
+        return loser
+
+    def take(self) -> tuple[str, T, float] | None:
+        """The oldest item of the name whose turn it is, and when it arrived; None where there is
+        none."""
+        if not self._turns:
+            return None
+        name = self._turns.popleft()
+        item, arrived = self._pop(name)
+        if name in self._lines:
+            self._turns.append(name)
+        return name, item, arrived
+
+    def count(self, name: str) -> int:
+        """Items that wait of a name."""
+        line = self._lines.get(name)
+        return 0 if line is None else len(line.items)
+
+    @property
+    def names(self) -> int:
+        """Names of which something waits."""
+        return len(self._lines)
+
+    def _pop(self, name: str) -> tuple[T, float]:
+        line = self._lines[name]
+        self._bounded -= line.bounded
+        found = line.items.popleft()
+        if not line.items:
+            del self._lines[name]
+        return found
+
+    def _crowding(self, name: str) -> tuple[int, float]:
+        """Which name has most; of those that have as many, the one whose oldest is oldest."""
+        items = self._lines[name].items
+        return len(items), -items[0][1]

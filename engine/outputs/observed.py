@@ -1,0 +1,120 @@
+"""What outputs are told of a run as it begins, and what they may ask it as it goes.
+
+A `DatasetRun` yields records, a `LiveRun` labels. Plain descriptions: outputs know neither
+pipelines nor streams, so that whatever yields records can have all outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine.base.options import Options
+from engine.base.records import Facts, Figures
+from engine.live.streams import Streams
+from engine.live.supply import SourceFigures
+from engine.outputs.totals import LabelTotals, SampleTotals, Totals
+from engine.sources.dataset import Dataset
+from engine.sources.source import Source
+
+
+class RunState(Protocol):
+    """What changes while a run goes on."""
+
+    @property
+    def figures(self) -> Figures:
+        """Work, bytes and restarts so far."""
+        ...
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The children, each with its name and what the system says of it."""
+        ...
+
+
+class DatasetState(RunState, Protocol):
+    """Of a run over a data set."""
+
+    @property
+    def max_batch(self) -> int:
+        """Samples that run as one batch at most."""
+        ...
+
+    @property
+    def engines(self) -> int:
+        """How many of the engine there are; several on a cluster."""
+        ...
+
+    def waits(self) -> str:
+        """Which stage waits for which at the moment, in words."""
+        ...
+
+
+class LiveState(RunState, Protocol):
+    """Of a run over live sources."""
+
+    @property
+    def leases(self) -> int:
+        """Windows on their way."""
+        ...
+
+    @property
+    def ready(self) -> int:
+        """Children that are ready."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """The network that runs. `classes`: names, one an output."""
+
+    path: Path
+    sha256: str
+    layout: str
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What both kinds have in common. `backend`: its registered name, and `backend_reason` why it
+    was chosen."""
+
+    options: Options
+    model: ModelFacts
+    backend: str
+    backend_reason: str
+    facts: Facts
+    state: RunState
+    totals: Totals
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRun(Run):
+    """A run over a data set.
+
+    `identity`: what has to be the same for records to belong together. `resumes`: whether it goes
+    on with the records of another run. `workers` and `executors`: processes of an engine, no
+    workers in process. `wire`: what workers send. `startup_s`: seconds until it was ready.
+    """
+
+    state: DatasetState
+    totals: SampleTotals
+    dataset: Dataset
+    identity: Mapping[str, Any]
+    resumes: bool
+    workers: int
+    executors: int
+    wire: str
+    startup_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRun(Run):
+    """A run over live sources. `source_figures`: what became of each one's messages, by name."""
+
+    state: LiveState
+    totals: LabelTotals
+    sources: Sequence[Source]
+    streams: Streams
+    source_figures: Mapping[str, SourceFigures]

@@ -1,0 +1,133 @@
+"""An output observes a run; whoever runs it tells all of them with one call, `Outputs.follow`.
+
+Comes in: a description of the run (`engine.outputs.observed`), its records, the time. Goes out:
+whatever the outputs make of them. `engine.outputs.table` lists the outputs that there are.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from engine.base.errors import EngineError
+from engine.base.records import Record
+from engine.live.labels import Label
+from engine.outputs.observed import DatasetRun, LiveRun, Run
+
+log = logging.getLogger("engine")
+
+RunT = TypeVar("RunT", bound=Run, contravariant=True)
+RecordT = TypeVar("RecordT", contravariant=True)
+
+
+class Output(Generic[RunT, RecordT]):
+    """Does nothing; an output overrides what it needs.
+
+    It is made before anything is loaded, so that an address that is taken or a file that another
+    run writes is found at once, and what it holds open is closed at the end of its ``with`` block.
+    Any method may raise `EngineError`: see `Outputs.follow` for what becomes of it.
+    """
+
+    origins: Sequence[str] = ()
+    """Sites of the pages that it serves, whose WebSockets a source is to let in."""
+
+    def begin(self, run: RunT) -> None:
+        """The run is ready; records follow."""
+
+    def record(self, record: RecordT) -> None:
+        """One more record; the run's totals have it already."""
+
+    def tick(self, now: float) -> None:
+        """Time goes by: several times a second, between records, in the same thread."""
+
+    def end(self) -> None:
+        """There are no more records: all came, or the run was interrupted or cannot go on."""
+
+    def close(self) -> None:
+        """Let go of what is held open. Comes last, even where nothing else has."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+DatasetOutput = Output[DatasetRun, Record]
+LiveOutput = Output[LiveRun, Label]
+
+
+class Outputs(Generic[RunT, RecordT]):
+    """The outputs of a run, which are told everything in the order given. Closes them at the end of
+    its ``with`` block."""
+
+    def __init__(self, outputs: Iterable[Output[RunT, RecordT]]) -> None:
+        self._outputs: list[Output[RunT, RecordT]] = []
+        self._stack = ExitStack()
+        with self._stack:  # those that are open already, where one cannot be opened
+            for output in outputs:
+                self._outputs.append(self._stack.enter_context(output))
+            self._stack = self._stack.pop_all()
+
+    def __enter__(self) -> Outputs[RunT, RecordT]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    @property
+    def origins(self) -> list[str]:
+        """Of all outputs."""
+        return [origin for output in self._outputs for origin in output.origins]
+
+    def tick(self, now: float) -> None:
+        """Tell the time, to be called several times a second while `follow` is at work."""
+        for output in self._outputs:
+            output.tick(now)
+
+    def follow(self, run: RunT, records: Iterable[RecordT]) -> list[EngineError]:
+        """Tell the outputs of a run from its beginning to its end; count the records.
+
+        Returns what went wrong, in that order: what ends the records (an error of the run, or of an
+        output that cannot take one) keeps no output from its end, and an error at the end of one
+        costs nothing of those after it. Raises `EngineError` where one cannot begin.
+        """
+        errors: list[EngineError] = []
+        for output in self._outputs:
+            output.begin(run)
+        try:
+            for record in records:
+                run.totals.add(record, time.monotonic())
+                for output in self._outputs:
+                    output.record(record)
+        except EngineError as error:
+            errors.append(error)
+        run.totals.end(time.monotonic())
+        for output in self._outputs:
+            try:
+                output.end()
+            except EngineError as error:
+                errors.append(error)
+        return errors
+
+
+def raise_first(errors: Sequence[EngineError]) -> None:
+    """Raise the first error, if any, which decides the exit code; log the others."""
+    for further in errors[1:]:
+        log.error("%s", further)
+    if errors:
+        raise errors[0]

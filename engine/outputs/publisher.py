@@ -1,0 +1,44 @@
+"""The publisher: labels on a ZeroMQ PUB socket, at ``--publish tcp://HOST:PORT``.
+
+Comes in: labels. Goes out: messages of two parts, the stream's name and the label's JSON line.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+import zmq
+
+from engine.base.addresses import tcp_endpoint
+from engine.base.curve import Authenticator, Listening
+from engine.live.labels import Label
+from engine.outputs.label_lines import label_json
+from engine.outputs.observed import LiveRun
+from engine.outputs.observer import LiveOutput
+
+
+class Publisher(LiveOutput):
+    """Whoever subscribes gets what is sent from then on, and holds up nobody. Raises `UsageError`
+    for an address that is none, is taken, or is reached by others without `keys`."""
+
+    def __init__(self, address: str, keys: str | None) -> None:
+        listening = Listening.of(address, keys, "--publish")
+        with ExitStack() as stack:
+            context: zmq.Context[Any] = stack.enter_context(zmq.Context())
+            if listening.keys is not None:
+                stack.callback(Authenticator(context, listening.keys).close)
+            self._socket: zmq.Socket[bytes] = stack.enter_context(context.socket(zmq.PUB))
+            self._socket.setsockopt(zmq.LINGER, 1000)
+            port = listening.bind(self._socket, listening.port)
+            self.endpoint = tcp_endpoint(listening.host, port)
+            self._stack = stack.pop_all()
+
+    def begin(self, run: LiveRun) -> None:
+        print(f"publish   {self.endpoint}", flush=True)
+
+    def record(self, record: Label) -> None:
+        self._socket.send_multipart([record.stream.encode(), label_json(record)])
+
+    def close(self) -> None:
+        self._stack.close()
