@@ -1,8 +1,9 @@
-"""Links of the documentation to files and sections."""
+"""Links of the documentation to files and sections, and the names of modules in it."""
 
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ TEXTS = [*PAGES, ROOT / "CHANGELOG.md", CARD]
 
 _FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
+_PATH = re.compile(r"`((?:engine|converters|benchmarks|tests)/[\w./]*)(?:::\w+)?`")
+_NAME = re.compile(r"`((?:engine|converters|benchmarks)(?:\.\w+)+)`")
 
 
 def anchors(page: Path) -> set[str]:
@@ -33,3 +36,23 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_names_are_of_something(page: Path) -> None:
+    """Paths of the repository, modules, and what is in them."""
+    text = page.read_text()
+    lost = [path for path in _PATH.findall(text) if not (ROOT / path).exists()]
+    lost += [name for name in _NAME.findall(text) if not _found(name)]
+    assert lost == []
+
+
+def _found(name: str) -> bool:
+    if name in ("engine.backends", "engine.sources"):  # entry point groups, and packages
+        return True
+    try:
+        import_module(name)
+    except ModuleNotFoundError as error:
+        module, _, attribute = name.rpartition(".")
+        return error.name == name and _found(module) and hasattr(import_module(module), attribute)
+    return True
