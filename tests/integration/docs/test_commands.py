@@ -1,0 +1,142 @@
+"""The commands of the documentation: all of them are parsed, and those that can be are run."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from configparser import ConfigParser
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from tests.integration.docs.commands import PAGES, ROOT, Command, blocks, check, commands
+
+NOT_OURS = {
+    "source": "a shell's",
+    ".": "a shell's",
+    "npu-smi": "of an Ascend host",
+    "docker": "of an Ascend host",
+    "python3.8": "an old Python for mmaction2",
+    "git": "needs a network",
+    "cd": "a shell's",
+}
+THEIRS = {"venv", "ais_bench", "ruff", "mypy"}  # modules
+
+PARSED = {
+    "hmdb51": "downloads data and weights",
+    "zmq+pull:": "waits for somebody who sends poses",
+    "ws:": "waits for a browser",
+    "webcam:": "needs a camera",
+    "video:": "needs a video; tests/integration/video has one",
+    "--source demo": "has no end",
+    "--cluster": "needs Ray; tests/cluster runs it",
+    "--listen": "needs two machines; tests/chaos runs guests on one",
+    "engine.join": "as --listen",
+    "int8": "takes minutes; tests/integration/converters quantises",
+    "CONFIG": "needs a checkpoint of mmaction2; tests/integration/converters has small ones",
+    "onnx2om": "needs atc; tests/integration/converters has a stand-in",
+    "engine.doctor": "asks every runtime on the machine; tests/integration/backends runs it",
+    "benchmarks.": "measures for minutes; tests/benchmarks runs them with less",
+    "tests.integration.docs": "writes docs/cli.md",
+}
+"""What is only parsed: a part of the command, and why."""
+
+SCRIPTS = blocks((ROOT / "docs" / "python.md").read_text(), "python")
+
+
+def runs(command: Command) -> bool:
+    return command.module is not None and not any(part in str(command) for part in PARSED)
+
+
+@pytest.mark.parametrize("command", commands(), ids=str)
+def test_a_command_is_parsed(command: Command) -> None:
+    module, words = command.module, command.words
+    if "=" in words[0] or words[0] in NOT_OURS or module in THEIRS:
+        return
+    if Path(words[0]).name == "pip" or module == "pip":
+        _check_installation(words)
+    elif words[0] == "bash":
+        assert (ROOT / words[1]).is_file()
+    elif module == "pytest":
+        assert all((ROOT / word).exists() for word in command.arguments if word.startswith("tests"))
+    else:
+        assert module is not None, f"{command}: not a program of ours"
+        assert find_spec(module) is not None
+        if command.arguments:  # else it is only named
+            check(module, command.arguments)
+
+
+def _check_installation(words: Sequence[str]) -> None:
+    """Extras that are named are there."""
+    setup = ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for word in words:
+        if found := re.fullmatch(r"\.\[(.*)\]", word):
+            assert set(found[1].split(",")) <= set(setup["options.extras_require"])
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, tiny_model: Path, make_annotation: Callable[..., dict[str, Any]]
+) -> Path:
+    """A folder with the files that the commands name."""
+    annotations = [make_annotation(20 + 30 * i, seed=i) for i in range(2)]
+    (tmp_path / "annotations.pkl").write_bytes(pickle.dumps(annotations))
+    (tmp_path / "posec3d.onnx").write_bytes(tiny_model.read_bytes())
+    poses = annotations[0]["keypoint"][0].astype(float).tolist()
+    about = {"stream": "door", "size": [320, 240]}
+    frames = [
+        {**about, "frame": i, "t": i / 30, "people": [{"kpts": [[*joint, 1.0] for joint in frame]}]}
+        for i, frame in enumerate(3 * poses)
+    ]
+    (tmp_path / "poses.jsonl").write_bytes(b"\n".join(map(orjson.dumps, frames)))
+    return tmp_path
+
+
+def test_commands_run(folder: Path) -> None:
+    """In the order of the pages, each beside what those before it wrote."""
+    to_run = [command for command in commands() if runs(command)]
+    to_run = [c for c in to_run if c.module not in THEIRS | {"pip", "pytest"} and c.arguments]
+    assert len(to_run) >= 7
+    for command in to_run:
+        less = ["--limit", "2"] if "--dataset" in command.words else []
+        _run(folder, ["-m", str(command.module), *command.arguments, *less])
+    for name in ("results.jsonl", "labels.jsonl"):
+        lines = (folder / name).read_bytes().splitlines()
+        assert lines
+        assert not any("error" in orjson.loads(line) for line in lines)
+
+
+@pytest.mark.parametrize("number", range(len(SCRIPTS)))
+def test_scripts_in_python_run(folder: Path, number: int) -> None:
+    (folder / "script.py").write_text(SCRIPTS[number])
+    _run(folder, ["script.py"])
+
+
+def _run(folder: Path, arguments: Sequence[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+
+
+def test_every_reason_is_needed() -> None:
+    said = [str(command) for command in commands()]
+    assert [part for part in PARSED if not any(part in command for command in said)] == []
+
+
+def test_every_page_is_there() -> None:
+    assert [page for page in PAGES if not page.is_file()] == []
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 180
