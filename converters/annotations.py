@@ -19,7 +19,7 @@ from pathlib import Path
 from converters import piecemeal
 from engine.base.errors import DatasetError, EngineError, OutputError, UsageError
 from engine.base.host import peak_memory
-from engine.base.options import parse_bytes
+from engine.base.option_field import parse_bytes
 from engine.base.progress import SampleProgress
 from engine.sources.annotations import Splits
 

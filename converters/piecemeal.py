@@ -22,7 +22,7 @@ import numpy as np
 from engine.base.errors import DatasetError, EngineError
 from engine.base.progress import ByteProgress
 from engine.sources import pickles
-from engine.sources.annotations import Splits, json_lines, of_pickle, read_annotations
+from engine.sources.annotations import Splits, of_pickle, parse_lines, read_annotations
 
 Take = Callable[[Any], None]
 _SMALL = 4096  # bytes or characters
@@ -52,7 +52,7 @@ def read(path: Path, take: Take) -> Splits | None:
             if path.suffix.lower() == ".pkl":
                 return _read_pickle(_Bounded(source, path.stat().st_size), told)
             splits: dict[str, list[str]] = {}
-            for annotation in json_lines(source, splits):
+            for annotation in parse_lines(source, splits):
                 told(annotation)
             return splits or None
     except OSError as error:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from engine.base.addresses import tcp_endpoint
 from engine.base.constants import preprocessing
 from engine.base.errors import UsageError, printable
+from engine.base.option_field import identity_of
 from engine.base.options import Options
 from engine.base.records import Facts, Figures, Record
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
@@ -125,10 +126,8 @@ class Pipeline:
             f"model{NAMED}": printable(self.model.path),
             "layout": self.model.layout,
             **{f"preprocessing.{name}": value for name, value in preprocessing().items()},
-            "reference": self.options.reference,
-            "views": self.options.views,
+            **identity_of(self.options),
             "backend": self.setup.backend_name,
-            "device": self.options.device,
             "precision": self.setup.precision,
         }
 

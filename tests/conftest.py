@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -92,21 +93,14 @@ def _own_environment(
 def descendants(root: int) -> set[int]:
     """Processes below `root`, less multiprocess's tracker and the browser, which live as
     long as the session does."""
-    parents: dict[int, int] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-            command = (path.parent / "cmdline").read_bytes()
-        except OSError:
-            continue
-        if fields[0] != "Z" and b"resource_tracker" not in command and b"chrom" not in command:
-            parents[int(path.parent.name)] = int(fields[1])
     found: set[int] = set()
-    while True:
-        more = {pid for pid, parent in parents.items() if parent in found | {root}} - found
-        if not more:
-            return found
-        found |= more
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(root).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is none, either
+                command = " ".join(child.cmdline())
+                if "resource_tracker" not in command and "chrom" not in command:
+                    found |= {child.pid} | descendants(child.pid)
+    return found
 
 
 def open_sockets() -> set[str]:

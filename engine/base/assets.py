@@ -62,7 +62,9 @@ def cache_dir() -> Path:
     base = os.environ.get("ENGINE_CACHE_DIR")
     if base:
         return Path(base)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "posec3d-engine"
+    from platformdirs import user_cache_path  # on use: decode workers import this module
+
+    return user_cache_path("posec3d-engine")
 
 
 def locate(asset: Asset) -> Path:

@@ -1,4 +1,7 @@
-"""The machine a run took place on: printed with every figure."""
+"""The machine that a run takes place on, and what it says of processes.
+
+Goes out: limits (cores, memory) from which defaults follow, and figures to be printed.
+"""
 
 from __future__ import annotations
 
@@ -41,6 +44,7 @@ def memory_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup
 
 def peak_memory() -> int:
     """Bytes of memory that this process has had at most (RSS: with files that are mapped)."""
+    # getrusage would count what the process that started this one had as well
     lines = Path("/proc/self/status").read_text().splitlines()
     [peak] = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(peak) * 1024
@@ -86,15 +90,19 @@ def describe() -> dict[str, object]:
     }
 
 
-def of_system(pid: int) -> dict[str, Any]:
-    """What the system says of a process: its state (as in ``ps``), its memory in bytes and the
-    seconds that it has had a core."""
+def process_status(pid: int) -> dict[str, Any]:
+    """What the system says of a process: its `state` (a letter, as in ``ps``), its memory in bytes
+    (`rss`) and the seconds that it has had a core (`cpu`)."""
+    import psutil  # on use: decode workers import this module, and never ask
+
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            state, times = process.status(), process.cpu_times()
+            return {
+                "state": "T" if state == psutil.STATUS_STOPPED else state[0].upper(),
+                "rss": process.memory_info().rss,
+                "cpu": times.user + times.system,
+            }
+    except psutil.NoSuchProcess:
         return {"state": "gone", "rss": 0, "cpu": 0.0}
-    return {
-        "state": fields[0],
-        "rss": int(fields[21]) * os.sysconf("SC_PAGE_SIZE"),
-        "cpu": (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
-    }

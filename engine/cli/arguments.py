@@ -1,6 +1,7 @@
 """Arguments: the command line and its variables become `Options`.
 
-A flag counts over its variable, a variable over the default.
+A flag counts over its variable, a variable over the default. What there is to know of an option
+stands at its field (`engine.base.options`).
 """
 
 from __future__ import annotations
@@ -9,16 +10,26 @@ import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from engine.base.errors import UsageError
-from engine.base.options import GROUPS, TYPES, Options, flag, texts, without_effect
+from engine.base.option_field import GROUPS, TYPES, about, flag, texts
+from engine.base.options import Options, without_effect
+
+OptionsT = TypeVar("OptionsT", bound=Options)
 
 
 def parse(
     arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
 ) -> Options:
     """Options of a command line. Exits with code 2 and a message on a usage error."""
+    return parse_as(Options, arguments, environment)
+
+
+def parse_as(
+    options: type[OptionsT], arguments: Sequence[str] | None, environment: Mapping[str, str] | None
+) -> OptionsT:
+    """As `parse`, of a class that adds options of its own."""
     environment = os.environ if environment is None else environment
     parser = argparse.ArgumentParser(
         prog="python -m engine.run",
@@ -28,42 +39,41 @@ def parse(
         allow_abbrev=False,
     )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
-    for f in fields(Options):
-        _add(groups[f.metadata["group"]], f)
+    for f in fields(options):
+        _add(groups[about(f).group], f)
     given = vars(parser.parse_args(arguments))
     try:
-        values = {f.name: _value(f, given, environment) for f in fields(Options)}
+        values = {f.name: _value(f, given, environment) for f in fields(options)}
         if given["resume"] is not None and given["output"] is None:  # nor does this one need it
             values["output"] = None
         # variables are for runs of all kinds; flags are for this one
         kind = values["in_process"], bool(values["source"]), values["windows"]
-        for names, _ in without_effect(*kind):
-            unset = [f for f in fields(Options) if f.name in names and given[f.name] is None]
-            values.update({f.name: f.default for f in unset})
-        return Options(**values)
+        idle = without_effect(*kind)
+        unset = [f for f in fields(options) if about(f).only in idle and given[f.name] is None]
+        return options(**{**values, **{f.name: f.default for f in unset}})
     except UsageError as error:
         parser.error(str(error))
 
 
 def _add(group: Any, f: Field[Any]) -> None:
-    about = f.metadata
-    text = about["help"]
-    if about["kind"] is bool:
+    what = about(f)
+    text = what.help
+    if what.kind is bool:
         action = argparse.BooleanOptionalAction if f.default is None else "store_true"
         group.add_argument(flag(f.name), action=action, default=None, help=text)
         return
-    if about["kind"] is texts:
-        group.add_argument(flag(f.name), action="append", metavar=about["metavar"], help=text)
+    if what.kind is texts:
+        group.add_argument(flag(f.name), action="append", metavar=what.metavar, help=text)
         return
     if f.default is not None:
         text += f" (default: {f.default})"
-    bare = {} if about["bare"] is None else {"nargs": "?", "const": about["bare"]}
+    bare = {} if what.bare is None else {"nargs": "?", "const": what.bare}
     group.add_argument(
         flag(f.name),
         **bare,
-        type=about["kind"],
-        metavar=about["metavar"],
-        choices=about["choices"],
+        type=what.kind,
+        metavar=what.metavar,
+        choices=what.choices,
         help=text,
     )
 
@@ -71,12 +81,12 @@ def _add(group: Any, f: Field[Any]) -> None:
 def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, str]) -> Any:
     if given[f.name] is not None:
         value = given[f.name]
-        return tuple(value) if f.metadata["kind"] is texts else value
+        return tuple(value) if about(f).kind is texts else value
     variable = "ENGINE_" + f.name.upper()
     text = environment.get(variable)
     if not text:
         return f.default
-    kind = f.metadata["kind"]
+    kind = about(f).kind
     if kind is bool:
         if text not in ("0", "1"):
             raise UsageError(f"{variable}={text}: expected 0 or 1")

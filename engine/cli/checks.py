@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from pathlib import Path
 
 from engine.base.errors import OutputError, UsageError
 from engine.base.files import guarded, is_stream, part_of
+from engine.base.option_field import about, files_written, flag, paths_read
 from engine.base.options import Options
 from engine.outputs.journal import identity_path
 
@@ -19,47 +19,25 @@ def check_outputs(options: Options) -> None:
     where it cannot be written. Whole files replace what is there, so they must not stand
     for a device; ``--output`` and ``--log-json`` may be one.
     """
-    taken = {
-        Path(name).resolve(): option
-        for option, name in (
-            ("--dataset", options.dataset),
-            ("--ann-file", options.ann_file),
-            *(("--model", part) for part in (options.model or "").split(",")),
-        )
-        if name and Path(name).exists()
-    }
+    taken = paths_read(options)
     folders = {path for path in taken if path.is_dir()}
-    for source in options.source:
-        taken |= {path.resolve(): "--source" for path in _named(source)}
     if options.save_video is not None and Path(options.save_video).suffix != ".mp4":
         raise UsageError(f"--save-video {options.save_video}: a file .mp4 is what is written")
-    lines = ("output", "resume")
-    files = (*lines, "log_json", "scores", "logits", "summary", "report", "save_video")
-    for option in files:
-        name = getattr(options, option)
-        if name is None:
-            continue
-        path, flag = Path(name), "--" + option.replace("_", "-")
+    for f, name in files_written(options):
+        path, option = Path(name), flag(f.name)
         if name == "-":
-            raise UsageError(f"{flag} - : a file is needed; standard output is /dev/stdout")
+            raise UsageError(f"{option} - : a file is needed; standard output is /dev/stdout")
         if path.resolve() in taken:
-            raise UsageError(f"{flag} {name} is the file of {taken[path.resolve()]} as well")
+            raise UsageError(f"{option} {name} is the file of {taken[path.resolve()]} as well")
         if (folder := path.resolve().parent) in folders:
-            raise UsageError(f"{flag} {name} is in the folder of {taken[folder]}")
-        taken[path.resolve()] = flag
-        if option in lines:
-            taken[identity_path(path).resolve()] = f"what {flag} is identified by"
-        if path.is_dir() or (is_stream(path) and option not in ("output", "log_json")):
+            raise UsageError(f"{option} {name} is in the folder of {taken[folder]}")
+        taken[path.resolve()] = option
+        if f.name in ("output", "resume"):
+            taken[identity_path(path).resolve()] = f"what {option} is identified by"
+        if path.is_dir() or (is_stream(path) and about(f).writes != "lines"):
             raise OutputError(f"{name} exists and is not a file")
         if not is_stream(path):
             guarded(path, partial(_probe, part_of(path)))
-
-
-def _named(source: str) -> list[Path]:
-    """The files that a source's URI names."""
-    _, _, rest = source.partition(":")
-    parts = [rest, rest.rpartition("@")[0], *re.split("[?&=]", rest)]
-    return [path for path in map(Path, parts) if path.is_file()]
 
 
 def _probe(path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from engine.base.host import of_system
+from engine.base.host import process_status
 from engine.runtime.leases import LeaseTable
 from engine.runtime.processes import Child
 
@@ -49,7 +49,7 @@ def processes(table: LeaseTable, children: Iterable[Child], now: float) -> list[
             "killed": child.killed or None,
             "silent": round(table.silence(child.name, now), 3),
             "age": round(now - child.started, 3),
-            **of_system(child.pid),
+            **process_status(child.pid),
         }
         for child in children
     ]

@@ -135,11 +135,11 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:
 def _read_jsonl(path: Path) -> AnnotationFile:
     splits: dict[str, list[str]] = {}
     with path.open("rb") as source:
-        annotations = list(json_lines(source, splits))
+        annotations = list(parse_lines(source, splits))
     return AnnotationFile(annotations, splits or None)
 
 
-def json_lines(source: Iterable[bytes], splits: dict[str, list[str]]) -> Iterator[Any]:
+def parse_lines(source: Iterable[bytes], splits: dict[str, list[str]]) -> Iterator[Any]:
     """The annotations of lines, one after the other; who belongs to what is put into `splits`."""
     key: str | None = None
     for number, line in enumerate(source, 1):

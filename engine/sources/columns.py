@@ -211,9 +211,9 @@ class Columns:
         """One that ``samples.arrow`` has."""
         return self._table[name][row].as_py()
 
-    def annotation(self, row: int) -> Stored:
+    def annotation(self, row: int) -> StoredAnnotation:
         """One that reads itself."""
-        return Stored(self, row)
+        return StoredAnnotation(self, row)
 
     def fields(self, row: int) -> dict[str, Any]:
         """What an annotation has beside identifier and label. Raises `SampleError` for one that
@@ -272,7 +272,7 @@ def _array(data: Any, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
     return np.ndarray(shape, kind, data).copy()
 
 
-class Stored(Mapping[str, Any]):
+class StoredAnnotation(Mapping[str, Any]):
     """An annotation of columns: identifier and label are at hand, its arrays in a file."""
 
     def __init__(self, columns: Columns, row: int) -> None:

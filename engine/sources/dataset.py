@@ -62,7 +62,7 @@ def open_dataset(
     """
     known = ", ".join((DEMO, *assets.DATASETS))
     if name == DEMO and ann_file is None:
-        return _generated(split or DEFAULT_SPLIT, limit)
+        return _open_demo(split or DEFAULT_SPLIT, limit)
     if name in assets.DATASETS:
         address = ann_file or str(assets.locate(assets.DATASETS[name]))
     elif ann_file is not None:
@@ -74,7 +74,7 @@ def open_dataset(
         address = name
     path = Path(address)
     if "://" in address or path.is_dir():
-        return _stored(name, address, split, limit)
+        return _open_columns(name, address, split, limit)
     if address == name and not path.suffix and not path.exists():
         raise DatasetError(f"dataset {name!r}: neither a path nor a known name ({known})")
     content = read_annotations(path)
@@ -87,7 +87,7 @@ def open_dataset(
     return Dataset(name, str(path), path, split, _number(selected[:limit]))
 
 
-def _stored(name: str, address: str, split: str | None, limit: int | None) -> Dataset:
+def _open_columns(name: str, address: str, split: str | None, limit: int | None) -> Dataset:
     """A folder of columns."""
     try:
         from engine.sources.columns import Columns
@@ -98,11 +98,11 @@ def _stored(name: str, address: str, split: str | None, limit: int | None) -> Da
     rows = columns.rows(None if split == ALL else split)
     if not len(rows):
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
-    samples = _Stored(columns, rows[:limit])
+    samples = _StoredSamples(columns, rows[:limit])
     return Dataset(name, address, None, split, samples, columns.digest)
 
 
-def _generated(split: str, limit: int | None) -> Dataset:
+def _open_demo(split: str, limit: int | None) -> Dataset:
     """The demo: any number of samples of its train split, all of its test split."""
     if split not in generator.SPLITS:
         known = ", ".join(generator.SPLITS)
@@ -172,7 +172,7 @@ def _unique(names: Iterable[str | None]) -> Iterator[str]:
         yield unique
 
 
-class _Stored(Sequence[Sample]):
+class _StoredSamples(Sequence[Sample]):
     """Samples of columns, made when they are asked for; arrays are read by `Sample.poses`."""
 
     def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:

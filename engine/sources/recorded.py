@@ -2,7 +2,7 @@
 
 ``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``openpose:DIR``: a file
 ``*_keypoints.json`` a frame. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
-without a rate as fast as it can be scored. Opened by `engine.sources.source`.
+without a rate as fast as it can be scored.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@
 * ``ws://HOST:PORT``: a browser or a device connects. Loopback only. A page of another site could
   connect as well, through a browser on this machine, so that Host and Origin are looked at:
   ``?origin=https://page`` lets a page in (several times several), programs send no Origin.
-
-Opened by `engine.sources.source`.
 """
 
 from __future__ import annotations
@@ -21,11 +19,11 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 import zmq
 
-from engine.base.addresses import is_loopback, tcp_endpoint
+from engine.base.addresses import bracketed, host_and_port, is_loopback, tcp_endpoint
 from engine.base.curve import Authenticator, ClientKeys, ServerKeys
 from engine.base.errors import SourceError, UsageError
 from engine.sources.pose_frames import MAX_BYTES
@@ -127,7 +125,7 @@ def _pushed(host: str, port: int, pages: list[str], stop: Stop) -> Iterator[byte
     from websockets.sync.server import Server, ServerConnection, serve
 
     arrived: queue.Queue[bytes] = queue.Queue(_PUSHED)
-    known = {f"{name}:{port}" for name in (host, f"[{host}]", "localhost", "127.0.0.1")}
+    known = {f"{name}:{port}" for name in (bracketed(host), "localhost", "127.0.0.1")}
 
     def check_host(connection: ServerConnection, request: Any) -> Any:
         """A name that somebody else's server resolves to this machine is none of ours."""
@@ -161,16 +159,14 @@ def _pushed(host: str, port: int, pages: list[str], stop: Stop) -> Iterator[byte
 
 
 def _address(name: str, rest: str, known: set[str]) -> tuple[str, int, dict[str, str]]:
-    """Host, port and what follows the question mark. Raises `UsageError`."""
-    try:
-        parts = urlsplit(f"x:{rest}")
-        host, port = parts.hostname, parts.port
-        given = {key: " ".join(values) for key, values in parse_qs(parts.query).items()}
-    except ValueError:
-        host = port = None
-        given = {}
-    if not host or not port:
-        raise UsageError(f"--source {name}: //HOST:PORT is needed")
+    """Host, port and the query of ``//HOST:PORT?KEY=VALUE&…``; a path between them says nothing.
+    Raises `UsageError`."""
+    refusal = f"--source {name}: //HOST:PORT is needed"
+    address, _, query = rest.partition("?")
+    host, port = host_and_port(address.removeprefix("//").partition("/")[0], refusal)
+    if not address.startswith("//") or port == 0:
+        raise UsageError(refusal)
+    given = {key: " ".join(values) for key, values in parse_qs(query).items()}
     if unknown := given.keys() - known:
         raise UsageError(
             f"--source {name}: unknown {', '.join(unknown)}; known: {', '.join(sorted(known))}"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from engine.pipeline import Pipeline
@@ -50,8 +51,8 @@ def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(pid: int) -> bool:
     """Whether a process exists that is not a zombie, which is its new parent's business."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 

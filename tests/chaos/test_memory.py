@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from engine.base import host
@@ -22,10 +22,9 @@ from tests.integration.conftest import check, command, options
 
 def rss(pid: int) -> int:
     try:
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    except OSError:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
         return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def memory_of_a_run(output: Path, *arguments: Any) -> list[tuple[int, int]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 import pytest
 import zmq
 
@@ -238,18 +239,7 @@ def test_sockets_are_private(data: Path, tiny_model: Path) -> None:
         assert not listening_ports(os.getpid())
 
 
-def listening_ports(pid: int) -> set[str]:
-    """TCP sockets that a process listens on."""
-    inodes = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            inodes.add(os.readlink(link))
-        except OSError:
-            continue
-    found = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                found.add(fields[1])
-    return found
+def listening_ports(pid: int) -> set[int]:
+    """TCP ports that a process listens on."""
+    sockets = psutil.Process(pid).net_connections("tcp")
+    return {socket.laddr.port for socket in sockets if socket.status == psutil.CONN_LISTEN}

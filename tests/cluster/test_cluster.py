@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import psutil
 import pytest
 
 from engine.base.errors import UsageError
@@ -69,7 +70,8 @@ def test_the_same_records_as_one_process(
         assert pipeline.engines == 2
         check(records, expected)
         assert pipeline.figures.clips_run == 20 * sum(isinstance(r, Prediction) for r in records)
-        children = [child for pid in engine_pids(pipeline) for child in _children(pid)]
+        engines = map(psutil.Process, engine_pids(pipeline))
+        children = [child.pid for engine in engines for child in engine.children()]
         assert children
     _wait_until(lambda: not any(map(_alive, children)))
 
@@ -219,18 +221,10 @@ def test_options_that_do_not_go_together(chosen: dict[str, Any], said: str) -> N
         Options(**chosen)
 
 
-def _children(pid: int) -> list[int]:
-    """Of a process, as the system lists them."""
-    found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += map(int, task.read_text().split())
-    return found
-
-
 def _alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 

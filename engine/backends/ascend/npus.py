@@ -19,6 +19,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from engine.base import subprocesses
+
 _TIMEOUT_S = 30
 _BASELINE = 0.1  # of a chip's memory: what its firmware takes is less
 _CPU_FEATURES = {
@@ -223,7 +225,7 @@ def _imported(script: str) -> dict[str, Any]:
             text=True,
             timeout=_TIMEOUT_S,
             check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=subprocesses.environment(),
         )
     except subprocess.TimeoutExpired:
         return {"error": f"importing it takes longer than {_TIMEOUT_S} s"}

@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import importlib
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -27,10 +26,10 @@ from numpy.typing import NDArray
 from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base.errors import BackendError, EngineError, printable
 from engine.base.records import Facts
+from engine.base.subprocesses import end_with
 from engine.network.backend import Array
 from engine.network.om import CompiledFile
 
-_PR_SET_PDEATHSIG = 1
 _KEPT = 2000  # characters of what the runtime printed
 
 
@@ -95,8 +94,8 @@ class Printed:
 
 def main() -> None:
     """The process."""
-    fd, parent = map(int, sys.argv[1:3])
-    _die_with(parent)
+    parent, fd = map(int, sys.argv[1:3])
+    end_with(parent)
     line = Line(socket.socket(fileno=fd))
     with contextlib.suppress(EOFError):  # nobody is there any more
         _serve(line, Printed())
@@ -176,14 +175,6 @@ def _trouble(error: Exception, said: Printed) -> dict[str, Any]:
         "missing": missing,
         "printed": said(),
     }
-
-
-def _die_with(parent: int) -> None:
-    """End when the parent does, whatever the runtime is doing at that moment: a thread that
-    watches the parent could not run while the runtime holds the GIL."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was faster
-        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.ascend.slots import Line, Slot, SlotShape
+from engine.base import subprocesses
 from engine.base.choices import CLIPS
 from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
-from engine.base.signals import INTERRUPTIONS
-from engine.base.subprocesses import KILL_GRACE_S
 from engine.network.backend import Array, ClipsBackend, PlanBackend, split_rows
 from engine.network.models import ModelFile
 from engine.network.om import CompiledFile, memory_advice
@@ -84,25 +80,12 @@ class _Remote:
     def _open(self) -> None:
         """Start a device process with the files that are left."""
         self._line, theirs = Line.pair()
-        path = os.pathsep.join(part or os.getcwd() for part in sys.path)
-        command = [
-            sys.executable,
-            "-m",
-            "engine.backends.ascend.process",
-            str(theirs.fileno()),
-            str(os.getpid()),
-        ]
-        # Interruptions are for those who decide when it is over; a child inherits the mask.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+        fd = theirs.fileno()
         try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+            self._process = subprocesses.start(
+                "engine.backends.ascend.process", str(fd), pass_fds=[fd]
             )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             theirs.close()
         try:
             self._load()
@@ -162,21 +145,19 @@ class _Remote:
         self._line.close()
 
     def _dead(self, when: str) -> BackendError:
-        code = self._reap(_STOP_S)
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        how = subprocesses.spell_exit(self._reap(_STOP_S))
         return BackendError(f"the device process died {when} ({how}); {_DOCTOR}")
 
     def _reap(self, patience: float) -> int:
         """The exit code of the process, which is killed if it does not end by itself. Raises
         `BackendError` where even that does not help."""
-        for more in (patience, KILL_GRACE_S):
-            with suppress(subprocess.TimeoutExpired):
-                return self._process.wait(more)
-            self._process.kill()
-        raise BackendError(
-            f"the device process (pid {self._process.pid}) was killed and does not die: it hangs "
-            "in the device's driver"
-        )
+        code = subprocesses.reap(self._process, patience)
+        if code is None:
+            raise BackendError(
+                f"the device process (pid {self._process.pid}) was killed and does not die: it "
+                "hangs in the device's driver"
+            )
+        return code
 
     # Runs
 

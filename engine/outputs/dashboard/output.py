@@ -19,7 +19,7 @@ import orjson
 
 from engine.base.errors import printable
 from engine.base.events import event, event_fields
-from engine.base.host import of_system
+from engine.base.host import process_status
 from engine.base.records import Prediction, Record
 from engine.base.version import __version__
 from engine.live.labels import Label
@@ -96,7 +96,7 @@ class Dashboard(Output[RunT, RecordT], Generic[RunT, RecordT]):
         if now - self._observed >= _OBSERVE_S:
             self._observed = now
             own = {"process": "supervisor", "pid": os.getpid(), "ready": True, "killed": None}
-            processes = [{**own, **of_system(os.getpid())}, *self._run.state.processes()]
+            processes = [{**own, **process_status(os.getpid())}, *self._run.state.processes()]
             self._telemetry.observe(self._counters(self._run), processes, now)
         looked_at = self._server.readers > 0
         if now - self._said >= (_STATE_S if looked_at else _OBSERVE_S):

@@ -1,7 +1,7 @@
 """The demo as a live source, ``demo`` or ``demo:STREAMS``: people who do one action after another.
 
 Goes out: pose frames at 30 a second, for ever, of samples of the demo's test split, which the demo
-weights have not seen. Ids tell what is done. Opened by `engine.sources.source`.
+weights have not seen. Ids tell what is done.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""``python -m engine.sources.video.estimation``: looks at one video and says whom it sees.
+"""``python -m engine.sources.video.estimation PARENT``: finds the people in one video.
 
-Comes in: `VideoSettings` as the first line of standard input, whose end is this process's end too.
+Comes in: `VideoSettings` on standard input, and the process that wants them as an argument.
 Goes out: pose frames as `engine.sources.pose_frames` has them, one a line of standard output;
 between them ``{"lost": n}`` and ``{"bad": n}``, frames that nobody looked at in time or that could
 not be decoded; last, where something is wrong, ``{"error": text}``.
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import closing
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from engine.base.errors import EngineError
+from engine.base.subprocesses import end_with
 from engine.sources.pose_frames import VERSION
 from engine.sources.video.capture import Capture, Picture
 from engine.sources.video.estimators import ESTIMATORS, Estimator
@@ -28,23 +28,20 @@ def main() -> int:
     """Returns the exit code: 0 at the video's end, 1 after an error."""
     output = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # libraries that print do not print among the lines
-    # Unbuffered: a library may fork, and the lock of a buffer that a thread reads would be held
-    # there for ever.
-    told = os.fdopen(os.dup(0), "rb", buffering=0)
-    settings = VideoSettings(**orjson.loads(told.readline()))
-    threading.Thread(target=_end_with_parent, args=(told,), daemon=True).start()
+    end_with(int(sys.argv[1]))
+    settings = VideoSettings(**orjson.loads(sys.stdin.buffer.read()))
     try:
-        for line in _look(settings):
-            output.write(_spelt(line))
+        for line in _estimate(settings):
+            output.write(_json_line(line))
     except BrokenPipeError:
         return 0
     except EngineError as error:
-        output.write(_spelt({"error": str(error)}))
+        output.write(_json_line({"error": str(error)}))
         return 1
     return 0
 
 
-def _look(settings: VideoSettings) -> Iterator[dict[str, Any]]:
+def _estimate(settings: VideoSettings) -> Iterator[dict[str, Any]]:
     estimator = ESTIMATORS[settings.estimator](settings)
     with closing(Capture(settings)) as capture:
         lost = bad = 0
@@ -52,7 +49,7 @@ def _look(settings: VideoSettings) -> Iterator[dict[str, Any]]:
         for picture in capture:
             if held is not None:
                 yield held
-            line = _frame(settings, capture, picture, estimator)
+            line = _pose_frame(settings, capture, picture, estimator)
             if settings.live:
                 yield line
             else:
@@ -66,7 +63,7 @@ def _look(settings: VideoSettings) -> Iterator[dict[str, Any]]:
             yield held | {"end": True}
 
 
-def _frame(
+def _pose_frame(
     settings: VideoSettings, capture: Capture, picture: Picture, estimator: Estimator
 ) -> dict[str, Any]:
     height, width = picture.pixels.shape[:2]
@@ -81,13 +78,8 @@ def _frame(
     }
 
 
-def _spelt(line: dict[str, Any]) -> bytes:
+def _json_line(line: dict[str, Any]) -> bytes:
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-
-
-def _end_with_parent(told: IO[bytes]) -> None:
-    told.read()
-    os._exit(0)
 
 
 if __name__ == "__main__":

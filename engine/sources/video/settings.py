@@ -1,4 +1,4 @@
-"""What the process that looks at a video is told, as one line of JSON on its standard input."""
+"""What the process of a pose estimator is told, as JSON on its standard input."""
 
 from __future__ import annotations
 

@@ -4,8 +4,7 @@
 * ``webcam:0``: the first camera (``/dev/video0``); ``rtsp://…``: one of the network.
 
 After a question mark, separated by ``&``: ``estimator=mediapipe`` (or ``rtmlib``),
-``model=FILE``, ``detector=FILE`` and ``people=N`` (`engine.sources.video.settings`). Opened by
-`engine.sources.source`.
+``model=FILE``, ``detector=FILE`` and ``people=N`` (`engine.sources.video.settings`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The process that looks at a video, seen from the engine's side.
+"""The process of a pose estimator, as the engine sees it.
 
-Comes in: `VideoSettings`. Goes out: its lines, as messages of a source. A camera's process that
-ends is started again.
+Comes in: `VideoSettings`. Goes out: the lines that it writes, as messages of a source.
+That of a camera is started again where it ends.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import selectors
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
+from subprocess import PIPE
 from types import TracebackType
 from typing import IO
 
 import orjson
 
+from engine.base import subprocesses
 from engine.base.errors import SourceError, printable
 from engine.sources.source import Lost, Message, Stop
 from engine.sources.video.settings import VideoSettings
@@ -40,7 +39,7 @@ def watch(settings: VideoSettings, name: str, stop: Stop) -> Iterator[Message]:
     worked, pause = False, 1.0
     while True:
         try:
-            with _Process(settings) as process:
+            with _EstimatorProcess(settings) as process:
                 for message in process.messages(stop):
                     worked, pause = True, 1.0
                     yield message
@@ -58,30 +57,23 @@ def watch(settings: VideoSettings, name: str, stop: Stop) -> Iterator[Message]:
         log.info("%s: opened anew", name)
 
 
-class _Process:
+class _EstimatorProcess:
     def __init__(self, settings: VideoSettings) -> None:
-        # A session of its own: Ctrl-C is for the engine, which ends this when it is done.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "engine.sources.video.estimation"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,
+        self._process = subprocesses.start(
+            "engine.sources.video.estimation", stdin=PIPE, stdout=PIPE, stderr=PIPE
         )
         self._said: deque[bytes] = deque(maxlen=10)  # on standard error, last
         assert self._process.stdin is not None
         assert self._process.stderr is not None
-        self._stdin = self._process.stdin
         # Not as an argument: its address may hold a password, and arguments can be listed.
-        self._stdin.write(orjson.dumps(asdict(settings)) + b"\n")
-        self._stdin.flush()
+        with self._process.stdin as told:
+            told.write(orjson.dumps(asdict(settings)))
         self._listener = threading.Thread(
             target=self._said.extend, args=(self._process.stderr,), daemon=True
         )
         self._listener.start()
 
-    def __enter__(self) -> _Process:
+    def __enter__(self) -> _EstimatorProcess:
         return self
 
     def __exit__(
@@ -90,14 +82,11 @@ class _Process:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if subprocesses.reap(self._process, 0) is None:
+            log.error("the pose estimator (pid %d) was killed and does not die", self._process.pid)
+            return
         self._listener.join()
-        for pipe in (self._stdin, self._process.stdout, self._process.stderr):
+        for pipe in (self._process.stdout, self._process.stderr):
             assert pipe is not None
             pipe.close()
 
@@ -119,7 +108,7 @@ class _Process:
             return
         if code := self._process.wait(_END_S):
             self._listener.join()
-            what = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            what = subprocesses.spell_exit(code)
             last = printable(b"".join(self._said).decode(errors="replace")[-1000:].strip())
             raise SourceError(f"the process of the pose estimator has ended ({what}): {last}")
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import psutil
 import pytest
 
 from engine.base.errors import SourceError, UsageError
@@ -47,7 +48,7 @@ def estimator() -> int:
     until = time.monotonic() + 20
     while time.monotonic() < until:
         for pid in descendants(os.getpid()):
-            if b"engine.sources.video.estimation" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if "engine.sources.video.estimation" in psutil.Process(pid).cmdline():
                 return pid
         time.sleep(0.05)
     raise AssertionError("no such process")
@@ -112,9 +113,9 @@ def test_it_goes_with_its_parent(film: Path, model: Path) -> None:
         pid = estimator()
         parent.kill()
     until = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and time.monotonic() < until:
+    while psutil.pid_exists(pid) and time.monotonic() < until:
         time.sleep(0.05)
-    assert not Path(f"/proc/{pid}").exists()
+    assert not psutil.pid_exists(pid)
 
 
 def test_a_camera_is_opened_anew(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
 from engine.base.errors import UsageError
+from engine.base.option_field import files_written, identity_of, option, paths_read
 from engine.base.options import Options
-from engine.cli.arguments import parse
+from engine.cli.arguments import parse, parse_as
 
 
 def test_defaults() -> None:
@@ -89,3 +90,78 @@ def test_what_has_no_effect_is_refused() -> None:
 def test_a_wait_longer_than_the_stall_time_out_is_refused() -> None:
     with pytest.raises(UsageError, match="--max-wait-ms 4000 is longer than --stall-timeout 2"):
         Options(max_wait_ms=4000, stall_timeout=2)
+
+
+@dataclass(frozen=True)
+class _More(Options):
+    """Options of a test's own: a field each, and nothing anywhere else."""
+
+    mirror: str = option(
+        "input", "never", "how to mirror", choices=("never", "odd"), only="live", identity="mirror"
+    )
+    colours: int | None = option("model", None, "how many", kind=int, metavar="N", within=(2, 9))
+    sketch: str | None = option(
+        "output", None, "draw into FILE", metavar="FILE", cluster=False, writes="file"
+    )
+    palette: str | None = option("input", None, "what to draw with", reads=lambda value: [value])
+
+
+def test_a_new_option_is_one_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse_as(_More, ["--colours", "3"], {}).colours == 3
+    assert parse_as(_More, [], {"ENGINE_COLOURS": "4"}).colours == 4
+    with pytest.raises(SystemExit):
+        parse_as(_More, ["--help"], {})
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--mirror {never,odd} how to mirror (default: never)" in said
+    assert "--colours N how many" in said
+
+    with pytest.raises(UsageError, match="--colours 1: must be at least 2"):
+        _More(colours=1)
+    with pytest.raises(UsageError, match="--mirror 'even': choose from never, odd"):
+        _More(mirror="even", windows=True)
+    with pytest.raises(UsageError, match="--mirror has no effect without --source or --windows"):
+        _More(mirror="odd")
+    assert parse_as(_More, [], {"ENGINE_MIRROR": "odd"}).mirror == "never", "not for this run"
+    assert parse_as(_More, ["--windows"], {"ENGINE_MIRROR": "odd"}).mirror == "odd"
+    with pytest.raises(UsageError, match="--cluster scores data sets; leave --sketch out"):
+        _More(sketch="a.png", cluster="local")
+
+    palette = tmp_path / "palette"
+    palette.touch()
+    options = _More(mirror="odd", windows=True, sketch="a.png", palette=str(palette))
+    assert identity_of(options) == {
+        "reference": "0.24.1",
+        "views": 1,
+        "device": None,
+        "mirror": "odd",
+    }
+    assert [(f.name, name) for f, name in files_written(options)] == [("sketch", "a.png")]
+    assert paths_read(options) == {palette: "--palette"}
+
+
+@pytest.mark.parametrize(
+    ("value", "files"),
+    [
+        ("video:a.mp4?live", ["a.mp4"]),
+        ("replay:a.mp4@30", ["a.mp4"]),
+        ("video:b.mp4?model=a.mp4&people=2", ["a.mp4"]),
+        ("openpose:folder@640x480", []),
+        ("demo", []),
+    ],
+)
+def test_files_that_a_source_reads(value: str, files: list[str], chdir_tmp: Path) -> None:
+    (chdir_tmp / "a.mp4").touch()
+    (chdir_tmp / "folder").mkdir()
+    found = paths_read(Options(source=(value,)))
+    assert found == {chdir_tmp / name: "--source" for name in files}
+
+
+def test_paths_that_a_run_reads(chdir_tmp: Path) -> None:
+    for name in ("a.pkl", "one.om", "two.om"):
+        (chdir_tmp / name).touch()
+    found = paths_read(Options(dataset="a.pkl", model="one.om,two.om,none.om"))
+    assert found == {
+        chdir_tmp / "a.pkl": "--dataset",
+        chdir_tmp / "one.om": "--model",
+        chdir_tmp / "two.om": "--model",
+    }

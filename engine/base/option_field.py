@@ -1,0 +1,176 @@
+"""What an option is besides its name and its type: metadata of its field, and what follows from it.
+
+Comes in: a dataclass whose fields were made by `option`. Goes out: checked values, the files that
+they name, and what identifies a run. Nothing here knows an option by name, so that a new one is one
+field.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import Field, dataclass, field, fields
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, Literal
+
+from engine.base.errors import UsageError
+
+GROUPS = ("input", "live", "model", "device", "processes", "output")
+
+Run = Literal["processes", "dataset", "live"]
+"""Kinds of run: with processes of its own, of a data set, over time. A run may be several."""
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes: ``1000000``, ``512K``, ``512M``, ``2G`` (powers of 1024)."""
+    number, unit = text.strip(), 1
+    if number[-1:].upper() in "KMG" and number:
+        unit = 1024 ** (1 + "KMG".index(number[-1].upper()))
+        number = number[:-1]
+    try:
+        return int(float(number) * unit)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of bytes such as 512M"
+        ) from None
+
+
+def texts(text: str) -> tuple[str, ...]:
+    """Several texts, one a line in a variable."""
+    return tuple(part for part in text.split("\n") if part)
+
+
+TYPES: dict[Any, tuple[Any, str]] = {
+    texts: (tuple, "texts"),
+    int: (Integral, "a whole number"),
+    parse_bytes: (Integral, "a number of bytes, such as 512M,"),
+    float: (Real, "a number"),
+    bool: (bool, "True or False"),
+    str: (str, "text"),
+}
+"""By the kind of an option: the types of its values, and how to call them."""
+
+
+def one_path(value: str) -> list[str]:
+    """A path, as the paths that a value names."""
+    return [value]
+
+
+def comma_separated(value: str) -> list[str]:
+    """Several paths."""
+    return value.split(",")
+
+
+def of_uris(uris: Sequence[str]) -> list[str]:
+    """The files that URIs of sources name, wherever in them."""
+    found: list[str] = []
+    for uri in uris:
+        _, _, rest = uri.partition(":")
+        found += [rest, rest.rpartition("@")[0], *re.split("[?&=]", rest)]
+    return [path for path in found if Path(path).is_file()]
+
+
+@dataclass(frozen=True)
+class About:
+    """The metadata of an option. All are optional but the first two.
+
+    `kind`: a key of `TYPES`, which makes a value of a text. `bare`: the value of a flag without
+    one. `within`: the least and the most of a number. `only`: the one kind of run that it has an
+    effect in; in others its flag is refused and its variable passed over. `cluster`: whether a run
+    on a cluster may have it. `reads`: the paths in its value that the run reads. `writes`: what the
+    run makes of its value: a whole file, a file that may be a device or a pipe as well (line by
+    line), or a folder. `identity`: the attribute that a run must have in common with the one that
+    it resumes.
+    """
+
+    group: str
+    help: str
+    kind: Callable[[str], Any] = str
+    metavar: str | None = None
+    bare: str | None = None
+    choices: Sequence[str] | None = None
+    within: tuple[float, float] = (1, 10**15)
+    only: Run | None = None
+    cluster: bool = True
+    reads: Callable[[Any], list[str]] | None = None
+    writes: Literal["file", "lines", "folder"] | None = None
+    identity: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.group in GROUPS
+        assert self.kind in TYPES
+
+
+def option(group: str, default: Any, help: str, **more: Any) -> Any:
+    """A field of `Options`; `more`: of `About`. Its kind is the default's type, or text, where
+    nothing else is said."""
+    kind = str if default is None else type(default)
+    return field(default=default, metadata={"about": About(group, help, **{"kind": kind, **more})})
+
+
+def about(f: Field[Any]) -> About:
+    """What an option is."""
+    found: About = f.metadata["about"]
+    return found
+
+
+def flag(name: str) -> str:
+    """An option's name on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def check_values(options: Any) -> None:
+    """Raise `UsageError` for a value that is of another type, out of range or no choice. A path
+    becomes text."""
+    for f in fields(options):
+        value, what = getattr(options, f.name), about(f)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+            object.__setattr__(options, f.name, value)
+        wanted, noun = TYPES[what.kind]
+        if not (isinstance(value, wanted) or (value is None and f.default is None)):
+            raise UsageError(f"{flag(f.name)} {value!r}: {noun} is needed")
+        least, most = what.within
+        if isinstance(value, (int, float)) and what.kind is not bool:
+            if not value >= least:
+                raise UsageError(f"{flag(f.name)} {value}: must be at least {least}")
+            if not value <= most:
+                raise UsageError(f"{flag(f.name)} {value}: must be at most {most:,}")
+        if what.choices and value not in what.choices:
+            known = ", ".join(what.choices)
+            raise UsageError(f"{flag(f.name)} {value!r}: choose from {known}")
+
+
+def given(options: Any) -> Iterator[tuple[Field[Any], Any]]:
+    """Options that are not at their defaults, and their values."""
+    for f in fields(options):
+        if (value := getattr(options, f.name)) != f.default:
+            yield f, value
+
+
+def paths_read(options: Any) -> dict[Path, str]:
+    """What is there of the paths that a run reads, resolved, and the flags that name them."""
+    return {
+        Path(name).resolve(): flag(f.name)
+        for f in fields(options)
+        if (reads := about(f).reads) is not None
+        for name in reads(getattr(options, f.name) or "")
+        if name and Path(name).exists()
+    }
+
+
+def files_written(options: Any) -> Iterator[tuple[Field[Any], str]]:
+    """Options that name a file to be written, and the files."""
+    for f in fields(options):
+        value = getattr(options, f.name)
+        if about(f).writes in ("file", "lines") and value is not None:
+            yield f, value
+
+
+def identity_of(options: Any) -> dict[str, Any]:
+    """What options say of a run that must be the same for records to belong together."""
+    names = [name for f in fields(options) if (name := about(f).identity) is not None]
+    return {name: getattr(options, name) for name in names}
