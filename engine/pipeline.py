@@ -24,8 +24,8 @@ from engine.base.records import Cause, Facts, Failure, Figures, Record
 from engine.network.runners.opening import infer, prepared
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.executor import ExecutorSettings
 from engine.runtime.intake import Listed
+from engine.runtime.settings import ExecutorSettings
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import Clips, JointClips, sampled
 from engine.skeletons.samples import Sample

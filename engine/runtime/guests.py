@@ -6,14 +6,9 @@ bookkeeping; the clock is an argument.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
-
 from engine.base.version import __version__
-from engine.runtime.transport.wire import Message
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.transport.messages import Join, Refused, Welcome, WorkerSettings
 
-ALIVE_EVERY_S = 1.0  # an idle guest says so
 _SILENCE_S = 5.0  # a guest that says less gets no further lease until it is heard again
 
 
@@ -25,14 +20,13 @@ class Guests:
         self._heard: dict[str, float] = {}  # of those that are ready
         self._joined: set[str] = set()
 
-    def join(self, name: str, fields: dict[str, Any]) -> Message:
+    def join(self, name: str, asked: Join) -> Welcome | Refused:
         """A guest asks to join. Returns the answer."""
-        if fields.get("version") != __version__:
-            theirs = f"{fields.get('version')!s:.20}"
-            reason = f"this engine is version {__version__}, the worker is {theirs}"
-            return Message("refused", {"message": reason})
+        if asked.version != __version__:
+            reason = f"this engine is version {__version__}, the worker is {asked.version:.20}"
+            return Refused(reason)
         self._joined.add(name)
-        return Message("welcome", {"name": name, **asdict(self._settings)})
+        return Welcome(name, self._settings)
 
     def ready(self, name: str, now: float) -> None:
         """A guest that has joined can take work."""

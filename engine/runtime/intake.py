@@ -13,8 +13,8 @@ from engine.base.constants import plan_rows
 from engine.base.records import Cause, Failure
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.leases import Task
-from engine.runtime.transport import wire
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.transport.clip_messages import clips_nbytes
+from engine.runtime.transport.messages import WorkerSettings
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import Sample
 from engine.skeletons.sampling import clip_plan
@@ -85,7 +85,7 @@ class Intake:
         views = self._settings.views
         plan = clip_plan(poses.total_frames, plan_rows(views)[0])
         persons = len(poses.keypoint)
-        clips = wire.clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
+        clips = clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
         return Task(sample.index, 2 * (poses.nbytes + clips))  # the sender's and the receiver's
 
     def poses(self, index: int) -> PoseSequence:

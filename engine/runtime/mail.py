@@ -9,18 +9,36 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict
 
 from engine.base.errors import UsageError, WireError, printable
 from engine.base.events import PARENT, event
 from engine.base.records import Facts, Figures, Record
-from engine.runtime import executor
 from engine.runtime.guests import Guests
 from engine.runtime.pool import Pool
 from engine.runtime.processes import Child
-from engine.runtime.scheduler import OF_LEASES, OF_WORKERS, Ledger
-from engine.runtime.transport.sockets import Exchange
-from engine.runtime.transport.wire import Message
+from engine.runtime.scheduler import Ledger
+from engine.runtime.transport.messages import (
+    Decoding,
+    Dropped,
+    ExecutorAddress,
+    ExecutorReady,
+    Failed,
+    Fatal,
+    FromChild,
+    FromGuest,
+    Join,
+    Leave,
+    Log,
+    OfLease,
+    Queued,
+    Result,
+    Running,
+    Sent,
+    Stop,
+    WorkerReady,
+)
+from engine.runtime.transport.sockets import Router
 
 log = logging.getLogger("engine")
 
@@ -34,14 +52,14 @@ class Mail:
 
     def __init__(
         self,
-        exchange: Exchange,
+        router: Router,
         pool: Pool,
         guests: Guests,
         ledger: Ledger,
         figures: Figures,
         workers: int,
     ) -> None:
-        self._exchange, self._pool, self._guests = exchange, pool, guests
+        self._router, self._pool, self._guests = router, pool, guests
         self._ledger, self._figures, self._workers = ledger, figures, workers
         self.facts: dict[str, Facts] = {}
         self.max_batch = 0
@@ -49,7 +67,7 @@ class Mail:
 
     def read(self) -> Iterator[Record]:
         """Deal with what has come."""
-        for name, message in self._exchange.receive():
+        for name, message in self._router.receive():
             yield from self._heard(name, message)
 
     def part(self, guest: str, reason: str, *, blame: bool) -> list[Record]:
@@ -57,36 +75,31 @@ class Mail:
         if self._guests.part(guest):
             log.warning("%s %s", guest, reason, extra=event("parted", guest, reason=reason))
         # should it still be there
-        self._exchange.send(guest, Message("stop", {"reason": f"the engine says that it {reason}"}))
-        self._exchange.forget(guest)
+        self._router.send(guest, Stop(f"the engine says that it {reason}"))
+        self._router.forget(guest)
         return [*self._ledger.lost(guest, "worker", time.monotonic(), blame=blame)]
 
-    def _heard(self, name: str | None, message: Message | WireError) -> list[Record]:
+    def _heard(self, name: str | None, message: FromChild | FromGuest | WireError) -> list[Record]:
         # No generator: one that a dying interpreter ends could name no exception any more.
         try:
             if isinstance(message, WireError):
                 raise message
             return self._handle(name, message)
-        except (WireError, LookupError, TypeError, ValueError) as error:
+        except WireError as error:
             self._dropped(str(error), name or PARENT)
             return []
 
-    def _handle(self, name: str | None, message: Message) -> list[Record]:
+    def _handle(self, name: str | None, message: FromChild | FromGuest) -> list[Record]:
         child = self._pool.get(name) if name is not None else None
-        if child is not None and message.kind not in OF_LEASES:
-            self._about_child(child, message)
-        elif child is not None:
-            return self._about_lease(child.name, message)
-        elif name is not None and self._exchange.is_guest(name):
-            joined = self._guests.heard(name, time.monotonic())
-            if joined and message.kind in OF_WORKERS:
-                return self._about_lease(name, message)
+        if child is not None:
+            return self._about_child(child, message)
+        if name is not None and self._router.is_guest(name):
             return self._about_guest(name, message)
-        elif name is None or not self._pool.knew(name):
+        if name is None or not self._pool.knew(name):
             raise WireError("it is from nobody we know")
         return []
 
-    def _about_lease(self, name: str, message: Message) -> list[Record]:
+    def _about_lease(self, name: str, message: OfLease) -> list[Record]:
         self.last_move = time.monotonic()
         record = self._ledger.hear(name, message, self.last_move)
         return [record] if record is not None else []
@@ -104,51 +117,57 @@ class Mail:
                 extra=event("dropped", process, reason=reason, count=count),
             )
 
-    def _about_child(self, child: Child, message: Message) -> None:
-        fields, kind = message.fields, message.kind
-        if kind == "ready":
-            self._ready(child, fields)
-        elif kind == "fatal":
-            if child.incarnation == 1:
-                raise UsageError(str(fields["message"]))
-            # What the first of its slot could do must be for the device; it may come back.
-            log.error("%s: %s", child.name, fields["message"], extra=event("log", child.name))
-        elif kind == "dropped":
-            self._dropped(str(fields["message"]), child.name)
-        elif kind == "log":
-            level, text = int(fields["level"]), str(fields["message"])
-            log.log(level, "%s: %s", child.name, text, extra=event("log", child.name))
-        else:
-            raise WireError(f"a message of kind {kind!r:.20}")
-
-    def _about_guest(self, name: str, message: Message) -> list[Record]:
-        now, kind = time.monotonic(), message.kind
-        if kind == "join":
-            answer = self._guests.join(name, message.fields)
-            host = printable(message.fields.get("host"))[:100]
-            log.warning(
-                "%s (%s): %s",
-                name,
-                host,
-                answer.kind,
-                extra=event("joining", name, host=host, answer=answer.kind),
-            )
-            self._exchange.send(name, answer)
-        elif kind == "ready":
-            self._guests.ready(name, now)
-            for one in self._pool.of_role("executor"):
-                self._announce(name, one)
-        elif kind == "leave":
-            return self.part(name, "left", blame=False)
-        elif kind == "dropped":
-            self._dropped(printable(message.fields["message"])[:300], name)
-        elif kind != "alive":
-            raise WireError(f"a message of kind {kind!r:.20} from a guest")
+    def _about_child(self, child: Child, message: FromChild | FromGuest) -> list[Record]:
+        match message:
+            case WorkerReady() | ExecutorReady():
+                self._ready(child, message)
+            case Fatal(reason):
+                if child.incarnation == 1:
+                    raise UsageError(reason)
+                # What the first of its slot could do must be for the device; it may come back.
+                log.error("%s: %s", child.name, reason, extra=event("log", child.name))
+            case Dropped(reason):
+                self._dropped(reason, child.name)
+            case Log(level, text):
+                log.log(level, "%s: %s", child.name, text, extra=event("log", child.name))
+            case Decoding() | Sent() | Queued() | Running() | Result() | Failed():
+                return self._about_lease(child.name, message)
         return []
 
-    def _ready(self, child: Child, fields: dict[str, Any]) -> None:
+    def _about_guest(self, name: str, message: FromChild | FromGuest) -> list[Record]:
+        now = time.monotonic()
+        joined = self._guests.heard(name, now)
+        match message:
+            case Join():
+                answer, host = self._guests.join(name, message), printable(message.host)[:100]
+                log.warning(
+                    "%s (%s): %s",
+                    name,
+                    host,
+                    answer.kind,
+                    extra=event("joining", name, host=host, answer=answer.kind),
+                )
+                self._router.send(name, answer)
+            case WorkerReady():
+                self._guests.ready(name, now)
+                for one in self._pool.of_role("executor"):
+                    self._announce(name, one)
+            case Leave():
+                return self.part(name, "left", blame=False)
+            case Dropped(reason):
+                self._dropped(printable(reason)[:300], name)
+            case Decoding() | Sent() | Failed():
+                if not joined:
+                    raise WireError("it is from a guest that has not joined")
+                return self._about_lease(name, message)
+        return []
+
+    def _ready(self, child: Child, message: WorkerReady | ExecutorReady) -> None:
+        if isinstance(message, ExecutorReady) != (child.role == "executor"):
+            raise WireError(f"{message.kind} from one of another role")
         self.last_move = time.monotonic()
-        seconds, facts = self.last_move - child.started, fields["facts"]
+        seconds = self.last_move - child.started
+        facts = asdict(message.facts if isinstance(message, ExecutorReady) else message)
         log.debug(
             "%s is ready after %.1f s: %s",
             child.name,
@@ -157,9 +176,9 @@ class Mail:
             extra=event("ready", child.name, seconds=seconds, facts=facts),
         )
         self._pool.ready(child)
-        if child.role == "executor":
-            self.facts[child.slot], child.port = executor.facts_from(fields), fields["port"]
-            self.max_batch = int(fields["max_batch"])
+        if isinstance(message, ExecutorReady):
+            self.facts[child.slot], child.port = message.facts, message.port
+            self.max_batch = message.max_batch
             # one batch runs, the next one fills
             self._ledger.table.ahead = 2 * self.max_batch + self._workers
             workers = [one.name for one in self._pool.of_role("worker")]
@@ -169,12 +188,8 @@ class Mail:
             for one in self._pool.of_role("executor"):
                 self._announce(child.name, one)
 
-    def _announce(self, worker_name: str, child: Child) -> None:
+    def _announce(self, worker: str, executor: Child) -> None:
         """Tell a worker where an executor takes clips."""
-        fields = {
-            "slot": child.slot,
-            "name": child.name,
-            "endpoint": self._pool.endpoint(child.name),
-            "port": child.port,
-        }
-        self._exchange.send(worker_name, Message("executor", fields))
+        endpoint = self._pool.endpoint(executor.name)
+        address = ExecutorAddress(executor.slot, executor.name, endpoint, executor.port)
+        self._router.send(worker, address)

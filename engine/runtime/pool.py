@@ -6,8 +6,8 @@ import logging
 import signal
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -15,26 +15,15 @@ from engine.base import signals
 from engine.base.errors import EngineError, StallError, UsageError, WorkerError
 from engine.base.events import event
 from engine.base.subprocesses import KILL_GRACE_S
-from engine.runtime import executor, processes, worker
-from engine.runtime.executor import ExecutorSettings
+from engine.runtime import processes
 from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
 from engine.runtime.processes import Child
-from engine.runtime.transport.link import last_word
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.settings import PoolSettings
+from engine.runtime.transport.link import started_file
 
 log = logging.getLogger("engine")
 
 _STOP_GRACE_S = 3.0
-
-
-@dataclass(frozen=True)
-class PoolSettings:
-    """How many children, with what, and how long they may take to get READY."""
-
-    workers: int
-    executors: tuple[ExecutorSettings, ...]
-    worker: WorkerSettings
-    start_timeout: float  # seconds; loading a model onto a device can take minutes
 
 
 class Pool:
@@ -123,7 +112,7 @@ class Pool:
                 "is above",
             )
         started = self._started_by(child)
-        for left in (last_word(self._directory, child.name), self._directory / child.name):
+        for left in (started_file(self._directory, child.name), self._directory / child.name):
             left.unlink(missing_ok=True)  # a long run has many dead children
         log.warning(
             "%s died (exit code %s)",
@@ -180,30 +169,22 @@ class Pool:
     def _spawn(self, slot: str, incarnation: int) -> None:
         self._incarnations[slot] = incarnation
         role, _, number = slot.partition("-")
+        told: tuple[Any, ...]
+        if role == "worker":
+            threads, told = 1, (self._settings.worker,)
+        else:
+            settings = self._settings.executors[int(number)]
+            threads, told = settings.threads, (self.endpoint(f"{slot}.{incarnation}"), settings)
+        module = f"engine.runtime.{role}"
         with signals.deferred():  # a child started is a child known
-            if role == "worker":
-                child = processes.start(
-                    slot, incarnation, 1, worker.main, self._address, self._settings.worker
-                )
-            else:
-                settings = self._settings.executors[int(number)]
-                endpoint = self.endpoint(f"{slot}.{incarnation}")
-                child = processes.start(
-                    slot,
-                    incarnation,
-                    settings.threads,
-                    executor.main,
-                    self._address,
-                    endpoint,
-                    settings,
-                )
+            child = processes.start(slot, incarnation, threads, module, self._address, *told)
             self._children[child.name] = child
         log.debug("%s started", child.name, extra=event("started", child.name, pid=child.pid))
 
     def _started_by(self, child: Child) -> list[int]:
         """The leases that a dead child had started, as it left word."""
         try:
-            leases = orjson.loads(last_word(self._directory, child.name).read_bytes())
+            leases = orjson.loads(started_file(self._directory, child.name).read_bytes())
         except (OSError, orjson.JSONDecodeError):
             return []
         return [number for number in leases if type(number) is int]

@@ -15,23 +15,23 @@ from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.intake import Intake
 from engine.runtime.leases import Lease, LeaseTable, Stage
-from engine.runtime.transport import wire
-from engine.runtime.transport.wire import Message
-from engine.runtime.worker import lease_message
-
-_STAGES = {
-    "decoding": Stage.DECODING,
-    "sent": Stage.SENT,
-    "queued": Stage.QUEUED,
-    "running": Stage.RUNNING,
-}
-OF_LEASES = frozenset([*_STAGES, "result", "failed"])  # kinds of messages
-OF_WORKERS = frozenset(["decoding", "sent", "failed"])
+from engine.runtime.transport.clip_messages import seal
+from engine.runtime.transport.messages import (
+    Decoding,
+    Failed,
+    Grant,
+    OfLease,
+    Queued,
+    Result,
+    Running,
+    Sent,
+)
+from engine.runtime.transport.wire import check_array
 
 
 class Ledger:
-    """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a
-    granted lease by (`engine.runtime.transport.wire.seal`); `views`: clips of every sample."""
+    """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a granted
+    lease by (`engine.runtime.transport.clip_messages.seal`); `views`: clips of every sample."""
 
     def __init__(
         self,
@@ -62,46 +62,46 @@ class Ledger:
 
     def grant(
         self, now: float, workers: Sequence[str], executors: Sequence[str]
-    ) -> tuple[str, Message] | None:
+    ) -> tuple[str, Grant] | None:
         """The next lease, if one can be granted: (worker, the message that grants it)."""
         lease = self.table.grant(now, workers, executors)
         if lease is None:
             return None
         poses = self._intake.poses(lease.task.index)
-        seal = wire.seal(self._secret, lease.number)
-        return lease.worker, lease_message(lease.number, seal, lease.executor, poses)
+        sealed = seal(self._secret, lease.number)
+        return lease.worker, Grant.of(lease.number, sealed, lease.executor, poses)
 
-    def hear(self, name: str, message: Message, now: float) -> Record | None:
+    def hear(self, name: str, said: OfLease, now: float) -> Record | None:
         """What a holder says of its leases; the record, if one has come to it. What concerns
         a lease that is no more, or is another's, is passed over.
 
-        Raises `WireError`, `LookupError`, `TypeError` or `ValueError` for another message.
+        Raises `WireError` for logits of another shape.
         """
-        fields, kind, table = message.fields, message.kind, self.table
-        if kind == "running":
-            batches, together = self._aggregator.figures.batches, str(len(fields["leases"]))
-            batches[together] = batches.get(together, 0) + 1
-            for number in fields["leases"]:
+        table, figures = self.table, self._aggregator.figures
+        if isinstance(said, Running):
+            together = str(len(said.leases))
+            figures.batches[together] = figures.batches.get(together, 0) + 1
+            for number in said.leases:
                 if table.is_with(number, name):
                     table.advance(number, Stage.RUNNING, now)
             return None
-        number = fields["lease"]
-        if not table.is_with(number, name):
+        if not table.is_with(said.lease, name):
             return None
-        if kind == "result":
-            return self._result(number, message, now)
-        if kind == "failed":
-            cause = Cause(str(fields["stage"]), str(fields["type"]), str(fields["message"]))
-            return self._aggregator.failure(self._complete(number, now).task.index, cause)
-        if kind == "sent":
-            busy, size = float(fields["busy"]), int(fields["bytes"])
-            self._aggregator.figures.decode_s += busy
-            self._aggregator.figures.bytes_sent += size
-            lease = table.advance(number, Stage.SENT, now)
-            assert lease is not None  # it is out
-            lease.decode_s = busy
-        else:
-            table.advance(number, _STAGES[kind], now)
+        match said:
+            case Result():
+                return self._result(said, now)
+            case Failed(number, cause):
+                return self._aggregator.failure(self._complete(number, now).task.index, cause)
+            case Decoding(number):
+                table.advance(number, Stage.DECODING, now)
+            case Queued(number):
+                table.advance(number, Stage.QUEUED, now)
+            case Sent(number, busy, nbytes):
+                figures.decode_s += busy
+                figures.bytes_sent += nbytes
+                lease = table.advance(number, Stage.SENT, now)
+                assert lease is not None  # it is out
+                lease.decode_s = busy
         return None
 
     def lost(self, name: str, role: str, now: float, *, blame: bool = True) -> list[Failure]:
@@ -121,11 +121,10 @@ class Ledger:
         self._intake.done(lease.task.index)
         return lease
 
-    def _result(self, number: int, message: Message, now: float) -> Record:
-        fields, shape = message.fields, (self._views, self._num_classes)
-        logits = wire.check_array(message.arrays[0], "logits", np.float32, shape)
-        busy, padded = float(fields["busy"]), int(fields["padded"])
-        lease = self._complete(number, now)
+    def _result(self, result: Result, now: float) -> Record:
+        shape = self._views, self._num_classes
+        logits = check_array(result.logits, "logits", np.float32, shape)
+        lease = self._complete(result.lease, now)
         self._aggregator.figures.peak_bytes = self.table.peak_bytes
-        ms = {stage: 1e3 * s for stage, s in lease.seconds(busy, now).items()}
-        return self._aggregator.score(lease.task.index, logits.copy(), padded, ms)
+        ms = {stage: 1e3 * s for stage, s in lease.seconds(result.busy, now).items()}
+        return self._aggregator.score(lease.task.index, logits.copy(), result.padded, ms)

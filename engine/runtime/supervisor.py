@@ -16,14 +16,13 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import zmq
 
 from engine.base import signals
 from engine.base.constants import VIEWS
-from engine.base.curve import Listening
 from engine.base.errors import StallError, UsageError
 from engine.base.events import PARENT, event
 from engine.base.records import Facts, Record
@@ -33,29 +32,18 @@ from engine.runtime.guests import Guests
 from engine.runtime.intake import Intake, Supply
 from engine.runtime.leases import Stage
 from engine.runtime.mail import Mail
-from engine.runtime.pool import Pool, PoolSettings
+from engine.runtime.pool import Pool
 from engine.runtime.processes import Child
 from engine.runtime.scheduler import Ledger
-from engine.runtime.transport.sockets import Exchange
-from engine.runtime.transport.wire import Message
+from engine.runtime.settings import SupervisorSettings
+from engine.runtime.transport.messages import Stop
+from engine.runtime.transport.sockets import Router
 
 T = TypeVar("T")
 
 log = logging.getLogger("engine")
 
 _TURN_MS = 200  # longest wait, so that an interruption is noticed, and so is silence
-
-
-@dataclass(frozen=True)
-class SupervisorSettings:
-    """Which children, and within which limits."""
-
-    pool: PoolSettings
-    max_memory: int  # bytes in flight
-    lease_timeout: float  # seconds of a worker's silence
-    stall_timeout: float  # seconds of an executor's silence
-    grace: float  # seconds to finish what is on its way after an interruption
-    listening: Listening | None  # for guests
 
 
 class Supervisor:
@@ -93,13 +81,13 @@ class Supervisor:
             self._directory = processes.private_directory()
             largest = VIEWS * num_classes * 4  # a result's logits
             try:
-                self._exchange = Exchange(self._directory, largest, settings.listening)
+                self._router = Router(self._directory, largest, settings.listening)
             except UsageError:
                 shutil.rmtree(self._directory)
                 raise
-            self._pool = Pool(settings.pool, self._directory, self._exchange.address)
+            self._pool = Pool(settings.pool, self._directory, self._router.address)
             self._mail = Mail(
-                self._exchange,
+                self._router,
                 self._pool,
                 self._guests,
                 self._ledger,
@@ -139,9 +127,9 @@ class Supervisor:
         with signals.deferred():  # an impatient Ctrl-C must not leave half of it
             self._closed = True
             for name in [*(child.name for child in self._pool), *self._guests.names]:
-                self._exchange.send(name, Message("stop"))
+                self._router.send(name, Stop())
             self._pool.close(at_once=at_once)
-            self._exchange.close()
+            self._router.close()
             shutil.rmtree(self._directory, ignore_errors=True)
             atexit.unregister(self.close)
 
@@ -153,7 +141,7 @@ class Supervisor:
     @property
     def port(self) -> int | None:
         """Where guests may connect."""
-        return self._exchange.port
+        return self._router.port
 
     @property
     def leases(self) -> int:
@@ -265,14 +253,14 @@ class Supervisor:
             granted = self._ledger.grant(time.monotonic(), workers, executors)
             if granted is None:
                 return
-            self._exchange.send(*granted)
+            self._router.send(*granted)
 
     # Messages
 
     def _turn(self) -> Iterator[Record]:
         """Wait a little for messages and deaths, and deal with them."""
         poller = zmq.Poller()
-        for socket in self._exchange.sockets:
+        for socket in self._router.sockets:
             poller.register(socket, zmq.POLLIN)
         for child in self._pool:
             poller.register(child.sentinel, zmq.POLLIN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.base.constants import VIEWS
-from engine.base.records import Failure, Record
+from engine.base.errors import WireError
+from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.intake import Intake, Listed
 from engine.runtime.scheduler import Ledger
-from engine.runtime.transport.wire import Message
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.transport.messages import (
+    Decoding,
+    Failed,
+    OfLease,
+    Queued,
+    Result,
+    Running,
+    Sent,
+    WorkerSettings,
+)
 from engine.skeletons.samples import Sample
 from tests.conftest import annotation
 
@@ -37,15 +45,15 @@ def ledger(count: int, budget: int) -> Ledger:
     return made
 
 
-def said_of(lease: int) -> list[Message]:
+def said_of(lease: int) -> list[OfLease]:
     """What a sample's holders say of it, in order."""
     logits = np.full((VIEWS, CLASSES), 1.0, np.float32)
     return [
-        Message("decoding", {"lease": lease}),
-        Message("sent", {"lease": lease, "busy": 0.1, "bytes": 5}),
-        Message("queued", {"lease": lease}),
-        Message("running", {"leases": [lease]}),
-        Message("result", {"lease": lease, "busy": 0.1, "padded": 0}, (logits,)),
+        Decoding(lease),
+        Sent(lease, 0.1, 5),
+        Queued(lease),
+        Running((lease,)),
+        Result(lease, 0.1, 0, logits),
     ]
 
 
@@ -65,7 +73,7 @@ def test_one_record_each(
     rng = random.Random(seed)
     book = ledger(count, rng.choice([1, 10**6, 10**9]))
     workers, executors = ["w0.1", "w1.1"], ["e0.1"]
-    on_the_way: list[tuple[str, Message]] = []
+    on_the_way: list[tuple[str, OfLease]] = []
     records: list[Record] = []
     deaths = 0
     for now in range(30_000):
@@ -74,13 +82,12 @@ def test_one_record_each(
             break
         granted = book.grant(now, workers, executors)
         if granted is not None:
-            worker, message = granted
-            about = said_of(message.fields["lease"])
+            worker, grant = granted
+            about = said_of(grant.lease)
             if rng.random() < failing:
-                fields = {"stage": "decode", "type": "X", "message": "m"}
-                about[1:] = [Message("failed", {**about[0].fields, **fields})]
+                about[1:] = [Failed(grant.lease, Cause("decode", "X", "m"))]
             for index, said in enumerate(about):
-                by = worker if index < 2 else message.fields["executor"]
+                by = worker if index < 2 else grant.executor
                 if rng.random() >= lost:
                     on_the_way.append((by, said))
                 if rng.random() < repeated:
@@ -102,42 +109,18 @@ def test_one_record_each(
     assert book.table.bytes_in_flight == 0
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields", "arrays"),
-    [
-        ("result", {}, ()),
-        ("running", {"leases": 5}, ()),
-        ("running", {"leases": [[1]]}, ()),
-        ("failed", {"lease": {}}, ()),
-        ("sent", {"lease": [1]}, ()),
-    ],
-)
-def test_a_message_of_another_form_changes_nothing(kind: str, fields: Any, arrays: Any) -> None:
-    book = ledger(2, 10**9)
-    list(book.refill())
-    assert book.grant(0, ["w0.1"], ["e0.1"]) is not None
-    with pytest.raises((LookupError, TypeError, ValueError)):
-        book.hear("w0.1", Message(kind, fields, arrays), 0)
-    assert len(book.table.leases) == 1
-
-
-def test_a_result_of_another_shape_leaves_the_lease(make_annotation: Any) -> None:
+def test_a_result_of_another_shape_leaves_the_lease() -> None:
     """Its sender is then silent for too long, or says it properly."""
     book = ledger(1, 10**9)
     list(book.refill())
     granted = book.grant(0, ["w0.1"], ["e0.1"])
     assert granted is not None
-    number = granted[1].fields["lease"]
-    *_, result = said_of(number)
-    for bad in (
-        Message("result", result.fields, (np.zeros((VIEWS, 3), np.float32),)),
-        Message("result", result.fields, ()),
-        Message("result", {"lease": number, "busy": "x", "padded": 0}, result.arrays),
-    ):
-        with pytest.raises(Exception):  # noqa: B017, PT011  # the supervisor's business
-            book.hear("e0.1", bad, 1)
+    number = granted[1].lease
+    for shape in ((VIEWS, 3), (VIEWS + 1, CLASSES), (0, 0)):
+        with pytest.raises(WireError, match="logits is"):
+            book.hear("e0.1", Result(number, 0.1, 0, np.zeros(shape, np.float32)), 1)
         assert len(book.table.leases) == 1
-    nan = Message("result", result.fields, (np.full((VIEWS, CLASSES), np.nan, np.float32),))
+    nan = Result(number, 0.1, 0, np.full((VIEWS, CLASSES), np.nan, np.float32))
     found = book.hear("e0.1", nan, 1)
     assert isinstance(found, Failure)
     assert found.stage == "score"
@@ -148,7 +131,7 @@ def test_others_leases_are_not_to_be_spoken_of() -> None:
     list(book.refill())
     granted = book.grant(0, ["w0.1"], ["e0.1"])
     assert granted is not None
-    number = granted[1].fields["lease"]
-    for message in said_of(number):
-        assert book.hear("w9.1", message, 1) is None
+    number = granted[1].lease
+    for said in said_of(number):
+        assert book.hear("w9.1", said, 1) is None
     assert book.table.leases[0].stage == 0
