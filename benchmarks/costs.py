@@ -27,8 +27,7 @@ from engine.network.recogniser import average
 from engine.outputs.journal import Journal, record_json
 from engine.pipeline import Pipeline
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.intake import Intake, Listed
-from engine.runtime.scheduler import Ledger
+from engine.runtime.scheduler import Listed, Scheduler
 from engine.runtime.transport import clip_messages, messages, wire
 from engine.runtime.transport.bodies import Body
 from engine.runtime.transport.messages import Grant, WorkerSettings
@@ -128,11 +127,12 @@ class Stages:
         """All that the driver does with samples of one clip, less sockets and processes."""
         samples = [Sample(i, f"s{i}", one) for i, one in enumerate(self._annotations)]
         aggregator, settings = Aggregator(), WorkerSettings("0.24.1", KEYPOINTS, 1)
-        intake = Intake(Listed(samples), CLASSES, settings, aggregator)
-        book = Ledger(intake, aggregator, CLASSES, b"secret", budget=1 << 40, views=1)
+        scheduler = Scheduler(
+            Listed(samples), CLASSES, aggregator, settings, b"secret", budget=1 << 40
+        )
         for _ in samples:
-            list(book.refill())
-            granted = book.grant(0.0, ["worker-0.1"], ["executor-0.1"])
+            list(scheduler.refill())
+            granted = scheduler.grant(0.0, ["worker-0.1"], ["executor-0.1"])
             assert granted is not None
             wire.encode(granted[1].write())
             lease = granted[1].lease
@@ -145,7 +145,7 @@ class Stages:
             ]
             for name, body in bodies:
                 said: Any = messages.from_child(wire.decode(_frames(body.write())))
-                book.hear(name, said, 0.0)
+                scheduler.hear(name, said, 0.0)
         return len(samples)
 
     def _open_leases(self) -> int:

@@ -24,7 +24,7 @@ from engine.base.records import Cause, Facts, Failure, Figures, Record
 from engine.network.runners.opening import infer, prepared
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.intake import Listed
+from engine.runtime.scheduler import Listed
 from engine.runtime.settings import ExecutorSettings
 from engine.runtime.setup import Setup
 from engine.skeletons.clips import Clips, JointClips, sampled

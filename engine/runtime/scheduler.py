@@ -1,21 +1,22 @@
-"""The ledger: which samples are leased, and the records that leases come to.
+"""The scheduler: samples in their order, who has them, and the records that they come to.
 
-Comes in: samples, and what workers and executors say of their leases. Goes out: the messages that
-grant leases, and records. Decisions are `engine.runtime.leases`'; no sockets, no processes, and the
-clock is an argument.
+Comes in: samples, of a dataset or of live streams, and what workers and executors say of their
+leases. Goes out: the messages that grant leases, and one record a sample. No sockets, no processes,
+and the clock is an argument; who gets which lease is decided by `engine.runtime.leases`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from engine.base.constants import plan_rows
 from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.intake import Intake
-from engine.runtime.leases import Lease, LeaseTable, Stage
-from engine.runtime.transport.clip_messages import seal
+from engine.runtime.leases import Lease, LeaseTable, Stage, Task
+from engine.runtime.transport.clip_messages import clips_nbytes, seal
 from engine.runtime.transport.messages import (
     Decoding,
     Failed,
@@ -25,40 +26,82 @@ from engine.runtime.transport.messages import (
     Result,
     Running,
     Sent,
+    WorkerSettings,
 )
 from engine.runtime.transport.wire import check_array
+from engine.skeletons.poses import PoseSequence
+from engine.skeletons.samples import Sample
+from engine.skeletons.sampling import clip_plan
 
 
-class Ledger:
-    """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a granted
-    lease by (`engine.runtime.transport.clip_messages.seal`); `views`: clips of every sample."""
+class Supply(Protocol):
+    """Where samples come from. `exhausted`: whether none will come any more. `fd`: a descriptor
+    that is readable when there is something to `poll` for; None where they are all there."""
+
+    fd: int | None
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def poll(self) -> None:
+        """Look at what has come. Called often, whether a sample is wanted or not."""
+
+    def next(self) -> Sample | None:
+        """The next sample, if there is one at the moment."""
+
+
+class Listed:
+    """The samples of a dataset."""
+
+    fd: int | None = None
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._fresh, self.exhausted = iter(samples), False
+
+    def poll(self) -> None:
+        pass
+
+    def next(self) -> Sample | None:
+        sample = next(self._fresh, None)
+        self.exhausted = sample is None
+        return sample
+
+
+class Scheduler:
+    """Samples from the supply to their records. `settings`: of the workers, by which samples are
+    weighed; `secret`: what executors know a granted lease by
+    (`engine.runtime.transport.clip_messages.seal`); `budget` as in `LeaseTable`."""
 
     def __init__(
         self,
-        intake: Intake,
-        aggregator: Aggregator,
+        supply: Supply,
         num_classes: int,
+        aggregator: Aggregator,
+        settings: WorkerSettings,
         secret: bytes,
         *,
         budget: int,
-        views: int,
     ) -> None:
-        self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
-        self._secret, self._views = secret, views
+        self._supply, self._num_classes, self._aggregator = supply, num_classes, aggregator
+        self._settings, self._secret = settings, secret
+        self._poses: dict[int, PoseSequence] = {}  # of samples without a record
         self.table = LeaseTable(budget=budget, per_worker=2)
 
     @property
     def finished(self) -> bool:
         """Whether every sample has its record and none will come any more."""
-        return self._intake.exhausted and not len(self.table)
+        return self._supply.exhausted and not len(self.table)
 
     def refill(self) -> Iterator[Failure]:
         """Take samples in until a task waits. Those that cannot be used become failures."""
-        while self.table.hungry and (fresh := self._intake.next()) is not None:
-            if isinstance(fresh, Failure):
-                yield fresh
+        while self.table.hungry and (sample := self._supply.next()) is not None:
+            self._aggregator.take(sample)
+            poses = sample.read(self._num_classes)
+            if isinstance(poses, Cause):
+                yield self._aggregator.failure(sample.index, poses)
             else:
-                self.table.add(fresh)
+                self._poses[sample.index] = poses
+                self.table.add(Task(sample.index, self._cost(poses)))
 
     def grant(
         self, now: float, workers: Sequence[str], executors: Sequence[str]
@@ -67,8 +110,8 @@ class Ledger:
         lease = self.table.grant(now, workers, executors)
         if lease is None:
             return None
-        poses = self._intake.poses(lease.task.index)
         sealed = seal(self._secret, lease.number)
+        poses = self._poses[lease.task.index]
         return lease.worker, Grant.of(lease.number, sealed, lease.executor, poses)
 
     def hear(self, name: str, said: OfLease, now: float) -> Record | None:
@@ -108,21 +151,29 @@ class Ledger:
         """A holder is gone; its leases are granted again. Returns the convictions."""
         failures: list[Failure] = []
         for task in self.table.lost(name, now, blame=blame):
-            self._intake.done(task.index)
+            del self._poses[task.index]
             message = f"its {role} process died {task.deaths} times on it"
             stage = "decode" if role == "worker" else "infer"
             cause = Cause(stage, "ProcessDied", message)
             failures.append(self._aggregator.failure(task.index, cause))
         return failures
 
+    def _cost(self, poses: PoseSequence) -> int:
+        """Bytes in flight of a sample."""
+        views = self._settings.views
+        plan = clip_plan(poses.total_frames, plan_rows(views)[0])
+        persons = len(poses.keypoint)
+        clips = clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
+        return 2 * (poses.nbytes + clips)  # the sender's and the receiver's
+
     def _complete(self, number: int, now: float) -> Lease:
         lease = self.table.complete(number, now)
         assert lease is not None  # it is out
-        self._intake.done(lease.task.index)
+        del self._poses[lease.task.index]
         return lease
 
     def _result(self, result: Result, now: float) -> Record:
-        shape = self._views, self._num_classes
+        shape = self._settings.views, self._num_classes
         logits = check_array(result.logits, "logits", np.float32, shape)
         lease = self._complete(result.lease, now)
         self._aggregator.figures.peak_bytes = self.table.peak_bytes

@@ -21,7 +21,7 @@ from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.network.models import ModelFile, open_model
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.intake import Supply
+from engine.runtime.scheduler import Supply
 from engine.runtime.settings import ExecutorSettings, PoolSettings, SupervisorSettings
 from engine.runtime.supervisor import Supervisor
 from engine.runtime.transport.messages import WorkerSettings
