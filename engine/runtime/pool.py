@@ -101,14 +101,14 @@ class Pool:
             )
         self._watchdog.died(child.slot, ready=child.ready)
         if self._watchdog.cannot_start(child.slot):
-            raise _last_straw(
+            raise _giving_up(
                 child,
                 f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
                 f"{'was ' + child.killed if child.killed else _spelt(code)}. "
                 "What it printed is above",
             )
         if deaths := self._watchdog.without_progress():
-            raise _last_straw(
+            raise _giving_up(
                 child,
                 f"{deaths} processes died without a record between them, the "
                 f"last was {child.slot} ({child.killed or _spelt(code)}); what they printed "
@@ -205,6 +205,6 @@ def _spelt(code: int | None) -> str:
     return f"was ended by {signal.Signals(-code).name}"
 
 
-def _last_straw(child: Child, message: str) -> EngineError:
+def _giving_up(child: Child, message: str) -> EngineError:
     """What ends the run: a process of its own, or one that had to be killed for its silence."""
     return StallError(message) if child.killed else WorkerError(message)

@@ -246,7 +246,7 @@ class ClusterRunner:
             self._give_up(link, answer.message)
         elif isinstance(answer, Started):
             self._ready(link, answer)
-        elif answer.strange:
+        elif answer.stale:
             yield from self._lost(link, None)
         else:
             yield from self._reported(link, answer, now - link.since)
