@@ -13,6 +13,8 @@ from functools import partial
 from types import UnionType
 from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from engine.base.errors import WireError
 from engine.runtime.transport.wire import Message, check_array
 
@@ -33,10 +35,16 @@ class Body:
 
     kind: ClassVar[str]
     _arrays: ClassVar[Arrays]
+    _least: ClassVar[int]  # arrays that cannot be left out
     _readers: ClassVar[dict[str, _Reader] | None]
 
     def __init_subclass__(cls, kind: str, arrays: Arrays | None = None) -> None:
-        cls.kind, cls._arrays, cls._readers = kind, arrays or {}, None
+        cls.kind, cls._readers = kind, None
+        cls._arrays = {
+            name: (dtype and np.dtype(dtype), shape)
+            for name, (dtype, shape) in (arrays or {}).items()
+        }
+        cls._least = sum(not hasattr(cls, name) for name in cls._arrays)
 
     def write(self) -> Message:
         """The message. Copies no array."""
@@ -51,16 +59,12 @@ class Body:
     def read(cls, message: Message) -> Any:
         """The record, whose arrays are those of the message. Raises `WireError` for a message that
         `write` does not make."""
-        if not message.arrays and not cls._arrays:
-            return cls(**cls.checked(message.fields))
-        arrays = dict(zip(cls._arrays, message.arrays, strict=False))
-        missing = any(name not in arrays and not hasattr(cls, name) for name in cls._arrays)
-        if missing or len(message.arrays) > len(cls._arrays):
+        if not cls._least <= len(message.arrays) <= len(cls._arrays):
             raise WireError(f"{cls.kind} with {len(message.arrays)} arrays")
-        for name, array in arrays.items():
-            dtype, shape = cls._arrays[name]
-            check_array(array, name, dtype or array.dtype, shape)
-        return cls(**cls.checked(message.fields), **arrays)
+        found = cls.checked(message.fields)
+        for (name, (dtype, shape)), array in zip(cls._arrays.items(), message.arrays, strict=False):
+            found[name] = check_array(array, name, dtype, shape)
+        return cls(**found)
 
     @classmethod
     def checked(cls, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def _readers(record: Any, but: Arrays | tuple[()] = ()) -> dict[str, _Reader]:
 
 
 def _read_all(readers: Mapping[str, _Reader], found: Mapping[str, Any]) -> dict[str, Any]:
-    if found.keys() != readers.keys():
+    if len(found) != len(readers):  # a name that is missing is a `KeyError`
         raise ValueError(f"the fields {list(found)!r:.60}, not {list(readers)}")
     return {name: read(found[name]) for name, read in readers.items()}
 

@@ -132,9 +132,9 @@ def check_array(
     array: NDArray[Any], name: str, dtype: Any, shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
     """`array` itself if it has `dtype` and `shape` (None: any). Raises `WireError`."""
-    fits = array.ndim == len(shape) and all(
-        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
-    )
-    if array.dtype != dtype or not fits:
+    fits = array.ndim == len(shape) and (dtype is None or array.dtype == dtype)
+    for have, want in zip(array.shape, shape, strict=False):
+        fits = fits and (want is None or have == want)
+    if not fits:
         raise WireError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}")
     return array
