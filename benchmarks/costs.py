@@ -26,13 +26,13 @@ from engine.base.records import Prediction
 from engine.network.recogniser import average
 from engine.outputs.journal import Journal, record_json
 from engine.pipeline import Pipeline
-from engine.runtime import executor, worker
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.intake import Intake, Listed
-from engine.runtime.scheduler import Ledger
-from engine.runtime.transport import wire
+from engine.runtime.scheduler import Listed, Scheduler
+from engine.runtime.transport import clip_messages, messages, wire
+from engine.runtime.transport.bodies import Body
+from engine.runtime.transport.messages import Grant, WorkerSettings
 from engine.runtime.transport.wire import Message
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.worker import clips_of
 from engine.skeletons.clips import HeatmapClips, JointClips, sampled
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import Sample
@@ -40,8 +40,7 @@ from engine.skeletons.sampling import clip_plan
 
 CLASSES = len(HMDB51)
 _WHOLE = 4  # samples that are measured as whole clip tensors, of 205 MB each
-_SEAL = wire.seal(b"secret", 1)
-_AROUND = {"lease": 1, "seal": _SEAL}
+_SEAL = clip_messages.seal(b"secret", 1)
 
 
 class Stages:
@@ -55,7 +54,7 @@ class Stages:
         self._poses = [PoseSequence.from_annotation(one) for one in self._annotations]
         self._drawn: list[HeatmapClips] = [one.drawn() for one in self._sampled(VIEWS)]
         self._leases = [
-            _frames(worker.lease_message(1, _SEAL, "executor-0.1", one)) for one in self._poses
+            _frames(Grant.of(1, _SEAL, "executor-0.1", one).write()) for one in self._poses
         ]
         self._messages = {kind: self._clips(kind) for kind in WIRES}
         self._frames = {kind: list(map(_frames, self._messages[kind])) for kind in WIRES}
@@ -128,28 +127,30 @@ class Stages:
         """All that the driver does with samples of one clip, less sockets and processes."""
         samples = [Sample(i, f"s{i}", one) for i, one in enumerate(self._annotations)]
         aggregator, settings = Aggregator(), WorkerSettings("0.24.1", KEYPOINTS, 1)
-        intake = Intake(Listed(samples), CLASSES, settings, aggregator)
-        book = Ledger(intake, aggregator, CLASSES, b"secret", budget=1 << 40, views=1)
-        logits = (self._logits[:1],)
+        scheduler = Scheduler(
+            Listed(samples), CLASSES, aggregator, settings, b"secret", budget=1 << 40
+        )
         for _ in samples:
-            list(book.refill())
-            granted = book.grant(0.0, ["worker-0.1"], ["executor-0.1"])
+            list(scheduler.refill())
+            granted = scheduler.grant(0.0, ["worker-0.1"], ["executor-0.1"])
             assert granted is not None
-            wire.encode(granted[1])
-            about = {"lease": granted[1].fields["lease"]}
-            for name, message in (
-                ("worker-0.1", Message("decoding", about)),
-                ("worker-0.1", Message("sent", {**about, "busy": 0.1, "bytes": 1000})),
-                ("executor-0.1", Message("queued", about)),
-                ("executor-0.1", Message("running", {"leases": [about["lease"]]})),
-                ("executor-0.1", Message("result", {**about, "busy": 0.1, "padded": 0}, logits)),
-            ):
-                book.hear(name, wire.decode(_frames(message)), 0.0)
+            wire.encode(granted[1].write())
+            lease = granted[1].lease
+            bodies: list[tuple[str, Body]] = [
+                ("worker-0.1", messages.Decoding(lease)),
+                ("worker-0.1", messages.Sent(lease, 0.1, 1000)),
+                ("executor-0.1", messages.Queued(lease)),
+                ("executor-0.1", messages.Running((lease,))),
+                ("executor-0.1", messages.Result(lease, 0.1, 0, self._logits[:1])),
+            ]
+            for name, body in bodies:
+                said: Any = messages.from_child(wire.decode(_frames(body.write())))
+                scheduler.hear(name, said, 0.0)
         return len(samples)
 
     def _open_leases(self) -> int:
         for frames in self._leases:
-            worker._poses(wire.decode(frames))
+            Grant.read(wire.decode(frames)).poses()
         return len(self._leases)
 
     def _encoding(self, kind: Wire) -> Callable[[], int]:
@@ -163,7 +164,7 @@ class Stages:
     def _decoding(self, kind: Wire) -> Callable[[], int]:
         def decode() -> int:
             for frames in self._frames[kind]:
-                executor._clips(wire.decode(frames), VIEWS)
+                clip_messages.read(wire.decode(frames)).clips(VIEWS)
             return len(self._frames[kind])
 
         return decode
@@ -197,7 +198,8 @@ class Stages:
     def _clips(self, kind: Wire) -> list[Message]:
         settings = WorkerSettings("0.24.1", kind)
         chosen = self._poses[:_WHOLE] if kind == CLIPS else self._poses
-        return [worker.clips_message(one, _AROUND, settings) for one in chosen]
+        clips = [clips_of(one, settings) for one in chosen]
+        return [clip_messages.of_clips(1, _SEAL, one).write() for one in clips]
 
 
 def _frames(message: Message) -> list[memoryview]:

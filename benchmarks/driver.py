@@ -87,13 +87,13 @@ class Counted(ClusterRunner):
 
     turns = reports = 0
 
-    def _turn(self, *, fresh: bool = True) -> Iterator[Record]:
+    def step(self, *, fresh: bool = True) -> Iterator[Record]:
         self.turns += 1
-        yield from super()._turn(fresh=fresh)
+        yield from super().step(fresh=fresh)
 
-    def _reported(self, link: Any, report: Report) -> Iterator[Record]:
+    def _reported(self, link: Any, report: Report, seconds: float) -> Iterator[Record]:
         self.reports += 1
-        yield from super()._reported(link, report)
+        yield from super()._reported(link, report, seconds)
 
 
 class Echoed(Counted):

@@ -31,7 +31,7 @@ from engine.base.choices import CLIPS, SHARED
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
 from engine.network.models import open_model
-from engine.runtime.transport import wire
+from engine.runtime.transport.clip_messages import MAX_CLIPS
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 
@@ -139,7 +139,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "ceiling": ceilings,
         "rounds": args.rounds,
         "samples": {name: len(pickle.loads(path.read_bytes())) for name, path in files.items()},
-        "recipe_bytes_per_sample": wire.MAX_CLIPS,
+        "recipe_bytes_per_sample": MAX_CLIPS,
         "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
     }
     if args.ablations:

@@ -11,7 +11,9 @@ from engine.base.choices import WIRES, Precision
 from engine.base.options import Options
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.runtime import worker
+from engine.runtime.transport import clip_messages
+from engine.runtime.transport.messages import WorkerSettings
+from engine.runtime.worker import clips_of
 from engine.skeletons.poses import PoseSequence
 
 LENGTHS = (15, 30, 40, 48, 60, 80, 100, 150, 200, 300, 600)  # frames
@@ -38,8 +40,9 @@ def bytes_on_wire() -> dict[str, dict[int, int]]:
     """Bytes of a sample of one person, by wire and frames."""
     found: dict[str, dict[int, int]] = {}
     for kind in WIRES:
-        found[kind], settings = {}, worker.WorkerSettings("0.24.1", kind)
+        found[kind], settings = {}, WorkerSettings("0.24.1", kind)
         for frames in LENGTHS:
             poses = PoseSequence.from_annotation(workloads.drifting(frames, 0))
-            found[kind][frames] = worker.clips_message(poses, {}, settings).nbytes
+            clips = clips_of(poses, settings)
+            found[kind][frames] = clip_messages.of_clips(1, "", clips).write().nbytes
     return found

@@ -26,7 +26,7 @@ from benchmarks.cluster import Cluster, Conditions, Outcome, Work
 from benchmarks.measurement import publish
 from benchmarks.scaling import Failures, Sample
 from engine.base.choices import KEYPOINTS
-from engine.runtime.transport import wire
+from engine.runtime.transport.clip_messages import clips_nbytes
 from engine.skeletons.sampling import clip_plan
 
 _WIRE = "keypoints between nodes"
@@ -101,7 +101,7 @@ def works(rate: float, sample: Sample) -> list[Work]:
         Work(
             sample.worker_s * unique / distinct,
             count / mean / rate,
-            2 * int(sample.lease_bytes + wire.clips_nbytes(KEYPOINTS, unique, 1)),
+            2 * int(sample.lease_bytes + clips_nbytes(KEYPOINTS, unique, 1)),
         )
         for unique, count in zip(uniques, counts, strict=True)
     ]

@@ -20,10 +20,11 @@ import zmq
 from benchmarks import workloads
 from benchmarks.measurement import publish
 from engine.base.choices import WIRES, Wire
-from engine.runtime import worker
 from engine.runtime.processes import private_directory
-from engine.runtime.transport import wire
+from engine.runtime.transport import clip_messages, wire
+from engine.runtime.transport.messages import WorkerSettings
 from engine.runtime.transport.wire import Message
+from engine.runtime.worker import clips_of
 from engine.skeletons.poses import PoseSequence
 
 LENGTHS = (30, 90, 300)
@@ -61,7 +62,7 @@ def _messages_per_second(name: Wire, length: int, seconds: float) -> float:
     endpoint = f"ipc://{directory}/executor"
     context = zmq.Context()
     inbox = context.socket(zmq.PULL)
-    wire.limit(inbox, wire.MAX_CLIPS)
+    wire.limit(inbox, clip_messages.MAX_CLIPS)
     inbox.setsockopt(zmq.RCVHWM, 1)
     inbox.bind(endpoint)
     sender = multiprocess.get_context("spawn").Process(
@@ -88,7 +89,8 @@ def _messages_per_second(name: Wire, length: int, seconds: float) -> float:
 def _message(name: Wire, length: int) -> Message:
     """What a worker sends for a video of one person."""
     poses = PoseSequence.from_annotation(workloads.drifting(length, 0))
-    return worker.clips_message(poses, {"lease": 1}, worker.WorkerSettings("0.24.1", name))
+    clips = clips_of(poses, WorkerSettings("0.24.1", name))
+    return clip_messages.of_clips(1, "", clips).write()
 
 
 def _send(endpoint: str, name: Wire, length: int) -> None:

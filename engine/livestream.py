@@ -10,43 +10,41 @@ Comes in: `Options` and sources. Goes out: `Label`::
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
-from engine.base.records import Figures
 from engine.live.labels import Label, Labels, Smoother
 from engine.live.streams import StreamLimits, Streams
 from engine.live.supply import LiveSupply
 from engine.live.tracking import Tracker
 from engine.live.windows import Grid
-from engine.runtime.aggregator import Aggregator
+from engine.runtime.execution import Execution
 from engine.runtime.setup import Setup
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.source import Message, Source, open_source
 
 
-class Stream:
+class Stream(Execution[Label]):
     """Sources, a model and a device, ready to run.
 
     Opening it starts the processes and loads the model; iterating it, once, listens to the
     sources until all are over, or until `interrupt`; leaving the ``with`` block ends everything.
     """
 
+    _does = "listen"
+
     def __init__(
         self, options: Options, sources: Sequence[str | Source | Iterable[Message]]
     ) -> None:
         if options.in_process:
             raise UsageError("--in-process: live sources need processes of their own")
+        super().__init__()
         self.options = options
         self.sources = [open_source(source) for source in sources]
         self.setup = Setup.of(options)
-        self.interrupted = False
-        self._iterated = False
-        self._aggregator = Aggregator()
         smoother = partial(Smoother, options.smooth, options.threshold)
         self._labels = Labels(self.setup.model.classes, smoother)
         limits = StreamLimits(waiting=options.waiting)
@@ -56,43 +54,17 @@ class Stream:
         self._supervisor = self.setup.supervisor(
             self.supply, self._aggregator, lambda: self.interrupted
         )
-        try:
-            self.facts = self._supervisor.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close(at_once=error is not None)
+        self._start(self._supervisor)
 
     def close(self, *, at_once: bool = False) -> None:
         """End every process and every source."""
         self.supply.close()
-        self._supervisor.close(at_once=at_once)
+        super().close(at_once=at_once)
 
-    def __iter__(self) -> Iterator[Label]:
-        if self._iterated:
-            raise UsageError("a Stream is iterated once; open another one to listen again")
-        self._iterated = True
-        return self._label()
-
-    def _label(self) -> Iterator[Label]:
+    def _items(self) -> Iterator[Label]:
         self.supply.start()
-        for record in self._supervisor.records():
+        for record in self._records():
             yield from self._labels.complete(record, time.monotonic())
-
-    @property
-    def figures(self) -> Figures:
-        """Work, bytes and restarts so far."""
-        return self._aggregator.figures
 
     @property
     def leases(self) -> int:
@@ -103,19 +75,6 @@ class Stream:
     def ready(self) -> int:
         """Children that are ready."""
         return self._supervisor.ready
-
-    def processes(self) -> list[dict[str, Any]]:
-        """The children, as a snapshot has them."""
-        return self._supervisor.processes()
-
-    @property
-    def watchers(self) -> list[Callable[[float], None]]:
-        """What is told the time several times a second, in this thread, while it iterates."""
-        return self._supervisor.watchers
-
-    def interrupt(self) -> None:
-        """End the iteration when what is on its way is done, or ``--grace`` is over."""
-        self.interrupted = True
 
     def _grid(self, first: PoseFrame) -> Grid:
         options = self.options

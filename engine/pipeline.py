@@ -9,28 +9,27 @@ Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from engine.base.addresses import tcp_endpoint
 from engine.base.constants import preprocessing
-from engine.base.errors import UsageError, printable
+from engine.base.errors import printable
 from engine.base.option_field import identity_of
 from engine.base.options import Options
-from engine.base.records import Facts, Figures, Record
+from engine.base.records import Record
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
-from engine.runtime.aggregator import Aggregator
+from engine.runtime.execution import Execution, Runner
 from engine.runtime.in_process import InProcessRunner
-from engine.runtime.intake import Listed
+from engine.runtime.scheduler import Listed
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import open_dataset
 
 
-class Pipeline:
+class Pipeline(Execution[Record]):
     """A dataset, a model and a device, ready to run.
 
     Opening it reads the annotations, starts the processes and loads the model (errors are
@@ -40,12 +39,11 @@ class Pipeline:
     """
 
     def __init__(self, options: Options) -> None:
+        super().__init__()
         self.options = options
         self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
-        self.interrupted = False
-        self._iterated = self._closed = False
         self.resumed: list[Record] = []
         # A run may have been killed before it wrote anything.
         self.resumes = options.resume is not None and holds_records(Path(options.resume))
@@ -55,15 +53,9 @@ class Pipeline:
         done = {record.index for record in self.resumed}
         # made as they are needed: a data set may be larger than memory
         self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)
-        self._aggregator = Aggregator()
-        self._runner = self._opened()
-        try:
-            self.facts = self._runner.start()
-        except BaseException:
-            self._runner.close()
-            raise
+        self._start(self._opened())
 
-    def _opened(self) -> _Runner:
+    def _opened(self) -> Runner:
         if self.options.in_process:
             recogniser = self.setup.recogniser()
             return InProcessRunner(
@@ -82,38 +74,8 @@ class Pipeline:
         supply = Listed(self.samples)
         return self.setup.supervisor(supply, self._aggregator, lambda: self.interrupted)
 
-    def __enter__(self) -> Pipeline:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closed = True
-        self._runner.close(at_once=error is not None)
-
-    def close(self) -> None:
-        """End every process. Leaving the ``with`` block does it, too."""
-        self._closed = True
-        self._runner.close()
-
-    def __iter__(self) -> Iterator[Record]:
-        if self._iterated:
-            raise UsageError("a Pipeline is iterated once; open another one to run again")
-        self._iterated = True
+    def _items(self) -> Iterator[Record]:
         return self._records()
-
-    def _records(self) -> Iterator[Record]:
-        records = self._runner.records()
-        while True:
-            if self._closed:
-                raise UsageError("this Pipeline is closed; iterate it inside its `with` block")
-            record = next(records, None)
-            if record is None:
-                return
-            yield record
 
     @cached_property
     def identity(self) -> Identity:
@@ -132,11 +94,6 @@ class Pipeline:
         }
 
     @property
-    def figures(self) -> Figures:
-        """Work, bytes and restarts so far."""
-        return self._aggregator.figures
-
-    @property
     def max_batch(self) -> int:
         """Samples that run as one batch at most."""
         return self._runner.max_batch
@@ -151,49 +108,6 @@ class Pipeline:
         """Where workers of other machines may join, with ``--listen``."""
         listening, port = self.setup.executors[0].listening, self._runner.port
         return None if listening is None or port is None else tcp_endpoint(listening.host, port)
-
-    @property
-    def watchers(self) -> list[Callable[[float], None]]:
-        """What is told the time several times a second, in this thread, while it iterates."""
-        return self._runner.watchers
-
-    def processes(self) -> list[dict[str, Any]]:
-        """The children, as a snapshot has them; none in process."""
-        return self._runner.processes()
-
-    def waits(self) -> str:
-        """Which stage waits for which at the moment, in words."""
-        return self._runner.waits()
-
-    def interrupt(self) -> None:
-        """End the iteration when what is on its way is done, or ``--grace`` is over. May be
-        called from a signal handler."""
-        self.interrupted = True
-
-
-class _Runner(Protocol):
-    """What does the work: processes, an engine on each node of a cluster, or this process."""
-
-    watchers: list[Callable[[float], None]]
-
-    @property
-    def max_batch(self) -> int: ...
-
-    @property
-    def engines(self) -> int: ...
-
-    @property
-    def port(self) -> int | None: ...
-
-    def start(self) -> Facts: ...
-
-    def records(self) -> Iterator[Record]: ...
-
-    def processes(self) -> list[dict[str, Any]]: ...
-
-    def waits(self) -> str: ...
-
-    def close(self, *, at_once: bool = False) -> None: ...
 
 
 def predict(dataset: str, **options: Any) -> Iterator[Record]:

@@ -73,7 +73,7 @@ class _Feed:
 
 
 class LiveSupply:
-    """Samples of live and recorded sources; see `engine.runtime.intake.Supply`. `expect` is told
+    """Samples of live and recorded sources; see `engine.runtime.scheduler.Supply`. `expect` is told
     the number of each sample, its window, and when its last frame arrived. `fps`: frames/s of
     streams that do not say."""
 

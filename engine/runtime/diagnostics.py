@@ -6,12 +6,16 @@ it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
+from engine.base.events import event
 from engine.base.host import process_status
 from engine.runtime.leases import LeaseTable
 from engine.runtime.processes import Child
+
+log = logging.getLogger("engine")
 
 
 def snapshot(
@@ -53,6 +57,12 @@ def processes(table: LeaseTable, children: Iterable[Child], now: float) -> list[
         }
         for child in children
     ]
+
+
+def dump(what: str, found: dict[str, Any], kind: str, process: str) -> None:
+    """Log what has happened, to whom, and a snapshot."""
+    spelt = "\n  ".join([f"{what}. The state of the run:", *lines(found)])
+    log.warning("%s", spelt, extra=event(kind, process, **found))
 
 
 def lines(found: dict[str, Any]) -> list[str]:

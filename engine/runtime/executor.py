@@ -12,30 +12,33 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from engine.backends import registry
-from engine.base.choices import CLIPS, FRAMES, KEYPOINTS, Precision
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, REFERENCES, Views, plan_rows
-from engine.base.curve import Authenticator, Listening
+from engine.base.curve import Authenticator
 from engine.base.errors import ModelError, UsageError, WireError, printable
-from engine.base.records import Cause, Facts
-from engine.network.models import ModelFile
+from engine.base.records import Cause
 from engine.network.recogniser import prepared
 from engine.network.runners.base import Runner
-from engine.network.runners.opening import default_batch, open_runner
+from engine.network.runners.opening import default_batch
 from engine.runtime.batching import Batcher
-from engine.runtime.transport import wire
-from engine.runtime.transport.link import Control, run_child
-from engine.runtime.transport.wire import Message
-from engine.skeletons.clips import Clips, ClipTensor, HeatmapClips, JointClips
-from engine.skeletons.heatmaps import Joints
-from engine.skeletons.sparse import Frames
+from engine.runtime.settings import ExecutorSettings
+from engine.runtime.transport import clip_messages, wire
+from engine.runtime.transport.clip_messages import MAX_CLIPS, SentClips, seal
+from engine.runtime.transport.link import Link, run_child
+from engine.runtime.transport.messages import (
+    ExecutorReady,
+    Failed,
+    Fatal,
+    Queued,
+    Result,
+    Running,
+    Stop,
+)
+from engine.skeletons.clips import Clips, JointClips
 
 _REMEMBERED = 10_000  # leases; many more than can be out
 _WAITING = 16  # messages of one worker that libzmq keeps
@@ -43,79 +46,49 @@ _WAITING = 16  # messages of one worker that libzmq keeps
 F32 = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class ExecutorSettings:
-    """What an executor process is told at its start."""
-
-    backend: str
-    model: ModelFile
-    device: str | None
-    precision: Precision
-    threads: int
-    max_batch: int | None  # samples; None: what suits the runner
-    max_wait: float  # seconds
-    secret: bytes  # see `engine.runtime.transport.wire.seal`
-    views: Views  # clips of every sample
-    listening: Listening | None = None  # for clips of workers on other machines
-    room: int = 0  # bytes for what is kept of tracks
-
-    def open_runner(self) -> Runner:
-        """Load the model. Raises what `backends.load` and `runners.open_runner` do."""
-        backend = registry.load(
-            self.backend,
-            self.model,
-            device=self.device,
-            precision=self.precision,
-            threads=self.threads,
-        )
-        return open_runner(backend, self.model, self.views, self.room)
-
-
-def main(control: str, name: str, endpoint: str, settings: ExecutorSettings) -> None:
+def main(address: str, name: str, endpoint: str, settings: ExecutorSettings) -> None:
     """The process: load the model, say READY, run until told to stop."""
-    run_child(control, name, lambda link: _serve(link, endpoint, settings))
+    run_child(address, name, lambda link: _serve(link, endpoint, settings))
 
 
-def _serve(control: Control, endpoint: str, settings: ExecutorSettings) -> None:
+def _serve(link: Link, endpoint: str, settings: ExecutorSettings) -> None:
     try:
         runner = settings.open_runner()
     except UsageError as error:
-        _give_up(control, error)
+        _give_up(link, error)
         return
     with ExitStack() as stack:
         stack.callback(runner.close)
-        inbox, port = _inbox(control), None
-        inbox.bind(endpoint)
-        inboxes = [inbox]
+        sockets, port = [_receiving(link)], None
+        sockets[0].bind(endpoint)
         if settings.listening is not None:
             if settings.listening.keys is not None:
-                authenticator = Authenticator(control.context, settings.listening.keys)
+                authenticator = Authenticator(link.context, settings.listening.keys)
                 stack.callback(authenticator.close)
-            gate = _inbox(control)
-            port = settings.listening.bind(gate, None)
-            inboxes.append(gate)
+            sockets.append(_receiving(link))
+            port = settings.listening.bind(sockets[1], None)
         batch = settings.max_batch or default_batch(runner, settings.views, settings.room)
-        about = {"facts": asdict(runner.facts), "port": port, "max_batch": batch}
-        control.send(Message("ready", about))
+        link.send(ExecutorReady(runner.facts, port, batch))
         try:
-            _Service(control, inboxes, runner, settings, batch).run()
+            _Service(link, sockets, runner, settings, batch).run()
         except ModelError as error:  # another process could not do better with this file
-            _give_up(control, error)
-        for inbox in inboxes:
-            inbox.close()
+            _give_up(link, error)
+        for socket in sockets:
+            socket.close()
 
 
-def _inbox(control: Control) -> zmq.Socket[bytes]:
-    inbox: zmq.Socket[bytes] = control.context.socket(zmq.PULL)
-    wire.limit(inbox, wire.MAX_CLIPS)
+def _receiving(link: Link) -> zmq.Socket[bytes]:
+    """A socket that takes clips."""
+    socket: zmq.Socket[bytes] = link.context.socket(zmq.PULL)
+    wire.limit(socket, MAX_CLIPS)
     # Leases bound what honest workers send; this bounds what others could make us hold.
-    inbox.setsockopt(zmq.RCVHWM, _WAITING)
-    return inbox
+    socket.setsockopt(zmq.RCVHWM, _WAITING)
+    return socket
 
 
-def _give_up(control: Control, error: UsageError) -> None:
+def _give_up(link: Link, error: UsageError) -> None:
     """Tell the supervisor what no other process could do better."""
-    control.send(Message("fatal", {"message": printable(error)}))
+    link.send(Fatal(printable(error)))
 
 
 class _Stop(Exception):
@@ -127,13 +100,13 @@ class _Service:
 
     def __init__(
         self,
-        control: Control,
-        inboxes: Sequence[zmq.Socket[bytes]],
+        link: Link,
+        sockets: Sequence[zmq.Socket[bytes]],
         runner: Runner,
         settings: ExecutorSettings,
         max_batch: int,
     ) -> None:
-        self._control, self._inboxes, self._runner = control, inboxes, runner
+        self._link, self._sockets, self._runner = link, sockets, runner
         self._secret, self._max_batch = settings.secret, max_batch
         self._views = settings.views
         self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
@@ -153,9 +126,9 @@ class _Service:
 
     def _loop(self) -> NoReturn:
         poller = zmq.Poller()
-        for inbox in self._inboxes:
-            poller.register(inbox, zmq.POLLIN)
-        poller.register(self._control.socket, zmq.POLLIN)
+        for socket in self._sockets:
+            poller.register(socket, zmq.POLLIN)
+        poller.register(self._link.socket, zmq.POLLIN)
         while True:
             self._drain()
             now = time.monotonic()
@@ -173,8 +146,8 @@ class _Service:
 
     def _start(self, batch: list[tuple[int, Clips | JointClips]], now: float) -> None:
         leases = [lease for lease, _ in batch]
-        self._control.started([*self._runner.pending, *leases])
-        self._control.send(Message("running", {"leases": leases}))
+        self._link.started([*self._runner.pending, *leases])
+        self._link.send(Running(tuple(leases)))
         if self._runner.idle:
             self._since = now
         ready = [(lease, clips) for lease, found in batch if (clips := self._drawn(lease, found))]
@@ -186,8 +159,7 @@ class _Service:
         try:
             return prepared(self._runner, clips)
         except Exception as error:
-            cause = Cause.of(error, "decode")
-            self._control.send(Message("failed", {"lease": lease, **asdict(cause)}))
+            self._link.send(Failed(lease, Cause.of(error, "decode")))
             return None
 
     def _report(self, completed: Iterator[tuple[int, F32]]) -> None:
@@ -198,41 +170,38 @@ class _Service:
                 self._busy, self._since = (now - self._since) / self._together, now
             self._together -= 1
             padded = self._runner.clips_padded
-            fields = {"lease": lease, "busy": self._busy, "padded": padded - self._padded}
-            self._control.send(Message("result", fields, (logits,)))
+            self._link.send(Result(lease, self._busy, padded - self._padded, logits))
             self._padded = padded
-            self._control.started(self._runner.pending)
+            self._link.started(self._runner.pending)
 
     def _drain(self) -> None:
         """Take what has arrived, without waiting. Raises `_Stop` when told to, which
         abandons the batch: whoever stops an executor wants none of its results."""
-        while (message := self._control.receive()) is not None:
-            if message.kind == "stop":
+        while (message := self._link.receive()) is not None:
+            if isinstance(message, Stop):
                 raise _Stop
-        for inbox in self._inboxes:
-            self._take(inbox)
+        for socket in self._sockets:
+            self._take(socket)
 
-    def _take(self, inbox: zmq.Socket[bytes]) -> None:
+    def _take(self, socket: zmq.Socket[bytes]) -> None:
         for _ in range(wire.AT_ONCE):
             try:
-                _, message = wire.receive(inbox)
-                lease = self._admit(message)
-                clips = _clips(message, self._views)
+                sent = clip_messages.read(wire.receive(socket)[1])
+                self._admit(sent)
+                clips = sent.clips(self._views)
             except zmq.Again:
                 return
             except WireError as error:
-                self._control.report_dropped(error)
+                self._link.report_dropped(error)
                 continue
-            self._batcher.add((lease, clips), time.monotonic())
-            self._control.send(Message("queued", {"lease": lease}))
+            self._batcher.add((sent.lease, clips), time.monotonic())
+            self._link.send(Queued(sent.lease))
 
-    def _admit(self, message: Message) -> int:
-        """The lease that clips belong to. Raises `WireError` for one that was never granted, or
-        that has its clips: what waits here is bounded by the leases that are out."""
-        lease, seal = message.fields.get("lease"), message.fields.get("seal")
-        if type(lease) is not int or not isinstance(seal, str):
-            raise WireError("clips without a lease")
-        if not hmac.compare_digest(seal.encode(), wire.seal(self._secret, lease).encode()):
+    def _admit(self, sent: SentClips) -> None:
+        """Let clips in. Raises `WireError` for those of a lease that was never granted, or that
+        has its clips: what waits here is bounded by the leases that are out."""
+        lease = sent.lease
+        if not hmac.compare_digest(sent.seal.encode(), seal(self._secret, lease).encode()):
             raise WireError("clips of a lease that was never granted")
         if lease in self._arrived or lease < self._oldest:
             raise WireError("clips of a lease that has had its own")
@@ -240,47 +209,3 @@ class _Service:
         if len(self._arrived) > 2 * _REMEMBERED:  # numbers ascend
             self._arrived = set(sorted(self._arrived)[_REMEMBERED:])
             self._oldest = min(self._arrived)
-        return lease
-
-
-def _clips(message: Message, views: int) -> Clips | JointClips:
-    """Clips out of a message, so many. Raises `WireError`."""
-    arrays, (rows, twins) = message.arrays, plan_rows(views)
-    track = wire.whole_numbers(message.fields.get("track"), "track", 4)
-    if message.kind == FRAMES and len(arrays) == 4:
-        frames = Frames(
-            wire.check_array(arrays[0], "starts", np.int32, (None,)),
-            wire.check_array(arrays[1], "cells", np.uint16, (None,)),
-            wire.check_array(arrays[2], "values", np.float32, (None,)),
-        )
-        if flaw := frames.flawed():
-            raise WireError(flaw)
-        plan = _plan(arrays[3], len(frames) // (1 + twins), rows)
-        return HeatmapClips(frames, plan, twins, track)
-    if message.kind == KEYPOINTS and len(arrays) == 3:
-        reference = message.fields.get("reference")
-        if reference not in REFERENCES:
-            raise WireError(f"keypoints for reference {reference!r:.20}")
-        persons, unique = arrays[1].shape[:2] if arrays[1].ndim == 3 else (0, 0)
-        joints = Joints(
-            wire.check_array(arrays[0], "centres", np.float64, (persons, unique, JOINTS, 2)),
-            wire.check_array(arrays[1], "peaks", np.float32, (persons, unique, JOINTS)),
-        )
-        plan = _plan(arrays[2], unique, rows)
-        return JointClips(joints, plan, reference, twins, track)
-    if message.kind == CLIPS and len(arrays) == 1:
-        return ClipTensor(wire.check_array(arrays[0], "clips", np.float32, (views, *CLIP_SHAPE)))
-    raise WireError(f"a message of kind {message.kind!r:.20} with {len(arrays)} arrays")
-
-
-def _plan(array: NDArray[Any], unique: int, rows: int) -> NDArray[np.int32]:
-    """A clip plan of so many rows over so many frames. Raises `WireError`."""
-    plan = wire.check_array(array, "plan", np.int32, (rows, CLIP_LEN))
-    if plan.min() < 0 or plan.max() >= unique:
-        raise WireError(f"a plan that points beyond {unique} frames")
-    return plan
-
-
-def facts_from(fields: dict[str, Any]) -> Facts:
-    """The facts that an executor's READY carries."""
-    return Facts(**fields["facts"])

@@ -6,14 +6,15 @@ bookkeeping; the clock is an argument.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+import logging
 
+from engine.base.errors import printable
+from engine.base.events import event
 from engine.base.version import __version__
-from engine.runtime.transport.wire import Message
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.transport.messages import Join, Refused, Welcome, WorkerSettings
 
-ALIVE_EVERY_S = 1.0  # an idle guest says so
+log = logging.getLogger("engine")
+
 _SILENCE_S = 5.0  # a guest that says less gets no further lease until it is heard again
 
 
@@ -25,14 +26,18 @@ class Guests:
         self._heard: dict[str, float] = {}  # of those that are ready
         self._joined: set[str] = set()
 
-    def join(self, name: str, fields: dict[str, Any]) -> Message:
+    def join(self, name: str, asked: Join) -> Welcome | Refused:
         """A guest asks to join. Returns the answer."""
-        if fields.get("version") != __version__:
-            theirs = f"{fields.get('version')!s:.20}"
-            reason = f"this engine is version {__version__}, the worker is {theirs}"
-            return Message("refused", {"message": reason})
-        self._joined.add(name)
-        return Message("welcome", {"name": name, **asdict(self._settings)})
+        answer: Welcome | Refused = Welcome(name, self._settings)
+        if asked.version == __version__:
+            self._joined.add(name)
+        else:
+            reason = f"this engine is version {__version__}, the worker is {asked.version:.20}"
+            answer = Refused(reason)
+        host = printable(asked.host)[:100]
+        about = event("joining", name, host=host, answer=answer.kind)
+        log.warning("%s (%s): %s", name, host, answer.kind, extra=about)
+        return answer
 
     def ready(self, name: str, now: float) -> None:
         """A guest that has joined can take work."""
@@ -54,7 +59,8 @@ class Guests:
         """Those that are ready, heard or not."""
         return list(self._heard)
 
-    def part(self, name: str) -> bool:
-        """A guest is gone. False for one that was not here."""
+    def part(self, name: str, reason: str) -> None:
+        """A guest is gone, or to be heard no more."""
         self._joined.discard(name)
-        return self._heard.pop(name, None) is not None
+        if self._heard.pop(name, None) is not None:
+            log.warning("%s %s", name, reason, extra=event("parted", name, reason=reason))

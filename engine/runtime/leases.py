@@ -1,7 +1,7 @@
 """Leases: which sample is with whom, and what follows when a holder dies.
 
 Events in, decisions out: no sockets, no processes, and the clock is an argument. Driven
-by `engine.runtime.supervisor`. A sample passes through the stages of `Stage`; it is leased
+by `engine.runtime.scheduler`. A sample passes through the stages of `Stage`; it is leased
 until its terminal record is written, and a lease is granted only when its bytes fit.
 
 A death counts against a sample only if the holder had started that sample alone. Whoever
@@ -13,14 +13,16 @@ random kill therefore makes a suspect at most, unless it hits the same lone samp
 from __future__ import annotations
 
 import enum
+import heapq
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from engine.runtime.limits import MAX_DEATHS
-from engine.runtime.loads import Loads
+from engine.runtime.watchdog import overdue
 
 _PATIENCE_S = 30.0  # of a suspect
+_SLACK = 4  # outdated entries a name, before they are cleared away
 
 
 class Stage(enum.IntEnum):
@@ -80,6 +82,53 @@ class Lease:
             "infer": infer,
             "total": now - self.granted,
         }
+
+
+class Loads:
+    """How many leases each worker or executor has, and who has the fewest. What a change costs does
+    not depend on how many leases are out."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._names: list[str] = []  # that were chosen from last
+        self._ranks: dict[str, int] = {}  # their places in it
+        # (count, rank): one entry of each name is up to date, others are outdated
+        self._heap: list[tuple[int, int]] = []
+
+    def of(self, name: str) -> int:
+        """The count of a name."""
+        return self._counts.get(name, 0)
+
+    def change(self, name: str, by: int) -> None:
+        """So many more, or fewer."""
+        count = self._counts.pop(name, 0) + by
+        if count:
+            self._counts[name] = count
+        rank = self._ranks.get(name)
+        if rank is None:
+            return
+        heapq.heappush(self._heap, (count, rank))
+        if len(self._heap) > _SLACK * len(self._names):
+            self._rank(self._names)
+
+    def least(self, names: Sequence[str]) -> str | None:
+        """Which of `names` has the fewest, the first of several; None of none. Cheap where they
+        are those of the last time."""
+        if names != self._names:
+            self._rank(list(names))
+        while self._heap:
+            count, rank = self._heap[0]
+            name = self._names[rank]
+            if count == self.of(name):
+                return name
+            heapq.heappop(self._heap)
+        return None
+
+    def _rank(self, names: list[str]) -> None:
+        self._names = names
+        self._ranks = {name: rank for rank, name in enumerate(names)}
+        self._heap = [(self.of(name), rank) for name, rank in self._ranks.items()]
+        heapq.heapify(self._heap)
 
 
 class LeaseTable:
@@ -250,16 +299,20 @@ class LeaseTable:
         What was sent and has not arrived may be stuck with either; the worker's time comes
         first, since its death takes such leases back, too.
         """
-        found: list[str] = []
-        for lease in self._leases.values():
-            limit = worker_limit if lease.stage < Stage.SENT else executor_limit
-            if lease.stage is Stage.SENT:
-                limit += worker_limit
-            if lease.holder in found:
-                continue
-            if now - self._heard.get(lease.holder, lease.granted) > limit:
-                found.append(lease.holder)
-        return found
+        limits = {
+            Stage.GRANTED: worker_limit,
+            Stage.DECODING: worker_limit,
+            Stage.SENT: worker_limit + executor_limit,
+            Stage.QUEUED: executor_limit,
+            Stage.RUNNING: executor_limit,
+        }
+        return overdue(
+            (
+                (lease.holder, self._heard.get(lease.holder, lease.granted), limits[lease.stage])
+                for lease in self._leases.values()
+            ),
+            now,
+        )
 
     def _count(self, lease: Lease, by: int) -> None:
         """A lease is out, or no more."""

@@ -4,49 +4,40 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from engine.base import signals
-from engine.base.errors import EngineError, StallError, UsageError, WorkerError
+from engine.base.errors import EngineError, StallError, UsageError, WireError, WorkerError
 from engine.base.events import event
 from engine.base.subprocesses import KILL_GRACE_S
-from engine.runtime import executor, processes, worker
-from engine.runtime.executor import ExecutorSettings
-from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
+from engine.runtime import processes
+from engine.runtime.limits import MAX_FAILED_STARTS
 from engine.runtime.processes import Child
-from engine.runtime.transport.link import last_word
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.settings import PoolSettings
+from engine.runtime.transport.link import started_file
+from engine.runtime.transport.messages import ExecutorAddress, ExecutorReady, WorkerReady
+from engine.runtime.watchdog import Watchdog
 
 log = logging.getLogger("engine")
 
 _STOP_GRACE_S = 3.0
 
 
-@dataclass(frozen=True)
-class PoolSettings:
-    """How many children, with what, and how long they may take to get READY."""
-
-    workers: int
-    executors: tuple[ExecutorSettings, ...]
-    worker: WorkerSettings
-    start_timeout: float  # seconds; loading a model onto a device can take minutes
-
-
 class Pool:
-    """The children of a run. `directory` holds their sockets."""
+    """The children of a run. `directory` holds their sockets; `address` is the supervisor's."""
 
-    def __init__(self, settings: PoolSettings, directory: Path, address: str) -> None:
+    def __init__(
+        self, settings: PoolSettings, directory: Path, address: str, watchdog: Watchdog
+    ) -> None:
         self._settings = settings
         self._directory = directory
-        self._address = address  # of the supervisor
+        self._address, self._watchdog = address, watchdog
         self._children: dict[str, Child] = {}
-        self._failed_starts: Counter[str] = Counter()
-        self._deaths_without_progress = 0
         self._incarnations: dict[str, int] = {}  # the newest in each slot
 
     def start(self) -> None:
@@ -78,18 +69,21 @@ class Pool:
         """Whether every child is READY."""
         return all(child.ready for child in self)
 
-    def endpoint(self, executor_name: str) -> str:
-        """Where an incarnation of an executor takes clips."""
-        return f"ipc://{self._directory}/{executor_name}"
+    def address_of(self, executor: Child) -> ExecutorAddress:
+        """Where an executor takes clips."""
+        endpoint = self._endpoint(executor.name)
+        return ExecutorAddress(executor.slot, executor.name, endpoint, executor.port)
 
-    def ready(self, child: Child) -> None:
-        """A child said that it is READY."""
-        child.ready = True
-        self._failed_starts[child.slot] = 0
-
-    def progressed(self) -> None:
-        """A record was written: the deaths so far were not in vain."""
-        self._deaths_without_progress = 0
+    def ready(self, child: Child, said: WorkerReady | ExecutorReady, now: float) -> None:
+        """A child said that it is READY. Raises `WireError` where it is of another role."""
+        if isinstance(said, ExecutorReady) != (child.role == "executor"):
+            raise WireError(f"{said.kind} from one of another role")
+        seconds = now - child.started
+        facts = asdict(said.facts if isinstance(said, ExecutorReady) else said)
+        about = event("ready", child.name, seconds=seconds, facts=facts)
+        log.debug("%s is ready after %.1f s: %s", child.name, seconds, facts, extra=about)
+        child.ready, child.port = True, said.port if isinstance(said, ExecutorReady) else None
+        self._watchdog.ready(child.slot)
 
     def reap(self, child: Child) -> list[int]:
         """A child is dead: forget it. Returns the leases that it had started.
@@ -105,25 +99,23 @@ class Pool:
                 '    if __name__ == "__main__":\n'
                 "since worker processes import the script that started them"
             )
-        if not child.ready:
-            self._failed_starts[child.slot] += 1
-            if self._failed_starts[child.slot] >= MAX_FAILED_STARTS:
-                raise _last_straw(
-                    child,
-                    f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
-                    f"{'was ' + child.killed if child.killed else _spelt(code)}. "
-                    "What it printed is above",
-                )
-        self._deaths_without_progress += 1
-        if self._deaths_without_progress >= MAX_DEATHS_WITHOUT_PROGRESS:
-            raise _last_straw(
+        self._watchdog.died(child.slot, ready=child.ready)
+        if self._watchdog.cannot_start(child.slot):
+            raise _giving_up(
                 child,
-                f"{MAX_DEATHS_WITHOUT_PROGRESS} processes died without a record between them, the "
+                f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
+                f"{'was ' + child.killed if child.killed else _spelt(code)}. "
+                "What it printed is above",
+            )
+        if deaths := self._watchdog.without_progress():
+            raise _giving_up(
+                child,
+                f"{deaths} processes died without a record between them, the "
                 f"last was {child.slot} ({child.killed or _spelt(code)}); what they printed "
                 "is above",
             )
         started = self._started_by(child)
-        for left in (last_word(self._directory, child.name), self._directory / child.name):
+        for left in (started_file(self._directory, child.name), self._directory / child.name):
             left.unlink(missing_ok=True)  # a long run has many dead children
         log.warning(
             "%s died (exit code %s)",
@@ -180,30 +172,25 @@ class Pool:
     def _spawn(self, slot: str, incarnation: int) -> None:
         self._incarnations[slot] = incarnation
         role, _, number = slot.partition("-")
+        told: tuple[Any, ...]
+        if role == "worker":
+            threads, told = 1, (self._settings.worker,)
+        else:
+            settings = self._settings.executors[int(number)]
+            threads, told = settings.threads, (self._endpoint(f"{slot}.{incarnation}"), settings)
+        module = f"engine.runtime.{role}"
         with signals.deferred():  # a child started is a child known
-            if role == "worker":
-                child = processes.start(
-                    slot, incarnation, 1, worker.main, self._address, self._settings.worker
-                )
-            else:
-                settings = self._settings.executors[int(number)]
-                endpoint = self.endpoint(f"{slot}.{incarnation}")
-                child = processes.start(
-                    slot,
-                    incarnation,
-                    settings.threads,
-                    executor.main,
-                    self._address,
-                    endpoint,
-                    settings,
-                )
+            child = processes.start(slot, incarnation, threads, module, self._address, *told)
             self._children[child.name] = child
         log.debug("%s started", child.name, extra=event("started", child.name, pid=child.pid))
+
+    def _endpoint(self, executor_name: str) -> str:
+        return f"ipc://{self._directory}/{executor_name}"
 
     def _started_by(self, child: Child) -> list[int]:
         """The leases that a dead child had started, as it left word."""
         try:
-            leases = orjson.loads(last_word(self._directory, child.name).read_bytes())
+            leases = orjson.loads(started_file(self._directory, child.name).read_bytes())
         except (OSError, orjson.JSONDecodeError):
             return []
         return [number for number in leases if type(number) is int]
@@ -218,6 +205,6 @@ def _spelt(code: int | None) -> str:
     return f"was ended by {signal.Signals(-code).name}"
 
 
-def _last_straw(child: Child, message: str) -> EngineError:
+def _giving_up(child: Child, message: str) -> EngineError:
     """What ends the run: a process of its own, or one that had to be killed for its silence."""
     return StallError(message) if child.killed else WorkerError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import shutil
@@ -9,7 +10,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,17 +97,21 @@ def refuse_inside_import() -> None:
 
 
 def start(
-    slot: str, incarnation: int, threads: int, target: Callable[..., None], *arguments: Any
+    slot: str, incarnation: int, threads: int, module: str, address: str, *settings: Any
 ) -> Child:
-    """Start ``target(control, name, *rest)``; `arguments` are (control, *rest)."""
-    control, *rest = arguments
+    """Start ``module.main(address, name, *settings)``. The module is imported there: what an
+    executor needs is no business of its parent's."""
     child = Child(slot, incarnation, None)
     child.process = _spawn.Process(
-        target=target, args=(control, child.name, *rest), name=child.name, daemon=True
+        target=_main, args=(module, address, child.name, *settings), name=child.name, daemon=True
     )
     with _thread_variables(threads), _importable_main(), _signals_blocked():
         child.process.start()
     return child
+
+
+def _main(module: str, *arguments: Any) -> None:
+    importlib.import_module(module).main(*arguments)
 
 
 def end(children: list[Child], grace: float) -> None:

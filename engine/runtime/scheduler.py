@@ -1,131 +1,181 @@
-"""The ledger: which samples are leased, and the records that leases come to.
+"""The scheduler: samples in their order, who has them, and the records that they come to.
 
-Comes in: samples, and what workers and executors say of their leases. Goes out: the messages that
-grant leases, and records. Decisions are `engine.runtime.leases`'; no sockets, no processes, and the
-clock is an argument.
+Comes in: samples, of a dataset or of live streams, and what workers and executors say of their
+leases. Goes out: the messages that grant leases, and one record a sample. No sockets, no processes,
+and the clock is an argument; who gets which lease is decided by `engine.runtime.leases`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
+from engine.base.constants import plan_rows
 from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.intake import Intake
-from engine.runtime.leases import Lease, LeaseTable, Stage
-from engine.runtime.transport import wire
-from engine.runtime.transport.wire import Message
-from engine.runtime.worker import lease_message
+from engine.runtime.leases import Lease, LeaseTable, Stage, Task
+from engine.runtime.transport.clip_messages import clips_nbytes, seal
+from engine.runtime.transport.messages import (
+    Decoding,
+    Failed,
+    Grant,
+    OfLease,
+    Queued,
+    Result,
+    Running,
+    Sent,
+    WorkerSettings,
+)
+from engine.runtime.transport.wire import check_array
+from engine.skeletons.poses import PoseSequence
+from engine.skeletons.samples import Sample
+from engine.skeletons.sampling import clip_plan
 
-_STAGES = {
-    "decoding": Stage.DECODING,
-    "sent": Stage.SENT,
-    "queued": Stage.QUEUED,
-    "running": Stage.RUNNING,
-}
-OF_LEASES = frozenset([*_STAGES, "result", "failed"])  # kinds of messages
-OF_WORKERS = frozenset(["decoding", "sent", "failed"])
+
+class Supply(Protocol):
+    """Where samples come from. `exhausted`: whether none will come any more. `fd`: a descriptor
+    that is readable when there is something to `poll` for; None where they are all there."""
+
+    fd: int | None
+
+    @property
+    def exhausted(self) -> bool: ...
+
+    def poll(self) -> None:
+        """Look at what has come. Called often, whether a sample is wanted or not."""
+
+    def next(self) -> Sample | None:
+        """The next sample, if there is one at the moment."""
 
 
-class Ledger:
-    """Samples on their way. `budget` as in `LeaseTable`; `secret` is what executors know a
-    granted lease by (`engine.runtime.transport.wire.seal`); `views`: clips of every sample."""
+class Listed:
+    """The samples of a dataset."""
+
+    fd: int | None = None
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._fresh, self.exhausted = iter(samples), False
+
+    def poll(self) -> None:
+        pass
+
+    def next(self) -> Sample | None:
+        sample = next(self._fresh, None)
+        self.exhausted = sample is None
+        return sample
+
+
+class Scheduler:
+    """Samples from the supply to their records. `settings`: of the workers, by which samples are
+    weighed; `secret`: what executors know a granted lease by
+    (`engine.runtime.transport.clip_messages.seal`); `budget` as in `LeaseTable`."""
 
     def __init__(
         self,
-        intake: Intake,
-        aggregator: Aggregator,
+        supply: Supply,
         num_classes: int,
+        aggregator: Aggregator,
+        settings: WorkerSettings,
         secret: bytes,
         *,
         budget: int,
-        views: int,
     ) -> None:
-        self._intake, self._aggregator, self._num_classes = intake, aggregator, num_classes
-        self._secret, self._views = secret, views
+        self._supply, self._num_classes, self._aggregator = supply, num_classes, aggregator
+        self._settings, self._secret = settings, secret
+        self._poses: dict[int, PoseSequence] = {}  # of samples without a record
         self.table = LeaseTable(budget=budget, per_worker=2)
 
     @property
     def finished(self) -> bool:
         """Whether every sample has its record and none will come any more."""
-        return self._intake.exhausted and not len(self.table)
+        return self._supply.exhausted and not len(self.table)
 
     def refill(self) -> Iterator[Failure]:
         """Take samples in until a task waits. Those that cannot be used become failures."""
-        while self.table.hungry and (fresh := self._intake.next()) is not None:
-            if isinstance(fresh, Failure):
-                yield fresh
+        while self.table.hungry and (sample := self._supply.next()) is not None:
+            self._aggregator.take(sample)
+            poses = sample.read(self._num_classes)
+            if isinstance(poses, Cause):
+                yield self._aggregator.failure(sample.index, poses)
             else:
-                self.table.add(fresh)
+                self._poses[sample.index] = poses
+                self.table.add(Task(sample.index, self._cost(poses)))
 
     def grant(
         self, now: float, workers: Sequence[str], executors: Sequence[str]
-    ) -> tuple[str, Message] | None:
+    ) -> tuple[str, Grant] | None:
         """The next lease, if one can be granted: (worker, the message that grants it)."""
         lease = self.table.grant(now, workers, executors)
         if lease is None:
             return None
-        poses = self._intake.poses(lease.task.index)
-        seal = wire.seal(self._secret, lease.number)
-        return lease.worker, lease_message(lease.number, seal, lease.executor, poses)
+        sealed = seal(self._secret, lease.number)
+        poses = self._poses[lease.task.index]
+        return lease.worker, Grant.of(lease.number, sealed, lease.executor, poses)
 
-    def hear(self, name: str, message: Message, now: float) -> Record | None:
+    def hear(self, name: str, said: OfLease, now: float) -> Record | None:
         """What a holder says of its leases; the record, if one has come to it. What concerns
         a lease that is no more, or is another's, is passed over.
 
-        Raises `WireError`, `LookupError`, `TypeError` or `ValueError` for another message.
+        Raises `WireError` for logits of another shape.
         """
-        fields, kind, table = message.fields, message.kind, self.table
-        if kind == "running":
-            batches, together = self._aggregator.figures.batches, str(len(fields["leases"]))
-            batches[together] = batches.get(together, 0) + 1
-            for number in fields["leases"]:
+        table, figures = self.table, self._aggregator.figures
+        if isinstance(said, Running):
+            together = str(len(said.leases))
+            figures.batches[together] = figures.batches.get(together, 0) + 1
+            for number in said.leases:
                 if table.is_with(number, name):
                     table.advance(number, Stage.RUNNING, now)
             return None
-        number = fields["lease"]
-        if not table.is_with(number, name):
+        if not table.is_with(said.lease, name):
             return None
-        if kind == "result":
-            return self._result(number, message, now)
-        if kind == "failed":
-            cause = Cause(str(fields["stage"]), str(fields["type"]), str(fields["message"]))
-            return self._aggregator.failure(self._complete(number, now).task.index, cause)
-        if kind == "sent":
-            busy, size = float(fields["busy"]), int(fields["bytes"])
-            self._aggregator.figures.decode_s += busy
-            self._aggregator.figures.bytes_sent += size
-            lease = table.advance(number, Stage.SENT, now)
-            assert lease is not None  # it is out
-            lease.decode_s = busy
-        else:
-            table.advance(number, _STAGES[kind], now)
+        match said:
+            case Result():
+                return self._result(said, now)
+            case Failed(number, cause):
+                return self._aggregator.failure(self._complete(number, now).task.index, cause)
+            case Decoding(number):
+                table.advance(number, Stage.DECODING, now)
+            case Queued(number):
+                table.advance(number, Stage.QUEUED, now)
+            case Sent(number, busy, nbytes):
+                figures.decode_s += busy
+                figures.bytes_sent += nbytes
+                lease = table.advance(number, Stage.SENT, now)
+                assert lease is not None  # it is out
+                lease.decode_s = busy
         return None
 
     def lost(self, name: str, role: str, now: float, *, blame: bool = True) -> list[Failure]:
         """A holder is gone; its leases are granted again. Returns the convictions."""
         failures: list[Failure] = []
         for task in self.table.lost(name, now, blame=blame):
-            self._intake.done(task.index)
+            del self._poses[task.index]
             message = f"its {role} process died {task.deaths} times on it"
             stage = "decode" if role == "worker" else "infer"
             cause = Cause(stage, "ProcessDied", message)
             failures.append(self._aggregator.failure(task.index, cause))
         return failures
 
+    def _cost(self, poses: PoseSequence) -> int:
+        """Bytes in flight of a sample."""
+        views = self._settings.views
+        plan = clip_plan(poses.total_frames, plan_rows(views)[0])
+        persons = len(poses.keypoint)
+        clips = clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
+        return 2 * (poses.nbytes + clips)  # the sender's and the receiver's
+
     def _complete(self, number: int, now: float) -> Lease:
         lease = self.table.complete(number, now)
         assert lease is not None  # it is out
-        self._intake.done(lease.task.index)
+        del self._poses[lease.task.index]
         return lease
 
-    def _result(self, number: int, message: Message, now: float) -> Record:
-        fields, shape = message.fields, (self._views, self._num_classes)
-        logits = wire.check_array(message.arrays[0], "logits", np.float32, shape)
-        busy, padded = float(fields["busy"]), int(fields["padded"])
-        lease = self._complete(number, now)
+    def _result(self, result: Result, now: float) -> Record:
+        shape = self._settings.views, self._num_classes
+        logits = check_array(result.logits, "logits", np.float32, shape)
+        lease = self._complete(result.lease, now)
         self._aggregator.figures.peak_bytes = self.table.peak_bytes
-        ms = {stage: 1e3 * s for stage, s in lease.seconds(busy, now).items()}
-        return self._aggregator.score(lease.task.index, logits.copy(), padded, ms)
+        ms = {stage: 1e3 * s for stage, s in lease.seconds(result.busy, now).items()}
+        return self._aggregator.score(lease.task.index, logits.copy(), result.padded, ms)

@@ -22,11 +22,10 @@ from engine.base.options import Options
 from engine.network.models import ModelFile, open_model
 from engine.network.recogniser import Recogniser
 from engine.runtime.aggregator import Aggregator
-from engine.runtime.executor import ExecutorSettings
-from engine.runtime.intake import Supply
-from engine.runtime.pool import PoolSettings
-from engine.runtime.supervisor import Supervisor, SupervisorSettings
-from engine.runtime.worker import WorkerSettings
+from engine.runtime.scheduler import Supply
+from engine.runtime.settings import ExecutorSettings, PoolSettings, SupervisorSettings
+from engine.runtime.supervisor import Supervisor
+from engine.runtime.transport.messages import WorkerSettings
 
 log = logging.getLogger("engine")
 

@@ -1,8 +1,8 @@
 """The supervisor: grants leases, watches children, ends what hangs.
 
-Runs in the parent, with the aggregator. Workers and executors are its children, and guests may join
-(`engine.runtime.guests`); what they say is `engine.runtime.mail`'s, every decision on a lease
-`engine.runtime.leases`'. Supervision in short:
+Runs in the parent, with the aggregator. Comes in: what workers and executors, which are its
+children, and guests (`engine.runtime.guests`) say. Goes out: records. Every decision on a lease is
+`engine.runtime.scheduler`'s. Supervision in short:
 
 * a child that dies is replaced (`engine.runtime.pool`), and its leases are granted again;
 * a child that has work and says nothing for too long is killed, which is a death;
@@ -16,28 +16,28 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import zmq
 
 from engine.base import signals
 from engine.base.constants import VIEWS
-from engine.base.curve import Listening
-from engine.base.errors import StallError, UsageError
+from engine.base.errors import StallError, UsageError, WireError, printable
 from engine.base.events import PARENT, event
 from engine.base.records import Facts, Record
-from engine.runtime import diagnostics, processes
+from engine.runtime import diagnostics, processes, watchdog
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.guests import Guests
-from engine.runtime.intake import Intake, Supply
 from engine.runtime.leases import Stage
-from engine.runtime.mail import Mail
-from engine.runtime.pool import Pool, PoolSettings
+from engine.runtime.pool import Pool
 from engine.runtime.processes import Child
-from engine.runtime.scheduler import Ledger
-from engine.runtime.transport.sockets import Exchange
-from engine.runtime.transport.wire import Message
+from engine.runtime.scheduler import Scheduler, Supply
+from engine.runtime.settings import SupervisorSettings
+from engine.runtime.transport import messages
+from engine.runtime.transport.messages import FromChild, FromGuest, OfLease, Stop
+from engine.runtime.transport.sockets import Router
+from engine.runtime.watchdog import Watchdog
 
 T = TypeVar("T")
 
@@ -46,20 +46,9 @@ log = logging.getLogger("engine")
 _TURN_MS = 200  # longest wait, so that an interruption is noticed, and so is silence
 
 
-@dataclass(frozen=True)
-class SupervisorSettings:
-    """Which children, and within which limits."""
-
-    pool: PoolSettings
-    max_memory: int  # bytes in flight
-    lease_timeout: float  # seconds of a worker's silence
-    stall_timeout: float  # seconds of an executor's silence
-    grace: float  # seconds to finish what is on its way after an interruption
-    listening: Listening | None  # for guests
-
-
 class Supervisor:
-    """Children, guests, leases and records of one run."""
+    """Children, guests, leases and records of one run. `max_batch`: samples that run as one batch
+    at most."""
 
     engines = 1
 
@@ -74,18 +63,18 @@ class Supervisor:
         processes.refuse_inside_import()
         self._figures, self._supply = aggregator.figures, supply
         self._settings, self._interrupted = settings, interrupted
-        self._ledger = Ledger(
-            Intake(supply, num_classes, settings.pool.worker, aggregator),
-            aggregator,
-            num_classes,
-            settings.pool.executors[0].secret,
-            budget=settings.max_memory,
-            views=settings.pool.worker.views,
+        pool, budget = settings.pool, settings.max_memory
+        self._scheduler = Scheduler(
+            supply, num_classes, aggregator, pool.worker, pool.executors[0].secret, budget=budget
         )
-        self._table = self._ledger.table
-        self._guests = Guests(settings.pool.worker)
+        self._table = self._scheduler.table
+        self._guests = Guests(pool.worker)
+        self._limits = settings.lease_timeout, settings.stall_timeout
         self._last_look = time.monotonic()
         self._next_search = self._last_look  # for silence
+        self._watchdog = Watchdog(sum(self._limits) + pool.start_timeout, self._last_look)
+        self._facts: dict[str, Facts] = {}  # of devices, by the slots of their executors
+        self.max_batch = 0
         self._state = ""  # none before the first sample
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
         self._closed = False
@@ -93,19 +82,11 @@ class Supervisor:
             self._directory = processes.private_directory()
             largest = VIEWS * num_classes * 4  # a result's logits
             try:
-                self._exchange = Exchange(self._directory, largest, settings.listening)
+                self._router = Router(self._directory, largest, settings.listening)
             except UsageError:
                 shutil.rmtree(self._directory)
                 raise
-            self._pool = Pool(settings.pool, self._directory, self._exchange.address)
-            self._mail = Mail(
-                self._exchange,
-                self._pool,
-                self._guests,
-                self._ledger,
-                self._figures,
-                settings.pool.workers,
-            )
+            self._pool = Pool(pool, self._directory, self._router.address, self._watchdog)
             atexit.register(self.close)  # for a consumer that never closes us
 
     def start(self) -> Facts:
@@ -119,46 +100,39 @@ class Supervisor:
                 pass
             if self._interrupted():
                 raise KeyboardInterrupt
-        facts = [one for _, one in sorted(self._mail.facts.items())]  # they came with READY
+        facts = [one for _, one in sorted(self._facts.items())]  # they came with READY
         return replace(facts[0], device=", ".join(dict.fromkeys(one.device for one in facts)))
 
     def records(self) -> Iterator[Record]:
-        """One record for each sample, as they come. When interrupted, those of samples that
-        are on their way still come, within the grace."""
-        while not self._interrupted():
+        """As `engine.runtime.watchdog.records`."""
+        return watchdog.records(self, self._interrupted, self._settings.grace)
+
+    def step(self, *, fresh: bool) -> Iterator[Record]:
+        """As in `engine.runtime.watchdog.Steps`."""
+        if fresh:
             yield from self._grant()
-            if self._ledger.finished:
+            if self.finished:
                 return
-            yield from self._step()
-        yield from self._drain()
-
-    def close(self, *, at_once: bool = False) -> None:
-        """End the children and remove what they used. Safe to call twice."""
-        if self._closed:
-            return
-        with signals.deferred():  # an impatient Ctrl-C must not leave half of it
-            self._closed = True
-            for name in [*(child.name for child in self._pool), *self._guests.names]:
-                self._exchange.send(name, Message("stop"))
-            self._pool.close(at_once=at_once)
-            self._exchange.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
-            atexit.unregister(self.close)
+        self._look_at_the_clock()
+        self._state = self._table.waits()
+        for record in self._turn():
+            self._watchdog.recorded()
+            yield record
 
     @property
-    def max_batch(self) -> int:
-        """Samples that run as one batch at most."""
-        return self._mail.max_batch
-
-    @property
-    def port(self) -> int | None:
-        """Where guests may connect."""
-        return self._exchange.port
+    def finished(self) -> bool:
+        """Whether every sample has its record and none will come any more."""
+        return self._scheduler.finished
 
     @property
     def leases(self) -> int:
         """Samples on their way."""
         return len(self._table.leases)
+
+    @property
+    def port(self) -> int | None:
+        """Where guests may connect."""
+        return self._router.port
 
     @property
     def ready(self) -> int:
@@ -173,87 +147,20 @@ class Supervisor:
         """Which stage waited for which until the last message came, in words."""
         return self._state
 
-    def _step(self) -> Iterator[Record]:
-        self._look_at_the_clock()
-        self._state = self._table.waits()
-        for record in self._turn():
-            self._pool.progressed()
-            yield record
+    def close(self, *, at_once: bool = False) -> None:
+        """End the children and remove what they used. Safe to call twice."""
+        if self._closed:
+            return
+        with signals.deferred():  # an impatient Ctrl-C must not leave half of it
+            self._closed = True
+            for name in [*(child.name for child in self._pool), *self._guests.names]:
+                self._router.send(name, Stop())
+            self._pool.close(at_once=at_once)
+            self._router.close()
+            shutil.rmtree(self._directory, ignore_errors=True)
+            atexit.unregister(self.close)
 
-    def _drain(self) -> Iterator[Record]:
-        """Finish what is on its way, while the grace lasts."""
-        until, count = time.monotonic() + self._settings.grace, len(self._table.leases)
-        log.warning(
-            "interrupted: finishing %d samples that are on their way, for %g s at most "
-            "(--grace); a second interruption ends at once",
-            count,
-            self._settings.grace,
-            extra=event("draining", leases=count),
-        )
-        while self._table.leases and time.monotonic() < until:
-            yield from self._step()
-
-    # Deaths
-
-    def _reap(self, child: Child) -> Iterator[Record]:
-        """A child is dead: take its leases back and replace it, or give up."""
-        stage = Stage.DECODING if child.role == "worker" else Stage.RUNNING
-        for number in self._watched(lambda: self._pool.reap(child)):
-            self._table.advance(number, stage, time.monotonic())
-        convicted = self._ledger.lost(child.name, child.role, time.monotonic())
-        self._figures.restarts += 1
-        if not child.ready:  # it had no time to do anything; how often that may be, the pool says
-            self._mail.last_move = time.monotonic()
-        if not self._interrupted():
-            self._pool.replace(child)
-        yield from convicted
-
-    def _end_silence(self, now: float) -> Iterator[Record]:
-        """Kill children that have work and say nothing; their sentinel does the rest. Guests
-        are given up. Raises `StallError` where nothing has moved for longer than anybody may
-        be silent."""
-        limits = self._settings.lease_timeout, self._settings.stall_timeout
-        for name in self._table.silent(now, *limits):
-            child = self._pool.get(name)
-            if child is None:
-                self._dump(f"{name} has work and says nothing; giving it up", "silent", name)
-                yield from self._mail.part(name, "is gone", blame=True)
-            elif not child.killed:
-                limit = "lease" if child.role == "worker" else "stall"
-                self._dump(
-                    f"{name} has work and said nothing for longer than --{limit}-timeout; "
-                    "killing it",
-                    "silent",
-                    name,
-                )
-                child.kill("silent")
-        self._watched(lambda: self._pool.kill_late(now))
-        if not len(self._table):  # a live source may have nothing to say
-            self._mail.last_move = now
-        patience = sum(limits) + self._settings.pool.start_timeout
-        if now - self._mail.last_move > patience:
-            error = StallError(
-                f"nothing has moved for {patience:.0f} s (--lease-timeout, --stall-timeout and "
-                "--start-timeout together)"
-            )
-            self._dump(str(error), "stalled")
-            raise error
-
-    def _watched(self, action: Callable[[], T]) -> T:
-        """What `action` returns. Where it finds a stall, say where everything is."""
-        try:
-            return action()
-        except StallError as error:
-            self._dump(str(error), "stalled")
-            raise
-
-    def _dump(self, what: str, kind: str, process: str = PARENT) -> None:
-        """Say what has happened and where everything is."""
-        found = diagnostics.snapshot(self._table, self._pool, self._guests.names, time.monotonic())
-        spelt = "\n  ".join([f"{what}. The state of the run:", *diagnostics.lines(found)])
-        log.warning("%s", spelt, extra=event(kind, process, **found))
-
-    # Leases
+    # The loop
 
     def _grant(self) -> Iterator[Record]:
         """Grant what fits. Samples that cannot be used become failures on the way."""
@@ -261,18 +168,16 @@ class Supervisor:
         workers += self._guests.workers(time.monotonic())
         executors = [child.name for child in self._pool.of_role("executor")]
         while True:
-            yield from self._ledger.refill()
-            granted = self._ledger.grant(time.monotonic(), workers, executors)
+            yield from self._scheduler.refill()
+            granted = self._scheduler.grant(time.monotonic(), workers, executors)
             if granted is None:
                 return
-            self._exchange.send(*granted)
-
-    # Messages
+            self._router.send(*granted)
 
     def _turn(self) -> Iterator[Record]:
         """Wait a little for messages and deaths, and deal with them."""
         poller = zmq.Poller()
-        for socket in self._exchange.sockets:
+        for socket in self._router.sockets:
             poller.register(socket, zmq.POLLIN)
         for child in self._pool:
             poller.register(child.sentinel, zmq.POLLIN)
@@ -284,9 +189,9 @@ class Supervisor:
         now = self._look_at_the_clock()
         for watch in self.watchers:
             watch(now)
-        yield from self._mail.read()
+        yield from self._read()
         for child in [child for child in self._pool if not child.alive]:
-            yield from self._mail.read()  # what it said last counts
+            yield from self._read()  # what it said last counts
             yield from self._reap(child)
         now = self._look_at_the_clock()
         if now >= self._next_search:  # it takes a look at every lease, while limits are seconds
@@ -303,5 +208,163 @@ class Supervisor:
         if gap > 10 * _TURN_MS / 1e3:
             self._table.extend_deadlines(gap)
             self._pool.extend_deadlines(gap)
-            self._mail.last_move += gap
+            self._watchdog.paused(gap)
         return now
+
+    # Deaths, silence and stalls
+
+    def _reap(self, child: Child) -> Iterator[Record]:
+        """A child is dead: take its leases back and replace it, or give up."""
+        stage = Stage.DECODING if child.role == "worker" else Stage.RUNNING
+        for number in self._watched(lambda: self._pool.reap(child)):
+            self._table.advance(number, stage, time.monotonic())
+        convicted = self._scheduler.lost(child.name, child.role, time.monotonic())
+        self._figures.restarts += 1
+        if not child.ready:  # it had no time to do anything; the watchdog counts how often
+            self._watchdog.moved(time.monotonic())
+        if not self._interrupted():
+            self._pool.replace(child)
+        yield from convicted
+
+    def _end_silence(self, now: float) -> Iterator[Record]:
+        """Kill children that have work and say nothing; their sentinel does the rest. Guests
+        are given up. Raises `StallError` where nothing has moved for longer than anybody may
+        be silent."""
+        for name in self._table.silent(now, *self._limits):
+            child = self._pool.get(name)
+            if child is None:
+                self._dump(f"{name} has work and says nothing; giving it up", "silent", name)
+                yield from self._part(name, "is gone", blame=True)
+            elif not child.killed:
+                limit = "lease" if child.role == "worker" else "stall"
+                self._dump(
+                    f"{name} has work and said nothing for longer than --{limit}-timeout; "
+                    "killing it",
+                    "silent",
+                    name,
+                )
+                child.kill("silent")
+        self._watched(lambda: self._pool.kill_late(now))
+        if not len(self._table):  # a live source may have nothing to say
+            self._watchdog.moved(now)
+        if self._watchdog.stalled(now):
+            error = StallError(
+                f"nothing has moved for {self._watchdog.patience:.0f} s (--lease-timeout, "
+                "--stall-timeout and --start-timeout together)"
+            )
+            self._dump(str(error), "stalled")
+            raise error
+
+    def _watched(self, action: Callable[[], T]) -> T:
+        """What `action` returns. Where it finds a stall, say where everything is."""
+        try:
+            return action()
+        except StallError as error:
+            self._dump(str(error), "stalled")
+            raise
+
+    def _dump(self, what: str, kind: str, process: str = PARENT) -> None:
+        """Say what has happened and where everything is."""
+        now = time.monotonic()
+        found = diagnostics.snapshot(self._table, self._pool, self._guests.names, now)
+        diagnostics.dump(what, found, kind, process)
+
+    # Messages
+
+    def _read(self) -> Iterator[Record]:
+        """Deal with what has come."""
+        for name, message in self._router.receive():
+            yield from self._heard(name, message)
+
+    def _heard(self, name: str | None, message: FromChild | FromGuest | WireError) -> list[Record]:
+        # No generator: one that a dying interpreter ends could name no exception any more.
+        try:
+            if isinstance(message, WireError):
+                raise message
+            child = self._pool.get(name) if name is not None else None
+            if child is not None:
+                return self._about_child(child, message)
+            if name is not None and self._router.is_guest(name):
+                return self._about_guest(name, message)
+            if name is None or not self._pool.knew(name):
+                raise WireError("it is from nobody we know")
+        except WireError as error:
+            self._dropped(str(error), name or PARENT)
+        return []
+
+    def _about_lease(self, name: str, message: OfLease) -> list[Record]:
+        now = time.monotonic()
+        self._watchdog.moved(now)
+        record = self._scheduler.hear(name, message, now)
+        return [record] if record is not None else []
+
+    def _about_child(self, child: Child, message: FromChild | FromGuest) -> list[Record]:
+        if isinstance(message, OfLease):
+            return self._about_lease(child.name, message)
+        match message:
+            case messages.WorkerReady() | messages.ExecutorReady():
+                self._ready(child, message)
+            case messages.Fatal(reason):
+                if child.incarnation == 1:
+                    raise UsageError(reason)
+                # What the first of its slot could do must be for the device; it may come back.
+                log.error("%s: %s", child.name, reason, extra=event("log", child.name))
+            case messages.Dropped(reason):
+                self._dropped(reason, child.name)
+            case messages.Log(level, text):
+                log.log(level, "%s: %s", child.name, text, extra=event("log", child.name))
+        return []
+
+    def _about_guest(self, name: str, message: FromChild | FromGuest) -> list[Record]:
+        now = time.monotonic()
+        if not self._guests.heard(name, now) and isinstance(message, OfLease):
+            raise WireError("it is from a guest that has not joined")
+        if isinstance(message, OfLease):
+            return self._about_lease(name, message)
+        match message:
+            case messages.Join():
+                self._router.send(name, self._guests.join(name, message))
+            case messages.WorkerReady():
+                self._guests.ready(name, now)
+                self._introduce(workers=[name], executors=self._pool.of_role("executor"))
+            case messages.Leave():
+                return self._part(name, "left", blame=False)
+            case messages.Dropped(reason):
+                self._dropped(printable(reason)[:300], name)
+        return []
+
+    def _part(self, guest: str, reason: str, *, blame: bool) -> list[Record]:
+        """A guest is gone: take its leases back."""
+        self._guests.part(guest, reason)
+        # should it still be there
+        self._router.send(guest, Stop(f"the engine says that it {reason}"))
+        self._router.forget(guest)
+        return [*self._scheduler.lost(guest, "worker", time.monotonic(), blame=blame)]
+
+    def _dropped(self, reason: str, process: str) -> None:
+        """Count a message that is not one of ours; tell of it, but not of every one of a flood."""
+        self._figures.dropped += 1
+        count = self._figures.dropped
+        if count < 10 or not count % 1000:
+            about = event("dropped", process, reason=reason, count=count)
+            log.warning("%s dropped a message: %s (%d so far)", process, reason, count, extra=about)
+
+    def _ready(self, child: Child, message: messages.WorkerReady | messages.ExecutorReady) -> None:
+        now = time.monotonic()
+        self._pool.ready(child, message, now)
+        self._watchdog.moved(now)
+        if isinstance(message, messages.ExecutorReady):
+            self._facts[child.slot] = message.facts
+            self.max_batch = message.max_batch
+            # one batch runs, the next one fills
+            self._table.ahead = 2 * self.max_batch + self._settings.pool.workers
+            workers = [one.name for one in self._pool.of_role("worker")]
+            self._introduce([*workers, *self._guests.names], [child])
+        else:
+            self._introduce([child.name], self._pool.of_role("executor"))
+
+    def _introduce(self, workers: list[str], executors: list[Child]) -> None:
+        """Tell workers where executors take clips."""
+        for worker in workers:
+            for executor in executors:
+                self._router.send(worker, self._pool.address_of(executor))

@@ -222,7 +222,9 @@ def test_a_key_that_is_taken_back(data: Path, tiny_model: Path, key_folder: Path
 
 
 def test_another_version_is_refused(data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import engine; engine.__version__ = '9.9'")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import engine.base.version as v; v.__version__ = '9.9'"
+    )
     chosen = options(data, tiny_model, workers=1, listen="tcp://127.0.0.1")
     with Pipeline(chosen) as pipeline:
         arguments = [sys.executable, "-m", "engine.join", str(pipeline.address)]

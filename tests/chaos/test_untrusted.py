@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import stat
 import threading
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,17 @@ import psutil
 import pytest
 import zmq
 
+from engine.base.choices import FRAMES, KEYPOINTS
 from engine.base.constants import VIEWS
 from engine.base.errors import WireError
+from engine.base.records import Cause, Facts
 from engine.pipeline import Pipeline
-from engine.runtime.executor import _clips
-from engine.runtime.transport import wire
+from engine.runtime.transport import clip_messages, wire
+from engine.runtime.transport import messages as m
+from engine.runtime.transport.bodies import Body
+from engine.runtime.transport.messages import WorkerSettings
 from engine.runtime.transport.wire import Message
-from engine.runtime.worker import WorkerSettings, clips_message, lease_message
+from engine.runtime.worker import clips_of
 from engine.skeletons.poses import PoseSequence
 from tests.chaos.test_memory import rss
 from tests.conftest import annotation
@@ -34,28 +40,41 @@ Frames = list[bytes]
 def genuine() -> list[Frames]:
     """Every kind of message, as our processes write it."""
     poses = PoseSequence.from_annotation(annotation(20))
-    logits = np.zeros((20, 51), np.float32)
-    messages = [
-        lease_message(7, "seal", "executor-0.1", poses),
+    bodies: list[Body] = [
         *(
-            clips_message(poses, {"lease": 7, "seal": "s"}, WorkerSettings("0.24.1", k))
-            for k in ("frames", "keypoints")
+            clip_messages.of_clips(7, "s", clips_of(poses, WorkerSettings("0.24.1", k)))
+            for k in (FRAMES, KEYPOINTS)
         ),
-        Message("ready", {"facts": {"runtime": "x"}, "port": None}),
-        Message("decoding", {"lease": 7}),
-        Message("sent", {"lease": 7, "busy": 0.1, "bytes": 5}),
-        Message("queued", {"lease": 7}),
-        Message("running", {"leases": [7]}),
-        Message("result", {"lease": 7, "busy": 0.1, "padded": 0}, (logits,)),
-        Message("failed", {"lease": 7, "stage": "decode", "type": "X", "message": "m"}),
-        Message("dropped", {"message": "m"}),
-        Message("log", {"level": 30, "message": "m"}),
-        Message("fatal", {"message": "m"}),
-        Message("join", {"version": "0.1.0", "host": "h", "pid": 1}),
-        Message("leave"),
-        Message("stop"),
+        m.Join("0.1.0", "h", 1),
+        m.WorkerReady(1, "2"),
+        m.ExecutorReady(Facts("x", "y", "f32", 1), None, 4),
+        m.Decoding(7),
+        m.Sent(7, 0.1, 5),
+        m.Queued(7),
+        m.Running((7,)),
+        m.Result(7, 0.1, 0, np.zeros((20, 51), np.float32)),
+        m.Failed(7, Cause("decode", "X", "m")),
+        m.Dropped("m"),
+        m.Log(30, "m"),
+        m.Fatal("m"),
+        m.Alive(),
+        m.Leave(),
+        m.Welcome("n", WorkerSettings("0.24.1", "frames")),
+        m.Refused("m"),
+        m.ExecutorAddress("executor-0", "executor-0.1", "ipc://x", None),
+        m.Grant.of(7, "seal", "executor-0.1", poses),
+        m.Stop(),
     ]
-    return [[bytes(frame) for frame in wire.encode(message)] for message in messages]
+    return [[bytes(frame) for frame in wire.encode(body.write())] for body in bodies]
+
+
+READERS: list[Callable[[Message], Any]] = [
+    m.from_child,
+    m.from_guest,
+    m.to_child,
+    m.to_guest,
+    lambda message: clip_messages.read(message).clips(VIEWS),
+]
 
 
 class Fuzzer:
@@ -107,21 +126,24 @@ class Fuzzer:
 
 
 def test_a_hundred_thousand_messages() -> None:
-    """To the reader and to the executor's check behind it: refused by `WireError`, or really a
-    message. What passes has arrays no larger than the frames that came."""
-    fuzzer, passed, dropped = Fuzzer(0), 0, 0
+    """To whoever reads any: refused by `WireError`, or really a message. What passes has arrays no
+    larger than the frames that came."""
+    fuzzer, passed, dropped = Fuzzer(0), Counter[int](), 0
     for _ in range(100_000):
         frames = fuzzer.message()
         try:
             message = wire.decode(frames)
-            assert message.nbytes <= sum(map(len, frames))
-            _clips(message, VIEWS)
         except WireError:
             dropped += 1
-        else:
-            passed += 1
-    assert dropped > 50_000
-    assert passed > 1000  # some mutations are harmless, so the fuzzer gets far
+            continue
+        assert message.nbytes <= sum(map(len, frames))
+        for number, read in enumerate(READERS):
+            with contextlib.suppress(WireError):
+                read(message)
+                passed[number] += 1
+    assert dropped > 20_000
+    for number in range(len(READERS)):  # some mutations are harmless, so the fuzzer gets far
+        assert passed[number] > 500
 
 
 def flood(connect: Any, seed: int, count: int) -> threading.Thread:
@@ -182,8 +204,8 @@ def test_clips_that_nobody_asked_for(
         runner: Any = pipeline._runner
         [executor] = runner._pool.of_role("executor")
         poses = PoseSequence.from_annotation(annotation(20, seed=77))
-        clips = clips_message(poses, {}, WorkerSettings("0.24.1", "frames"))
-        sealed = wire.seal(runner._settings.pool.executors[0].secret, 3)
+        clips = clips_of(poses, WorkerSettings("0.24.1", "frames"))
+        sealed = clip_messages.seal(runner._settings.pool.executors[0].secret, 3)
 
         def push() -> None:
             context = zmq.Context()
@@ -192,8 +214,8 @@ def test_clips_that_nobody_asked_for(
             socket.connect(f"tcp://127.0.0.1:{executor.port}")
             for lease in range(1, 1000):
                 for seal in ("", "0" * 64, sealed):  # a seal is good for its own lease only
-                    fields = {"lease": lease, "seal": seal}
-                    socket.send_multipart(wire.encode(replace(clips, fields=fields)))
+                    sent = clip_messages.of_clips(lease, seal, clips)
+                    socket.send_multipart(wire.encode(sent.write()))
             socket.close(linger=0)
             context.term()
 

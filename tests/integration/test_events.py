@@ -85,12 +85,12 @@ def test_a_run(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("""
 import logging, os, signal, engine.runtime.worker as worker
 plain = worker.Worker._handle
-def handle(self, message):
-    first = self._control._word.name.endswith("/worker-0.1.started")
-    if message.fields["total_frames"] == 29 and first:
+def handle(self, grant):
+    first = self._link._started.name.endswith("/worker-0.1.started")
+    if grant.poses().total_frames == 29 and first:
         logging.getLogger("engine").warning("about to die")
         raise RuntimeError("crash of a test")
-    plain(self, message)
+    plain(self, grant)
 worker.Worker._handle = handle
 """)
     process = subprocess.Popen(

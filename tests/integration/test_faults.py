@@ -181,10 +181,11 @@ def test_logits_of_another_precision_are_converted(
 
 
 def test_a_child_that_keeps_dying_at_its_start(
-    data: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", "")
-    monkeypatch.setattr("engine.runtime.worker.main", os.abort)
+    script = "import os, engine.runtime.worker as worker; worker.main = lambda *_: os.abort()"
+    (tmp_path / "sitecustomize.py").write_text(script)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(WorkerError, match="worker-0 failed to start 3 times"):
         Pipeline(options(data, tiny_model, workers=1))
     capfd.readouterr()

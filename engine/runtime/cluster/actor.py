@@ -52,12 +52,12 @@ class Refused:
 
 @dataclass(frozen=True)
 class Report:
-    """Records, and what they took; `strange`: it is another life of the actor than was meant."""
+    """Records, and what they took; `stale`: an earlier life of the actor was meant."""
 
     records: list[Record]
     figures: Figures
     waits: str
-    strange: bool = False
+    stale: bool = False
 
 
 class Engine:
@@ -107,7 +107,7 @@ class Engine:
         """Take samples; go on until there is a record, and something more. Raises `EngineError`
         for what this engine cannot go on with."""
         if self._supervisor is None or token != self._token:
-            return Report([], Figures(), "", strange=True)
+            return Report([], Figures(), "", stale=True)
         self._fed.waiting.extend(samples)
         self._left += len(samples)
         found: list[Record] = []

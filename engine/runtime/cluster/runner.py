@@ -19,13 +19,15 @@ from engine.base.errors import StallError, UsageError, WorkerError, printable
 from engine.base.events import event
 from engine.base.records import Cause, Facts, Failure, Record
 from engine.base.version import __version__
+from engine.runtime import watchdog
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.actor import Engine, Refused, Report, Started
 from engine.runtime.cluster.nodes import Place, connect, places
 from engine.runtime.cluster.payloads import files_of, light, options_of
 from engine.runtime.cluster.shards import Shards
-from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
+from engine.runtime.limits import MAX_FAILED_STARTS
 from engine.runtime.setup import Setup
+from engine.runtime.watchdog import Watchdog, overdue
 from engine.skeletons.samples import Sample
 
 log = logging.getLogger("engine")
@@ -49,7 +51,6 @@ class _Link:
     since: float = 0.0
     started: Started | None = None
     again: float = 0.0
-    failed_starts: int = 0
     rate: float = 0.0  # records/s of its last report
     waits: str = "starting"
 
@@ -73,8 +74,9 @@ class ClusterRunner:
         self._interrupted = interrupted
         self._shards, self._taken = Shards(), dict[int, Sample]()
         self._exhausted = self._closed = False
-        self._deaths_without_progress = 0
-        self._last_move = time.monotonic()
+        options = setup.options
+        self._patience = options.lease_timeout + options.stall_timeout + options.start_timeout
+        self._watchdog = Watchdog(2 * self._patience, time.monotonic())
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
         self._seen: set[str] = set()  # engines that have been ready
         self._told = False  # that some wait for a place
@@ -106,7 +108,7 @@ class ClusterRunner:
         while not (ready := [link.started for link in self._links if link.started is not None]):
             if self._interrupted():
                 raise KeyboardInterrupt
-            for _ in self._turn():
+            for _ in self.step():
                 pass
             if time.monotonic() - begun > patience:
                 raise WorkerError(
@@ -116,23 +118,18 @@ class ClusterRunner:
         return ready[0].facts
 
     def records(self) -> Iterator[Record]:
-        """One record for each sample, as they come. When interrupted, those of samples that are
-        with an engine still come, within the grace."""
-        while not self._interrupted():
-            if self._exhausted and not len(self._shards):
-                return
-            yield from self._turn()
-        grace, count = self._setup.options.grace, self._out
-        until = time.monotonic() + grace
-        log.warning(
-            "interrupted: finishing %d samples that are on their way, for %g s at most "
-            "(--grace); a second interruption ends at once",
-            count,
-            grace,
-            extra=event("draining", leases=count),
-        )
-        while self._out and time.monotonic() < until:
-            yield from self._turn(fresh=False)
+        """As `engine.runtime.watchdog.records`."""
+        return watchdog.records(self, self._interrupted, self._setup.options.grace)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every sample has its record."""
+        return self._exhausted and not len(self._shards)
+
+    @property
+    def leases(self) -> int:
+        """Samples that are with an engine."""
+        return sum(self._shards.held(link.name) for link in self._links)
 
     def close(self, *, at_once: bool = False) -> None:
         """End the engines. Safe to call twice."""
@@ -178,13 +175,9 @@ class ClusterRunner:
         states = " and ".join(dict.fromkeys(link.waits for link in ready))
         return f"{len(ready)} of {len(self._links)} engines ready: {states or 'starting'}"
 
-    @property
-    def _out(self) -> int:
-        """Samples that are with an engine."""
-        return sum(self._shards.held(link.name) for link in self._links)
-
-    def _turn(self, *, fresh: bool = True) -> Iterator[Record]:
-        """Give engines what they have room for, wait a little, and deal with what comes back."""
+    def step(self, *, fresh: bool = True) -> Iterator[Record]:
+        """As in `engine.runtime.watchdog.Steps`: give engines what they have room for, wait a
+        little, and deal with what comes back."""
         now = time.monotonic()
         for watch in self.watchers:
             watch(now)
@@ -245,32 +238,34 @@ class ClusterRunner:
         except Exception as error:  # Ray's tree has no root that all of what it raises shares
             yield from self._lost(link, error)
             return
-        self._last_move = time.monotonic()
+        now = time.monotonic()
+        self._watchdog.moved(now)
         if isinstance(answer, Refused):
             if not self.max_batch:  # nor has another one done better
                 raise UsageError(answer.message)
             self._give_up(link, answer.message)
         elif isinstance(answer, Started):
             self._ready(link, answer)
-        elif answer.strange:
+        elif answer.stale:
             yield from self._lost(link, None)
         else:
-            yield from self._reported(link, answer)
+            yield from self._reported(link, answer, now - link.since)
 
     def _ready(self, link: _Link, started: Started) -> None:
-        link.started, link.failed_starts, link.waits = started, 0, "ready"
+        link.started, link.waits = started, "ready"
+        self._watchdog.ready(link.name)
         self.max_batch = max(self.max_batch, started.max_batch)
         self._seen.add(link.name)
         about = {"host": started.host, "pid": started.pid, "device": started.facts.device}
         log.debug("%s is ready: %s", link.name, about, extra=event("ready", link.name, **about))
 
-    def _reported(self, link: _Link, report: Report) -> Iterator[Record]:
-        link.rate = len(report.records) / max(1e-3, self._last_move - link.since)
+    def _reported(self, link: _Link, report: Report, seconds: float) -> Iterator[Record]:
+        link.rate = len(report.records) / max(1e-3, seconds)
         link.waits = report.waits or link.waits
         self._aggregator.figures.add(report.figures)
         for record in report.records:
             if self._shards.done(link.name, record.index):
-                self._deaths_without_progress = 0
+                self._watchdog.recorded()
                 yield self._recorded(record)
 
     def _recorded(self, record: Record) -> Record:
@@ -295,20 +290,19 @@ class ClusterRunner:
         if error is not None and not isinstance(error, self._ray.exceptions.RayActorError):
             # It lives, and cannot go on; another life perhaps can.
             self._ray.kill(link.actor, no_restart=False)
-        link.failed_starts += link.started is None
+        self._watchdog.died(link.name, ready=link.started is not None)
         link.started, link.waits, link.rate = None, "starting", 0.0
         link.again = time.monotonic() + _REST_S
         for index in self._shards.lost(link.name):
             cause = Cause("infer", "EngineDied", "its engine died three times on it")
             del self._taken[index]
             yield self._aggregator.failure(index, cause)
-        self._deaths_without_progress += 1
-        if self._deaths_without_progress >= max(MAX_DEATHS_WITHOUT_PROGRESS, 2 * len(self._links)):
+        if deaths := self._watchdog.without_progress(len(self._links)):
             raise WorkerError(
-                f"{self._deaths_without_progress} engines died without a record between them, the "
+                f"{deaths} engines died without a record between them, the "
                 f"last was {link.name} ({reason}); Ray's logs have their own words"
             )
-        if link.failed_starts >= MAX_FAILED_STARTS:
+        if self._watchdog.cannot_start(link.name):
             self._give_up(link, f"failed to start {MAX_FAILED_STARTS} times, at last {reason}")
 
     def _give_up(self, link: _Link, reason: str) -> None:
@@ -327,18 +321,21 @@ class ClusterRunner:
     def _check_silence(self, now: float) -> None:
         """Kill engines that have work and say nothing for longer than what they have in them may;
         give up where nothing has come from any."""
-        options = self._setup.options
-        patience = options.lease_timeout + options.stall_timeout + options.start_timeout
-        for link in self._links:
-            if link.started is not None and link.call is not None and now - link.since > patience:
-                log.warning(
-                    "%s has work and said nothing for %.0f s; killing it",
-                    link.name,
-                    patience,
-                    extra=event("silent", link.name),
-                )
-                link.since = now
-                self._ray.kill(link.actor, no_restart=False)
+        with_work = {
+            link.name: link
+            for link in self._links
+            if link.started is not None and link.call is not None
+        }
+        waits = [(name, link.since, self._patience) for name, link in with_work.items()]
+        for name in overdue(waits, now):
+            log.warning(
+                "%s has work and said nothing for %.0f s; killing it",
+                name,
+                self._patience,
+                extra=event("silent", name),
+            )
+            with_work[name].since = now
+            self._ray.kill(with_work[name].actor, no_restart=False)
         waiting = [link for link in self._links if link.name not in self._seen]
         if waiting and not self._told and now - waiting[0].since > _PLACE_S:
             self._told = True
@@ -348,7 +345,7 @@ class ClusterRunner:
                 waiting[0].place,
                 extra=event("waiting", engines=len(waiting)),
             )
-        if now - self._last_move > 2 * patience:
+        if self._watchdog.stalled(now):
             states = "\n  ".join(
                 f"{link.name}: {link.waits}, {self._shards.held(link.name)} samples, a call is on "
                 f"its way for {now - link.since:.0f} s"
@@ -357,7 +354,7 @@ class ClusterRunner:
                 for link in self._links
             )
             raise StallError(
-                f"nothing has come from the cluster for {2 * patience:.0f} s (twice "
+                f"nothing has come from the cluster for {self._watchdog.patience:.0f} s (twice "
                 "--lease-timeout, --stall-timeout and --start-timeout together). The engines:\n  "
                 + states
             )

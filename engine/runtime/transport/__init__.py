@@ -1,1 +1,5 @@
-"""How processes talk: frames on the wire, sockets, and a child's line to its supervisor."""
+"""The channel: how processes talk.
+
+`wire` are frames and `bodies` the records in them: `messages`, and `clip_messages` for clips.
+`sockets` are the supervisor's, `link` and `remote_link` the line of a child or a guest to it.
+"""

@@ -1,5 +1,4 @@
-"""What worker and executor processes have in common: the line to the supervisor, and how
-they end.
+"""Links: the line of a worker or an executor to its supervisor, and how a child process ends.
 
 A child never sees SIGINT, SIGTERM or SIGHUP (`engine.runtime.processes` blocks them; the
 supervisor decides when it is over) and ends itself as soon as its parent is gone, taking
@@ -14,9 +13,9 @@ import os
 import shutil
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import multiprocess.connection
 import orjson
@@ -24,6 +23,8 @@ import zmq
 
 from engine.base.errors import EngineError, WireError, printable
 from engine.runtime.transport import wire
+from engine.runtime.transport.bodies import Body
+from engine.runtime.transport.messages import Dropped, ExecutorAddress, Log, ToGuest, to_child
 from engine.runtime.transport.wire import Message
 from engine.skeletons.samples import MAX_POSES
 
@@ -36,76 +37,110 @@ def socket_directory(address: str) -> Path:
     return Path(address.removeprefix("ipc://")).parent
 
 
-def last_word(directory: Path, name: str) -> Path:
+def started_file(directory: Path, name: str) -> Path:
     """The file in which a child says which leases it has started."""
     return directory / f"{name}.started"
 
 
-class Control:
-    """A child's socket to the supervisor."""
+class Link(ABC):
+    """A socket to the supervisor. `read` as in `engine.runtime.transport.messages`."""
 
-    def __init__(self, address: str, name: str) -> None:
+    def __init__(self, read: Callable[[Message], ToGuest]) -> None:
         self.context = zmq.Context()
         self.socket: zmq.Socket[bytes] = self.context.socket(zmq.DEALER)
-        self.socket.setsockopt(zmq.IDENTITY, name.encode())
         self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         wire.limit(self.socket, MAX_POSES)
-        self.socket.connect(address)
-        # Opened once: that takes a hundred times as long as writing to it.
-        self._word = last_word(socket_directory(address), name).open("wb", buffering=0)
-        self._longest = 0  # of what has been written there, bytes
+        self._read = read
 
+    @abstractmethod
+    def send(self, body: Body) -> None:
+        """Send to the supervisor."""
+
+    @abstractmethod
     def started(self, leases: list[int]) -> None:
-        """Leave word of what is being worked on where a crash cannot lose it: a message
-        would die with this process if the crash came at once."""
-        data = orjson.dumps(leases)
-        self._longest = max(self._longest, len(data))
-        os.pwrite(self._word.fileno(), data.ljust(self._longest), 0)
+        """Leave word of what is being worked on."""
 
-    def send(self, message: Message) -> None:
-        """Send to the supervisor. A supervisor that does not take it is as good as gone."""
-        try:
-            self.socket.send_multipart(wire.encode(message))
-        except zmq.Again:
-            sys.exit(ORPHANED)
+    @abstractmethod
+    def wait(self) -> None:
+        """Wait for a message."""
 
-    def receive(self) -> Message | None:
+    @abstractmethod
+    def connect(self, socket: zmq.Socket[bytes], executor: ExecutorAddress) -> None:
+        """Connect a socket to an executor."""
+
+    def receive(self) -> ToGuest | None:
         """The next message, or None when there is none."""
         while True:
             try:
-                return wire.receive(self.socket)[1]
-            except zmq.Again:
-                return None
+                return self._next()
             except WireError as error:
                 self.report_dropped(error)
 
-    def wait(self) -> None:
-        """Wait for a message."""
-        self.socket.poll()
-
-    def connect(self, outlet: zmq.Socket[bytes], fields: dict[str, Any]) -> None:
-        """Connect a socket to the executor that a message of the supervisor's describes."""
-        outlet.connect(fields["endpoint"])
+    def close(self) -> None:
+        """What was said last still goes out; nobody there any more is no reason to stay."""
+        self.context.destroy(linger=SEND_TIMEOUT_MS)
 
     def report_dropped(self, error: WireError) -> None:
         """Report a message that was not one of ours; in a flood of them, not every one."""
         with contextlib.suppress(zmq.Again):
-            message = wire.encode(Message("dropped", {"message": str(error)}))
+            message = wire.encode(Dropped(str(error)).write())
             self.socket.send_multipart(message, zmq.NOBLOCK)
 
+    def _next(self) -> ToGuest | None:
+        """As `receive`. Raises `WireError` for a message that is not one of ours."""
+        try:
+            message = wire.receive(self.socket)[1]
+        except zmq.Again:
+            return None
+        return self._read(message)
 
-def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None:
+
+class ChildLink(Link):
+    """The link of a child, which shares a directory with its supervisor."""
+
+    def __init__(self, address: str, name: str) -> None:
+        super().__init__(to_child)
+        self.socket.setsockopt(zmq.IDENTITY, name.encode())
+        self.socket.connect(address)
+        # Opened once: that takes a hundred times as long as writing to it.
+        self._started = started_file(socket_directory(address), name).open("wb", buffering=0)
+        self._longest = 0  # of what has been written there, bytes
+
+    def started(self, leases: list[int]) -> None:
+        """Where a crash cannot lose it: a message would die with this process if the crash came
+        at once."""
+        data = orjson.dumps(leases)
+        self._longest = max(self._longest, len(data))
+        os.pwrite(self._started.fileno(), data.ljust(self._longest), 0)
+
+    def send(self, body: Body) -> None:
+        """A supervisor that does not take it is as good as gone."""
+        try:
+            self.socket.send_multipart(wire.encode(body.write()))
+        except zmq.Again:
+            sys.exit(ORPHANED)
+
+    def wait(self) -> None:
+        """As in `Link`."""
+        self.socket.poll()
+
+    def connect(self, socket: zmq.Socket[bytes], executor: ExecutorAddress) -> None:
+        """As in `Link`."""
+        socket.connect(executor.endpoint)
+
+
+def run_child(address: str, name: str, serve: Callable[[ChildLink], None]) -> None:
     """The body of a child process: connect, serve, say goodbye."""
     threading.Thread(
         target=_end_with_parent, args=(socket_directory(address),), daemon=True
     ).start()
-    control = Control(address, name)
+    link = ChildLink(address, name)
     log = logging.getLogger("engine")
-    log.addHandler(_Forward(control))
+    log.addHandler(_Forward(link))
     log.propagate = False
     log.setLevel(logging.INFO)
     try:
-        serve(control)
+        serve(link)
     except EngineError as error:
         log.error("%s", error)
         sys.exit(error.exit_code)
@@ -113,23 +148,21 @@ def run_child(address: str, name: str, serve: Callable[[Control], None]) -> None
         log.exception("crashed")
         sys.exit(1)
     finally:
-        # What was said last still goes out; nobody there any more is no reason to stay.
-        control.context.destroy(linger=SEND_TIMEOUT_MS)
+        link.close()
 
 
 class _Forward(logging.Handler):
     """Hands what this process logs to the supervisor, which logs it under this process's name."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, link: Link) -> None:
         super().__init__(logging.INFO)
-        self._control = control
+        self._link = link
 
     def emit(self, record: logging.LogRecord) -> None:
         if threading.current_thread() is not threading.main_thread():
             print(self.format(record), file=sys.stderr)  # a socket belongs to one thread
             return
-        fields = {"level": record.levelno, "message": printable(self.format(record)[-2000:])}
-        self._control.send(Message("log", fields))
+        self._link.send(Log(record.levelno, printable(self.format(record)[-2000:])))
 
 
 def _end_with_parent(directory: Path) -> None:

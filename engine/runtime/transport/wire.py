@@ -1,4 +1,4 @@
-"""Messages: a header and raw arrays, checked before anything is used.
+"""The wire: messages as frames, a header and raw arrays, checked before anything is used.
 
 On the wire a message is a frame of JSON (``{"kind": …, "fields": {…}, "arrays": [[dtype, shape],
 …]}``) and one raw frame an array. Nothing is pickled.
@@ -6,7 +6,6 @@ On the wire a message is a frame of JSON (``{"kind": …, "fields": {…}, "arra
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,17 +15,12 @@ import orjson
 import zmq
 from numpy.typing import NDArray
 
-from engine.base.choices import CLIPS, KEYPOINTS, Wire
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, VIEWS, plan_rows
 from engine.base.errors import WireError
-from engine.skeletons.sparse import CELLS, CELLS_OF_JOINT
 
 DTYPES = frozenset(["<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8"])
 MAX_HEADER = 1 << 16
 MAX_FRAMES = 5  # the header and four arrays
 MAX_RANK = 6
-# A clip tensor; 480 distinct frames and their twins, were every cell drawn, are as many values.
-MAX_CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4
 AT_ONCE = 1000  # messages that a socket is read for before other things get their turn
 # Not zero: libzmq 4.3.5 aborts the process when a socket that drops its messages at once is
 # in the middle of one while its peer goes away.
@@ -134,42 +128,13 @@ def receive(socket: zmq.Socket[bytes], *, routed: bool = False) -> tuple[bytes, 
     return sender, decode([p.buffer for p in parts])
 
 
-def seal(secret: bytes, lease: int) -> str:
-    """What an executor lets clips in by: only who has been granted a lease can have its seal."""
-    return hmac.digest(secret, str(lease).encode(), "sha256").hex()
-
-
-def whole_numbers(value: Any, name: str, count: int) -> Any:
-    """So many whole numbers as a tuple, or None for None. Raises `WireError`."""
-    if value is None:
-        return None
-    if not (isinstance(value, list) and [type(n) for n in value] == [int] * count):
-        raise WireError(f"{name} is {value!r:.60}; expected {count} whole numbers")
-    if max(map(abs, value)) >= 2**53:
-        raise WireError(f"{name} is {value!r:.60}; beyond what arrays of numbers hold")
-    return tuple(value)
-
-
 def check_array(
     array: NDArray[Any], name: str, dtype: Any, shape: tuple[int | None, ...]
 ) -> NDArray[Any]:
     """`array` itself if it has `dtype` and `shape` (None: any). Raises `WireError`."""
-    fits = array.ndim == len(shape) and all(
-        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
-    )
-    if array.dtype != dtype or not fits:
+    fits = array.ndim == len(shape) and (dtype is None or array.dtype == dtype)
+    for have, want in zip(array.shape, shape, strict=False):
+        fits = fits and (want is None or have == want)
+    if not fits:
         raise WireError(f"{name} is {array.dtype} {array.shape}; expected {dtype} {shape}")
     return array
-
-
-def clips_nbytes(wire: Wire, unique_frames: int, persons: int, views: int = VIEWS) -> int:
-    """Bytes that the arrays of one sample's clips have at most, and what is drawn of them."""
-    if wire == CLIPS:
-        return views * MAX_CLIPS // VIEWS
-    rows, twins = plan_rows(views)
-    halves, plan = 1 + twins, rows * CLIP_LEN * 4
-    entries = min(CELLS, persons * JOINTS * CELLS_OF_JOINT) * halves * unique_frames
-    frames = 6 * entries + 4 * (halves * unique_frames + 1)
-    if wire == KEYPOINTS:
-        return frames + persons * unique_frames * JOINTS * (2 * 8 + 4) + plan
-    return frames + plan

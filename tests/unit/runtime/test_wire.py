@@ -12,15 +12,9 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.base.constants import CLIP_SHAPE
 from engine.base.errors import WireError
 from engine.runtime.transport import wire
 from engine.runtime.transport.wire import Message, decode, encode, receive
-from engine.skeletons.clips import decode as clips_of
-from engine.skeletons.heatmaps import place
-from engine.skeletons.poses import PoseSequence
-from engine.skeletons.sampling import clip_plan
-from engine.skeletons.sparse import CELLS
 
 
 def raw(message: Message) -> list[bytes]:
@@ -129,34 +123,3 @@ def test_libzmq_itself_refuses_large_frames(tmp_path: Any) -> None:
             left.close()
     finally:
         context.destroy(linger=0)
-
-
-def test_bytes_of_a_sample() -> None:
-    assert wire.MAX_CLIPS == 204_718_080
-    assert wire.clips_nbytes("clips", 20, 1) == 204_718_080
-    # A plan of 480 distinct frames is the longest; each array of it fits the same limit.
-    assert 20 * int(np.prod(CLIP_SHAPE)) * 4 == 2 * 480 * CELLS * 4
-    assert wire.clips_nbytes("frames", 480, 10**6) == 2 * 480 * (CELLS * 6 + 4) + 4 + 1920
-
-
-@pytest.mark.parametrize("kind", ["frames", "keypoints"])
-@pytest.mark.parametrize("persons", [0, 1, 5])
-def test_no_sample_weighs_more_than_said(kind: Any, persons: int, make_annotation: Any) -> None:
-    poses = PoseSequence.from_annotation(make_annotation(60, persons=persons))
-    clips = clips_of(poses)
-    frames = clips.frames
-    found = sum(a.nbytes for a in (frames.starts, frames.cells, frames.values, clips.plan))
-    if kind == "keypoints":
-        joints = place(poses, clip_plan(60))
-        found += joints.centres.nbytes + joints.peaks.nbytes
-    said = wire.clips_nbytes(kind, clips.unique, persons)
-    assert said / 2 < found <= said
-
-
-def test_whole_numbers() -> None:
-    assert wire.whole_numbers(None, "track", 2) is None
-    assert wire.whole_numbers([3, -4], "track", 2) == (3, -4)
-    others: list[Any] = [[3], [3, 4, 5], [3, True], [3, 4.0], "34", [3, 2**53]]
-    for other in others:
-        with pytest.raises(WireError, match="track is"):
-            wire.whole_numbers(other, "track", 2)

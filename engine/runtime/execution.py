@@ -1,0 +1,128 @@
+"""Executions: a run as its user holds it, opened, iterated once, closed.
+
+Comes in: a runner, which does the work. Goes out: what its records come to, one after the other.
+The base of `engine.pipeline.Pipeline` and `engine.livestream.Stream`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from engine.base.errors import UsageError
+from engine.base.records import Facts, Figures, Record
+from engine.runtime.aggregator import Aggregator
+
+Item = TypeVar("Item", covariant=True)
+Opened = TypeVar("Opened", bound="Execution[Any]")
+
+
+class Runner(Protocol):
+    """What does the work: processes, an engine on each node of a cluster, or this process."""
+
+    watchers: list[Callable[[float], None]]
+
+    @property
+    def max_batch(self) -> int: ...
+
+    @property
+    def engines(self) -> int: ...
+
+    @property
+    def port(self) -> int | None: ...
+
+    def start(self) -> Facts: ...
+
+    def records(self) -> Iterator[Record]: ...
+
+    def processes(self) -> list[dict[str, Any]]: ...
+
+    def waits(self) -> str: ...
+
+    def close(self, *, at_once: bool = False) -> None: ...
+
+
+class Execution(ABC, Generic[Item]):
+    """A run of so many processes as its runner has; leaving the ``with`` block ends them all.
+    `facts` tell what the device really runs."""
+
+    facts: Facts
+    _does: ClassVar[str] = "run"  # in words
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._aggregator = Aggregator()
+        self._iterated = self._closed = False
+
+    def _start(self, runner: Runner) -> None:
+        """Start the runner, or end what has started of it."""
+        self._runner = runner
+        try:
+            self.facts = runner.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self: Opened) -> Opened:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(at_once=error is not None)
+
+    def close(self, *, at_once: bool = False) -> None:
+        """End every process. Leaving the ``with`` block does it, too."""
+        self._closed = True
+        self._runner.close(at_once=at_once)
+
+    def __iter__(self) -> Iterator[Item]:
+        if self._iterated:
+            name = type(self).__name__
+            raise UsageError(f"a {name} is iterated once; open another one to {self._does} again")
+        self._iterated = True
+        return self._items()
+
+    @abstractmethod
+    def _items(self) -> Iterator[Item]:
+        """What the records come to."""
+
+    def _records(self) -> Iterator[Record]:
+        """The records of the runner, as long as it is not closed."""
+        records = self._runner.records()
+        while True:
+            if self._closed:
+                name = type(self).__name__
+                raise UsageError(f"this {name} is closed; iterate it inside its `with` block")
+            record = next(records, None)
+            if record is None:
+                return
+            yield record
+
+    def interrupt(self) -> None:
+        """End the iteration when what is on its way is done, or ``--grace`` is over. May be
+        called from a signal handler."""
+        self.interrupted = True
+
+    @property
+    def figures(self) -> Figures:
+        """Work, bytes and restarts so far."""
+        return self._aggregator.figures
+
+    @property
+    def watchers(self) -> list[Callable[[float], None]]:
+        """What is told the time several times a second, in this thread, while it iterates."""
+        return self._runner.watchers
+
+    def processes(self) -> list[dict[str, Any]]:
+        """The children, as a snapshot has them; none in process."""
+        return self._runner.processes()
+
+    def waits(self) -> str:
+        """Which stage waits for which at the moment, in words."""
+        return self._runner.waits()
