@@ -20,8 +20,9 @@ import numpy as np
 import pytest
 
 from engine.pipeline import Pipeline
-from tests.conftest import annotation, descendants
-from tests.integration.conftest import check, command, options
+from tests.support.leaks import descendants
+from tests.support.runs import check, command, options
+from tests.support.samples import annotation
 
 
 def start(data: Path, model: Path, output: Path, *more: object) -> subprocess.Popen[str]:

@@ -23,7 +23,7 @@ from engine.base.curve import ClientKeys, Listening, make
 from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.pipeline import Pipeline
-from tests.integration.conftest import check, children, command, options
+from tests.support.runs import check, children, command, options
 
 
 @pytest.fixture

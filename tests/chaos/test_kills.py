@@ -13,8 +13,8 @@ import pytest
 from engine.base.errors import WorkerError
 from engine.base.records import Failure
 from engine.pipeline import Pipeline
-from tests.chaos.conftest import disturbed, in_children
-from tests.integration.conftest import check, children, options
+from tests.support.kills import disturbed, in_children
+from tests.support.runs import check, children, options
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))]
 

@@ -16,8 +16,9 @@ from engine.base.records import Prediction
 from engine.outputs.results import ResultWriter
 from engine.pipeline import Pipeline
 from engine.skeletons import samples
-from tests.conftest import annotation, descendants
-from tests.integration.conftest import check, command, options
+from tests.support.leaks import descendants
+from tests.support.runs import check, command, options
+from tests.support.samples import annotation
 
 
 def rss(pid: int) -> int:

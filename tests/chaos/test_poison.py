@@ -19,9 +19,9 @@ from engine.base.errors import DatasetError
 from engine.base.records import Failure, Prediction, Record
 from engine.pipeline import Pipeline
 from engine.sources.dataset import open_dataset
-from tests.chaos.conftest import in_children
-from tests.conftest import annotation
-from tests.integration.conftest import check, command, options
+from tests.support.kills import in_children
+from tests.support.runs import check, command, options
+from tests.support.samples import annotation
 
 NAN, INF = float("nan"), float("inf")
 

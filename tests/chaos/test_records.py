@@ -20,7 +20,7 @@ from engine.runtime.scheduler import Ledger
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import WorkerSettings
 from engine.skeletons.samples import Sample
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 CLASSES = 51
 ANNOTATIONS = [annotation(5 + i, seed=i) for i in range(12)]

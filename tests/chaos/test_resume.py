@@ -24,8 +24,9 @@ from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.outputs.journal import identity_path
 from engine.pipeline import Pipeline
-from tests.conftest import TINY, annotation, random_state_dict, write_model
-from tests.integration.conftest import command, options
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.runs import command, options
+from tests.support.samples import annotation
 
 
 def run(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:

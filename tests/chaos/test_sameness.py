@@ -12,8 +12,8 @@ import pytest
 
 from engine.base.records import Prediction, Record
 from engine.pipeline import Pipeline
-from tests.chaos.conftest import disturbed
-from tests.integration.conftest import check, options
+from tests.support.kills import disturbed
+from tests.support.runs import check, options
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 12))]
 

@@ -16,8 +16,8 @@ from engine.base.errors import StallError
 from engine.base.records import Failure
 from engine.pipeline import Pipeline
 from engine.runtime.processes import Child
-from tests.chaos.conftest import in_children
-from tests.integration.conftest import check, children, command, options
+from tests.support.kills import in_children
+from tests.support.runs import check, children, command, options
 
 LIMIT = 2.0
 

@@ -24,8 +24,8 @@ from engine.runtime.transport.wire import Message
 from engine.runtime.worker import WorkerSettings, clips_message, lease_message
 from engine.skeletons.poses import PoseSequence
 from tests.chaos.test_memory import rss
-from tests.conftest import annotation
-from tests.integration.conftest import check, children, options
+from tests.support.runs import check, children, options
+from tests.support.samples import annotation
 
 Frames = list[bytes]
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine.base.errors import OutputError
 from engine.base.events import event, events_to
-from tests.integration.conftest import command
+from tests.support.runs import command
 
 log = logging.getLogger("engine")
 

@@ -20,8 +20,8 @@ import engine
 from engine.base.errors import UsageError
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from tests.conftest import TINY, random_state_dict, write_model
-from tests.integration.conftest import check, children, command, options
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.runs import check, children, command, options
 
 
 @pytest.mark.parametrize(

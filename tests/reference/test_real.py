@@ -18,7 +18,8 @@ from engine.base.options import Options
 from engine.base.records import Prediction
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
 from engine.pipeline import Pipeline
-from tests.conftest import ROOT, annotation
+from tests.support import ROOT
+from tests.support.samples import annotation
 
 BACKENDS = ["openvino", "onnxruntime"]
 

@@ -22,7 +22,8 @@ from engine.network.models import open_model
 from engine.network.runners.opening import Runner, infer, open_runner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.conftest import annotation, random_state_dict
+from tests.support.networks import random_state_dict
+from tests.support.samples import annotation
 
 LENGTHS = (1, 7, 30, 48, 60, 96, 300)
 
