@@ -1,5 +1,6 @@
-"""What the promises' tests share: a larger data set, and stopwatches.
+"""What the promises' tests share: a larger data set, a backend that costs little, and stopwatches.
 
+OpenVINO runs where its bits or its memory are what is tested (test_sameness, test_memory).
 ``python -m pytest tests/chaos -m "full or not full"`` runs all of it; the quick part is in
 every run. Seeds are the parameters of the tests.
 """
@@ -7,15 +8,17 @@ every run. Seeds are the parameters of the tests.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.base.records import Record
+from tests.support.joints import on_the_path, options
+from tests.support.joints_backend import PACE
 from tests.support.leaks import import_openvino
-from tests.support.runs import alone, options
+from tests.support.runs import alone
 from tests.support.samples import annotation
 
 PROMISES = pytest.StashKey[list[tuple[str, str, float, float]]]()
@@ -25,6 +28,18 @@ TEN = 10  # a slow machine gets ten times what is promised
 @pytest.fixture(autouse=True, scope="session")
 def _reported() -> None:
     import_openvino()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _joints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with on_the_path(tmp_path_factory.mktemp("site-packages")):
+        yield
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples take 20 ms each and keep no processor busy: `many` eight seconds."""
+    monkeypatch.setenv(PACE, "0.02")
 
 
 @pytest.fixture
@@ -50,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """400 samples, eight seconds of work; all of them usable."""
+    """400 samples, all of them usable."""
     path = tmp_path_factory.mktemp("data") / "many.pkl"
     path.write_bytes(pickle.dumps([annotation(5 + i % 60, seed=i) for i in range(400)]))
     return path
@@ -60,3 +75,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def undisturbed(many: Path, tiny_model: Path) -> dict[str, Record]:
     """The records of `many`, without processes."""
     return alone(options(many, tiny_model, in_process=True))
+
+
+@pytest.fixture(scope="session")
+def expected(data: Path, tiny_model: Path) -> dict[str, Record]:
+    """The records of `data`, without processes."""
+    return alone(options(data, tiny_model, in_process=True))

@@ -89,3 +89,11 @@ def test_what_has_no_effect_is_refused() -> None:
 def test_a_wait_longer_than_the_stall_time_out_is_refused() -> None:
     with pytest.raises(UsageError, match="--max-wait-ms 4000 is longer than --stall-timeout 2"):
         Options(max_wait_ms=4000, stall_timeout=2)
+
+
+def test_where_a_resumed_run_writes() -> None:
+    with pytest.raises(UsageError, match="leave --output out"):
+        Options(resume="a", output="b")
+    with pytest.raises(UsageError, match="--logits"):
+        Options(resume="a", logits="b")
+    assert Options(resume="a", output="a").resume == "a"
