@@ -1,57 +1,34 @@
-"""Shared fixtures: reference data where it is at hand, a small network where it is not."""
+"""Fixtures of every test. Light: what costs to import is imported by the fixture that needs it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
+import pickle
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
-from converters.graph import DYNAMIC, build_clips, select_weights
-from converters.network import Architecture, convolutions
-from converters.quantize import quantise
-from engine.base.constants import HMDB51
 from engine.base.signals import INTERRUPTIONS
-from engine.skeletons.clips import decode
-from engine.skeletons.poses import PoseSequence
+from tests.support import DATA, ROOT
+from tests.support.leaks import left_since, traces
+from tests.support.samples import annotation
+
+if TYPE_CHECKING:
+    from engine.base.records import Record
 
 # How fast a machine is says nothing about what is tested.
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
-
-ROOT = Path(__file__).parent.parent
-DATA = Path(__file__).parent / "data"
-
-TINY = Architecture(base_channels=4, stage_blocks=(1, 1, 1))
-"""A network of the same form, 40 times cheaper."""
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of reference outputs, real annotations and weights; skips where absent."""
-    path = Path(os.environ.get("POSEC3D_SHARED", ROOT.parent / "shared"))
-    if not (path / "golden").is_dir():
-        pytest.skip(f"no reference data at {path} (POSEC3D_SHARED names another place)")
-    return path
-
-
-@pytest.fixture(scope="session")
-def golden(shared: Path) -> Path:
-    return shared / "golden"
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -63,16 +40,6 @@ def _heeded_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _reported() -> None:
-    """OpenVINO, when imported, starts a process that reports it to its maker: not our leak."""
-    import openvino  # noqa: F401
-
-    deadline = time.monotonic() + 10
-    while descendants(os.getpid()) and time.monotonic() < deadline:
-        time.sleep(0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -90,146 +57,35 @@ def _own_environment(
     monkeypatch.setattr(tempfile, "tempdir", None)
 
 
-def descendants(root: int) -> set[int]:
-    """Processes below `root`, less multiprocess's tracker and the browser, which live as
-    long as the session does."""
-    found: set[int] = set()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(root).children():
-            with contextlib.suppress(psutil.NoSuchProcess):  # a zombie is none, either
-                command = " ".join(child.cmdline())
-                if "resource_tracker" not in command and "chrom" not in command:
-                    found |= {child.pid} | descendants(child.pid)
-    return found
-
-
-def open_sockets() -> set[str]:
-    """Sockets, and what libzmq and epoll keep beside them, of this process."""
-    links: set[str] = set()
-    for path in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError):
-            links.add(os.readlink(path))
-    # Anonymous inodes share one name, so several of a kind look like one.
-    return {link for link in links if link.startswith(("socket:", "anon_inode:"))}
-
-
-def traces() -> dict[str, set[Any]]:
-    temporary = Path(tempfile.gettempdir())
-    return {
-        "processes": descendants(os.getpid()),
-        "shared memory": set(os.listdir("/dev/shm")),
-        "temporary files": {p.name for p in temporary.glob("posec3d-*")},
-        "sockets": open_sockets(),
-    }
-
-
 @pytest.fixture(autouse=True)
 def nothing_left(_own_environment: None) -> Iterator[None]:
     """Around every test: it leaves no process, shared memory, temporary file or socket."""
     before = traces()
     yield
-    left = {kind: found - before[kind] for kind, found in traces().items()}
-    assert not any(left.values()), left
+    left = left_since(before)
+    assert not left, left
 
 
-def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
-    """Weights under mmaction2's names, scaled so that activations neither die nor explode."""
-    rng = np.random.default_rng(seed)
-    state: dict[str, np.ndarray[Any, Any]] = {}
-    for conv in convolutions(arch):
-        shape = (conv.outputs, conv.inputs, *conv.kernel)
-        bound = np.sqrt(6 / np.prod(shape[1:]))
-        state[f"backbone.{conv.name}.conv.weight"] = rng.uniform(-bound, bound, shape)
-        low, high = (0.2, 0.6) if conv.name.endswith("conv3") else (0.5, 1.5)
-        state[f"backbone.{conv.name}.bn.weight"] = rng.uniform(low, high, conv.outputs)
-        state[f"backbone.{conv.name}.bn.bias"] = rng.uniform(-0.3, 0.3, conv.outputs)
-        state[f"backbone.{conv.name}.bn.running_mean"] = rng.uniform(-0.1, 0.1, conv.outputs)
-        state[f"backbone.{conv.name}.bn.running_var"] = rng.uniform(0.5, 1.5, conv.outputs)
-    state["cls_head.fc_cls.weight"] = rng.uniform(-3, 3, (arch.num_classes, arch.features))
-    state["cls_head.fc_cls.bias"] = rng.uniform(-1, 1, arch.num_classes)
-    return {name: array.astype(np.float32) for name, array in state.items()}
+# Data
 
 
-def write_model(
-    path: Path,
-    state: Mapping[str, np.ndarray[Any, Any]],
-    arch: Architecture,
-    batch: int = DYNAMIC,
-    classes: Sequence[str] = HMDB51,
-) -> Path:
-    weights = select_weights(arch, state)
-    model = build_clips(arch, weights, batch=batch, classes=classes, source_sha256="0" * 64)
-    path.write_bytes(model.SerializeToString())
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference outputs, real annotations and weights; skips where absent."""
+    path = Path(os.environ.get("POSEC3D_SHARED", ROOT.parent / "shared"))
+    if not (path / "golden").is_dir():
+        pytest.skip(f"no reference data at {path} (POSEC3D_SHARED names another place)")
     return path
 
 
 @pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An ONNX file of layout `clips`, batch free."""
-    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    return write_model(path, random_state_dict(TINY), TINY)
-
-
-@pytest.fixture(scope="session")
-def quantised_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same network in int8; skips where NNCF is not installed."""
-    pytest.importorskip("nncf")
-    clips = [
-        (decode(PoseSequence.from_annotation(annotation(40, seed=seed))), seed) for seed in range(4)
-    ]
-    path = tmp_path_factory.mktemp("model") / "int8.onnx"
-    path.write_bytes(quantise(onnx.load(str(tiny_model)), clips).SerializeToString())
-    return path
-
-
-def annotation(frames: int = 20, persons: int = 1, seed: int = 0, **fields: Any) -> dict[str, Any]:
-    """A made-up annotation: joints scattered around a drifting centre."""
-    rng = np.random.default_rng(seed)
-    centre = np.array([160.0, 120.0]) + np.arange(frames)[None, :, None, None] * 0.5
-    keypoint = centre + rng.normal(0, 30, (persons, frames, 17, 2))
-    return {
-        "frame_dir": f"video_{seed}",
-        "label": seed % 51,
-        "img_shape": (240, 320),
-        "original_shape": (240, 320),
-        "total_frames": frames,
-        "keypoint": keypoint.astype(np.float16),
-        "keypoint_score": rng.uniform(0.2, 1, (persons, frames, 17)).astype(np.float16),
-        **fields,
-    }
+def golden(shared: Path) -> Path:
+    return shared / "golden"
 
 
 @pytest.fixture
 def make_annotation() -> Callable[..., dict[str, Any]]:
     return annotation
-
-
-@contextlib.contextmanager
-def chromium_with(*flags: str) -> Iterator[Any]:
-    """Headless Chromium with its driver (Debian: chromium, chromium-driver); skips without."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no chromium and chromedriver on this machine")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    # it finds no host but this one
-    resolver = "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
-    for flag in ("headless", "no-sandbox", "disable-gpu", resolver, *flags):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    found = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        yield found
-    finally:
-        found.quit()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    with chromium_with() as found:
-        yield found
 
 
 @pytest.fixture
@@ -258,3 +114,53 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
     return install
+
+
+# Runs
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of layout `clips`, batch free."""
+    from tests.support.networks import TINY, random_state_dict, write_model
+
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    return write_model(path, random_state_dict(TINY), TINY)
+
+
+@pytest.fixture(scope="session")
+def quantised_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network in int8; skips where NNCF is not installed."""
+    pytest.importorskip("nncf")
+    from tests.support.networks import write_quantised
+
+    return write_quantised(tmp_path_factory.mktemp("model") / "int8.onnx", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Samples of all lengths, three of them unusable."""
+    path = tmp_path_factory.mktemp("data") / "data.pkl"
+    annotations: list[Any] = [annotation(5 + 6 * i, persons=1 + i % 2, seed=i) for i in range(24)]
+    annotations[7]["keypoint"] = np.zeros((1, 20, 25, 2))
+    annotations[12] = "junk"
+    annotations[23]["label"] = 99
+    path.write_bytes(pickle.dumps(annotations))
+    return path
+
+
+@pytest.fixture(scope="session")
+def expected_of(data: Path, tiny_model: Path) -> Callable[[str], dict[str, Record]]:
+    """The records of `data` without processes, by layout."""
+    from tests.support.runs import alone, options
+
+    @cache
+    def of(layout: str) -> dict[str, Record]:
+        return alone(options(data, tiny_model, in_process=True, layout=layout))
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def expected(expected_of: Callable[[str], dict[str, Record]]) -> dict[str, Record]:
+    return expected_of("auto")

@@ -17,7 +17,7 @@ from benchmarks import end_to_end, lengths, live_soak, operations, peers, worklo
 from benchmarks.memory import PeakMemory
 from engine.network.contexts import of_plan
 from engine.skeletons.sampling import clip_plan
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 
 def test_operations() -> None:

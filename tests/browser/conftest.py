@@ -1,4 +1,4 @@
-"""Runs with a dashboard, as processes of their own."""
+"""A browser whose pages are a test's own, and runs with a dashboard."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import chromium_with
+from tests.support.chromium import chromium_with, own_page
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -74,6 +74,20 @@ def run(tiny_model: Any) -> Begin:
             thread.join()
 
     return begin
+
+
+@pytest.fixture(scope="session")
+def _chromium() -> Iterator[Any]:
+    with chromium_with() as found:
+        yield found
+
+
+@pytest.fixture
+def browser(_chromium: Any) -> Iterator[Any]:
+    """It shows an empty page: no page of another test is open, and none has left a word in the
+    log."""
+    with own_page(_chromium):
+        yield _chromium
 
 
 @pytest.fixture

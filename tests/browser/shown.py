@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.chromium import complaints
+
 SIZE = (640, 480)
 THIGHS = {"left": (11, 13), "right": (12, 14)}
 
@@ -87,8 +89,7 @@ def bars(browser: Any) -> list[tuple[str, str]]:
 
 
 def no_complaints(browser: Any) -> None:
-    complaints = [e["message"] for e in browser.get_log("browser") if e["level"] == "SEVERE"]
-    assert complaints == []
+    assert complaints(browser) == []
 
 
 def fits(browser: Any) -> None:

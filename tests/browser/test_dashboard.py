@@ -29,8 +29,8 @@ from tests.browser.shown import (
     text,
     until,
 )
-from tests.conftest import annotation
 from tests.integration.test_livestream import free_port
+from tests.support.samples import annotation
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -91,15 +91,11 @@ def cameras(port: int) -> Iterator[Cameras]:
 def window(browser: Any, request: pytest.FixtureRequest) -> Any:
     """The browser, of such a width, and how it looks."""
     width, theme = request.param
-    browser.get_log("browser")
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 2, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     feature = [{"name": "prefers-color-scheme", "value": theme}]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
-    yield browser
-    browser.get("about:blank")
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    return browser
 
 
 def test_streams(window: Any, run: Begin) -> None:

@@ -17,7 +17,7 @@ import zmq
 
 from engine.sources.pose_frames import PoseFrame, decode, parse
 from engine.sources.source import open_source
-from tests.conftest import ROOT
+from tests.support import ROOT
 
 PAGE = (ROOT / "docs" / "live.md").read_text()
 

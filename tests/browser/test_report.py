@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from engine.run import main
-from tests.conftest import annotation
+from tests.browser.shown import no_complaints
+from tests.support.samples import annotation
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -84,7 +85,7 @@ def test_in_a_browser(
     capfd.readouterr()
     browser.set_window_size(width, 900)
     browser.get((tmp_path / "report.html").as_uri())
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    no_complaints(browser)
     first = np.array(browser.execute_script(DRAWN))
     time.sleep(0.5)
     second = np.array(browser.execute_script(DRAWN))

@@ -1,39 +1,45 @@
-"""What the promises' tests share: a larger data set, kills at random times, and stopwatches.
+"""What the promises' tests share: a larger data set, a backend that costs little, and stopwatches.
 
+OpenVINO runs where its bits or its memory are what is tested (test_sameness, test_memory).
 ``python -m pytest tests/chaos -m "full or not full"`` runs all of it; the quick part is in
 every run. Seeds are the parameters of the tests.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
-import random
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engine.base.options import Options
 from engine.base.records import Record
-from engine.pipeline import Pipeline
-from tests.conftest import annotation
-from tests.integration.conftest import (  # noqa: F401  # fixtures
-    check,
-    children,
-    data,
-    expected,
-    expected_of,
-    options,
-)
+from tests.support.joints import on_the_path, options
+from tests.support.joints_backend import PACE
+from tests.support.leaks import import_openvino
+from tests.support.runs import alone
+from tests.support.samples import annotation
 
 PROMISES = pytest.StashKey[list[tuple[str, str, float, float]]]()
 TEN = 10  # a slow machine gets ten times what is promised
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _reported() -> None:
+    import_openvino()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _joints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with on_the_path(tmp_path_factory.mktemp("site-packages")):
+        yield
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples take 20 ms each and keep no processor busy: `many` eight seconds."""
+    monkeypatch.setenv(PACE, "0.02")
 
 
 @pytest.fixture
@@ -59,7 +65,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 @pytest.fixture(scope="session")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """400 samples, eight seconds of work; all of them usable."""
+    """400 samples, all of them usable."""
     path = tmp_path_factory.mktemp("data") / "many.pkl"
     path.write_bytes(pickle.dumps([annotation(5 + i % 60, seed=i) for i in range(400)]))
     return path
@@ -68,46 +74,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def undisturbed(many: Path, tiny_model: Path) -> dict[str, Record]:
     """The records of `many`, without processes."""
-    with Pipeline(options(many, tiny_model, in_process=True)) as pipeline:
-        return {record.id: record for record in pipeline}
+    return alone(options(many, tiny_model, in_process=True))
 
 
-@contextmanager
-def killing(
-    pipeline: Pipeline, roles: list[str], count: int, seed: int, pause: tuple[float, float]
-) -> Iterator[list[float]]:
-    """Meanwhile SIGKILL children at random, `count` times, so many seconds apart. Gives the
-    times of the kills."""
-    rng = random.Random(seed)
-    kills: list[float] = []
-    over = threading.Event()
-
-    def run() -> None:
-        while len(kills) < count and not over.wait(rng.uniform(*pause)):
-            ready: Any = pipeline._runner
-            pids = [c.pid for c in ready._pool if c.ready and not c.killed and c.role in roles]
-            if pids:
-                os.kill(rng.choice(pids), signal.SIGKILL)
-                kills.append(time.monotonic())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield kills
-    finally:
-        over.set()
-        thread.join()
-
-
-def disturbed(chosen: Options, roles: list[str], kills: int, seed: int, pause: Any) -> Any:
-    """Records and pipeline of a run with that many kills."""
-    with Pipeline(chosen) as pipeline, killing(pipeline, roles, kills, seed, pause) as times:
-        records = list(pipeline)
-    assert len(times) == kills, "the run was over before the kills"
-    return records, pipeline
-
-
-def in_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Let `script` run at the start of every child (ours has started long ago)."""
-    (tmp_path / "sitecustomize.py").write_text(script)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+@pytest.fixture(scope="session")
+def expected(data: Path, tiny_model: Path) -> dict[str, Record]:
+    """The records of `data`, without processes."""
+    return alone(options(data, tiny_model, in_process=True))

@@ -21,8 +21,14 @@ import psutil
 import pytest
 
 from engine.pipeline import Pipeline
-from tests.conftest import annotation, descendants
-from tests.integration.conftest import check, command, options
+from tests.support.joints import command, options
+from tests.support.joints_backend import NAME
+from tests.support.kills import in_children
+from tests.support.leaks import descendants
+from tests.support.runs import check
+from tests.support.samples import annotation
+
+pytestmark = pytest.mark.usefixtures("paced")
 
 
 def start(data: Path, model: Path, output: Path, *more: object) -> subprocess.Popen[str]:
@@ -73,8 +79,16 @@ def test_parent_killed(long: Path, tiny_model: Path, tmp_path: Path, promised: A
     process.communicate()
 
 
-@pytest.mark.parametrize("delay", [0.3, 0.6, 0.9])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("number", "delay"),
+    [
+        (signal.SIGINT, 0.3),
+        (signal.SIGINT, 0.6),
+        (signal.SIGINT, 0.9),
+        (signal.SIGTERM, 0.6),
+        (signal.SIGHUP, 0.6),
+    ],
+)
 def test_interrupted_at_the_start(long: Path, tiny_model: Path, number: int, delay: float) -> None:
     process = subprocess.Popen(
         command(long, tiny_model),
@@ -109,7 +123,8 @@ AN_IMPATIENT_SCRIPT = """
 import engine, os, signal
 if __name__ == "__main__":
     os.setpgid(0, 0)
-    with engine.Pipeline(engine.Options(dataset={data!r}, model={model!r}, workers=2)) as pipeline:
+    options = engine.Options(dataset={data!r}, model={model!r}, backend={backend!r}, workers=2)
+    with engine.Pipeline(options) as pipeline:
         for record in pipeline:
             try:
                 os.killpg(0, signal.SIGINT)
@@ -126,7 +141,9 @@ if __name__ == "__main__":
 
 def test_an_impatient_user_of_the_python_api(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    script.write_text(AN_IMPATIENT_SCRIPT.format(data=str(data), model=str(tiny_model)))
+    script.write_text(
+        AN_IMPATIENT_SCRIPT.format(data=str(data), model=str(tiny_model), backend=NAME)
+    )
     result = subprocess.run(
         [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
     )
@@ -197,35 +214,41 @@ def test_draining_finishes_what_is_on_its_way(
 
 
 FROZEN = """
-import os, signal, engine.network.runners.shared as module
-plain = module.SharedRunner.feed
-def feed(self, batch, meanwhile):
-    if len(batch) == 4:
-        os.kill(os.getpid(), signal.SIGSTOP)
-    return plain(self, batch, meanwhile)
-module.SharedRunner.feed = feed
+import os, signal, tests.support.joints_backend as module
+def start_wave(self, lane, wave):
+    os.kill(os.getpid(), signal.SIGSTOP)
+module.JointsBackend.start_wave = start_wave
 """
 
 
-@pytest.mark.parametrize("grace", [0, 1])
-def test_the_grace_ends(
-    long: Path, tiny_model: Path, tmp_path: Path, promised: Any, grace: float
-) -> None:
-    """A device that does not answer does not hold up the end."""
-    (tmp_path / "sitecustomize.py").write_text(FROZEN)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+def frozen(data: Path, model: Path, grace: float) -> subprocess.Popen[str]:
+    """A run whose executor has stopped in the middle of its work."""
     process = subprocess.Popen(
-        command(long, tiny_model, "--grace", grace),
-        env=environment,
+        command(data, model, "--grace", grace),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
-    assert process.stdout is not None
-    while "running" not in process.stdout.readline():
-        pass
-    time.sleep(1)  # it is frozen by now
+    deadline = time.monotonic() + 60
+    while "stopped" not in {psutil.Process(pid).status() for pid in descendants(process.pid)}:
+        assert time.monotonic() < deadline, "nothing has stopped within a minute"
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.parametrize("grace", [0, 1])
+def test_the_grace_ends(
+    long: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    promised: Any,
+    grace: float,
+) -> None:
+    """A device that does not answer does not hold up the end."""
+    in_children(tmp_path, monkeypatch, FROZEN)
+    process = frozen(long, tiny_model, grace)
     process.send_signal(signal.SIGTERM)
     sent = time.monotonic()
     _, stderr = process.communicate(timeout=120)
@@ -235,22 +258,10 @@ def test_the_grace_ends(
 
 
 def test_a_second_signal_ends_at_once(
-    long: Path, tiny_model: Path, tmp_path: Path, promised: Any
+    long: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, promised: Any
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(FROZEN)
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    process = subprocess.Popen(
-        command(long, tiny_model, "--grace", 500),
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    while "running" not in process.stdout.readline():
-        pass
-    time.sleep(1)
+    in_children(tmp_path, monkeypatch, FROZEN)
+    process = frozen(long, tiny_model, 500)
     pids = descendants(process.pid)
     process.send_signal(signal.SIGINT)
     time.sleep(1)
@@ -261,4 +272,4 @@ def test_a_second_signal_ends_at_once(
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     promised("end after a second signal", time.monotonic() - sent, 1.0)
-    assert seconds_until_gone(pids) < 1
+    promised("children gone after it", seconds_until_gone(pids), 1.0)

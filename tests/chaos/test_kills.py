@@ -13,13 +13,15 @@ import pytest
 from engine.base.errors import WorkerError
 from engine.base.records import Failure
 from engine.pipeline import Pipeline
-from tests.chaos.conftest import disturbed, in_children
-from tests.integration.conftest import check, children, options
+from tests.support.joints import options
+from tests.support.kills import disturbed, in_children
+from tests.support.runs import check, children
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in (1, 2))]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.usefixtures("paced")
 def test_workers_killed_ten_times(
     many: Path, tiny_model: Path, undisturbed: Any, seed: int
 ) -> None:
@@ -30,6 +32,7 @@ def test_workers_killed_ten_times(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.usefixtures("paced")
 def test_executors_killed_three_times(
     many: Path, tiny_model: Path, undisturbed: Any, seed: int
 ) -> None:
@@ -40,6 +43,7 @@ def test_executors_killed_three_times(
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("paced")
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("wire", ["frames", "keypoints"])
 def test_anybody_killed(
@@ -87,13 +91,13 @@ def test_what_a_killed_worker_held_is_soon_with_another(
 
 
 BACKEND = """
-import engine.network.runners.shared as module
-plain = module.SharedRunner.feed
-def feed(self, batch, meanwhile):
-    if any(clips.unique in (17, 53) for _, clips in batch):
+import tests.support.joints_backend as module
+plain = module.JointsBackend.start_wave
+def start_wave(self, lane, wave):
+    if any(clips.unique == 17 for clips in wave.samples):
         {how}
-    return plain(self, batch, meanwhile)
-module.SharedRunner.feed = feed
+    plain(self, lane, wave)
+module.JointsBackend.start_wave = start_wave
 """
 WAYS = {
     "aborts": "import os; os.abort()",
@@ -110,7 +114,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", list(WAYS))
-def test_a_backend_that_crashes_on_two_samples(
+def test_a_backend_that_crashes_on_a_sample(
     data: Path,
     tiny_model: Path,
     expected: Any,
@@ -119,13 +123,13 @@ def test_a_backend_that_crashes_on_two_samples(
     way: str,
     capfd: Any,
 ) -> None:
-    """Each is convicted by three deaths of its own; what shared a batch with it is scored."""
+    """It is convicted by three deaths of its own; what shared a batch with it is scored."""
     in_children(tmp_path, monkeypatch, BACKEND.format(how=WAYS[way]))
     with Pipeline(options(data, tiny_model, workers=1)) as pipeline:
         records = list(pipeline)
     capfd.readouterr()
     convicted = {r.id: r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"}
-    assert set(convicted) == {"video_2", "video_8"}
+    assert set(convicted) == {"video_2"}
     assert all("died 3 times" in r.message for r in convicted.values())
     check(
         [r for r in records if r.id not in convicted],
@@ -134,16 +138,16 @@ def test_a_backend_that_crashes_on_two_samples(
 
 
 DEVICE_LOST = """
-import os, pathlib
+import pathlib
 flag = pathlib.Path({flag!r})
-import engine.backends.openvino as module
-from engine.errors import BackendError
-def lost(self, *_):
+import tests.support.joints_backend as module
+from engine.base.errors import BackendError
+def lost(self, *arguments):
     if flag.exists():
         raise BackendError("the device is gone")
-    return plain(self, *_)
-plain = module.OpenVINOPart.start
-module.OpenVINOPart.start = lost
+    plain(self, *arguments)
+plain = module.JointsBackend.start_wave
+module.JointsBackend.start_wave = lost
 """
 
 

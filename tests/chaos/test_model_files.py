@@ -18,7 +18,7 @@ from onnx import external_data_helper
 
 from engine.base.errors import ModelError
 from engine.network.models import open_model
-from tests.conftest import DATA
+from tests.support import DATA
 
 
 def external(location: str) -> Callable[[Path, Path], None]:

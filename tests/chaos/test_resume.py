@@ -24,8 +24,9 @@ from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.outputs.journal import identity_path
 from engine.pipeline import Pipeline
-from tests.conftest import TINY, annotation, random_state_dict, write_model
-from tests.integration.conftest import command, options
+from tests.support.joints import command, options
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.samples import annotation
 
 
 def run(*arguments: Any, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -154,7 +155,7 @@ def test_refused_with_the_difference(
         ({"model": other_model}, "model: "),
         ({"reference": "1.x"}, "reference: 0.24.1, now 1.x"),
         ({"layout": "clips"}, "layout: shared, now clips"),
-        ({"backend": "onnxruntime"}, "backend: openvino, now onnxruntime"),
+        ({"backend": "onnxruntime"}, "backend: joints, now onnxruntime"),
         ({"precision": "bf16"}, "precision: f32, now bf16"),
     ):
         message = refusal(begun, options(**{**same, **changed}))
@@ -349,11 +350,3 @@ def test_a_full_device(data: Path, tiny_model: Path) -> None:
     assert done.returncode == 1
     assert "/dev/full: No space left on device" in done.stderr
     assert "--resume" not in done.stderr
-
-
-def test_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="leave --output out"):
-        Options(resume="a", output="b")
-    with pytest.raises(UsageError, match="--logits"):
-        Options(resume="a", logits="b")
-    assert Options(resume="a", output="a").resume == "a"

@@ -12,19 +12,34 @@ import pytest
 
 from engine.base.records import Prediction, Record
 from engine.pipeline import Pipeline
-from tests.chaos.conftest import disturbed
-from tests.integration.conftest import check, options
+from tests.support.kills import disturbed
+from tests.support.runs import alone, check, options
+from tests.support.samples import annotation
 
 SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 12))]
 
 
+@pytest.fixture(scope="module")
+def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 samples, all of them usable."""
+    path = tmp_path_factory.mktemp("data") / "some.pkl"
+    path.write_bytes(pickle.dumps([annotation(5 + i % 60, seed=i) for i in range(200)]))
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(some: Path, tiny_model: Path) -> dict[str, Record]:
+    """Their records, without processes."""
+    return alone(options(some, tiny_model, in_process=True))
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_the_setting(
-    many: Path, tiny_model: Path, undisturbed: dict[str, Record], tmp_path: Path, seed: int
+    some: Path, tiny_model: Path, plain: dict[str, Record], tmp_path: Path, seed: int
 ) -> None:
     """Workers, batch, waiting, wire, memory, order of the data and kills, drawn at random."""
     rng = random.Random(seed)
-    annotations = pickle.loads(many.read_bytes())
+    annotations = pickle.loads(some.read_bytes())
     rng.shuffle(annotations)
     path = tmp_path / "shuffled.pkl"
     path.write_bytes(pickle.dumps(annotations))
@@ -38,16 +53,16 @@ def test_whatever_the_setting(
         max_memory=rng.choice([10**6, 10**8, None]),
         threads=rng.choice([1, 2, 3]),
     )
-    records, _ = disturbed(chosen, ["worker", "executor"], rng.randint(0, 4), seed, (0.1, 1.0))
-    assert len(records) == len(undisturbed)
+    records, _ = disturbed(chosen, ["worker", "executor"], rng.randint(0, 4), seed, (0.05, 0.5))
+    assert len(records) == len(plain)
     for record in records:
-        other = undisturbed[record.id]
+        other = plain[record.id]
         assert isinstance(record, Prediction)
         assert isinstance(other, Prediction)
         np.testing.assert_array_equal(record.logits, other.logits)
 
 
-@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("batch", [5, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("wire", [pytest.param("clips", marks=pytest.mark.full), "frames"])
 def test_layout_clips(
     data: Path, tiny_model: Path, expected_of: Any, wire: Any, batch: int

@@ -16,8 +16,9 @@ from engine.base.errors import StallError
 from engine.base.records import Failure
 from engine.pipeline import Pipeline
 from engine.runtime.processes import Child
-from tests.chaos.conftest import in_children
-from tests.integration.conftest import check, children, command, options
+from tests.support.joints import command, options
+from tests.support.kills import in_children
+from tests.support.runs import check, children
 
 LIMIT = 2.0
 
@@ -66,13 +67,13 @@ def test_a_stopped_process(
 
 
 HANGING = """
-import time, engine.network.runners.shared as module
-plain = module.SharedRunner.{method}
+import time, tests.support.joints_backend as module
+plain = module.JointsBackend.{method}
 def hang(self, *arguments, **more):
     if {when}:
         time.sleep(1e6)
-    return plain(self, *arguments, **more)
-module.SharedRunner.{method} = hang
+    plain(self, *arguments, **more)
+module.JointsBackend.{method} = hang
 """
 
 
@@ -80,8 +81,8 @@ def test_a_device_that_never_returns_of_one_sample(
     data: Path, tiny_model: Path, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is convicted; all others are scored."""
-    when = "any(clips.unique == 17 for _, clips in arguments[0])"
-    in_children(tmp_path, monkeypatch, HANGING.format(method="feed", when=when))
+    when = "any(clips.unique == 17 for clips in arguments[1].samples)"
+    in_children(tmp_path, monkeypatch, HANGING.format(method="start_wave", when=when))
     with Pipeline(options(data, tiny_model, workers=1, stall_timeout=1.0)) as pipeline:
         records = list(pipeline)
     [convicted] = [r for r in records if isinstance(r, Failure) and r.type == "ProcessDied"]
@@ -99,7 +100,7 @@ def test_a_device_that_never_returns_from_its_start(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    in_children(tmp_path, monkeypatch, HANGING.format(method="_warm_up", when="True"))
+    in_children(tmp_path, monkeypatch, HANGING.format(method="__init__", when="True"))
     patience = {"start_timeout": 2.0, "lease_timeout": 1.0, "stall_timeout": 1.0}
     with pytest.raises(StallError, match="executor-0 failed to start 3 times.*not ready in time"):
         Pipeline(options(data, tiny_model, workers=1, **patience))
@@ -121,7 +122,7 @@ def test_processes_that_keep_falling_silent(
         "import time, engine.runtime.executor as e; e._Service._take = lambda *_: time.sleep(1e6)"
     )
     in_children(tmp_path, monkeypatch, script)
-    chosen = options(data, tiny_model, workers=1, lease_timeout=1, stall_timeout=1)
+    chosen = options(data, tiny_model, workers=1, lease_timeout=0.3, stall_timeout=0.3)
     with Pipeline(chosen) as pipeline, pytest.raises(StallError, match="10 processes died without"):
         list(pipeline)
     [told] = dumps(caplog, "stalled")
@@ -153,15 +154,16 @@ def test_a_process_that_cannot_be_killed(
     assert "killed: silent, state T" in told.getMessage()
 
 
-def test_the_command_ends_with_4(data: Path, tiny_model: Path, tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HANGING.format(method="_warm_up", when="True"))
+def test_the_command_ends_with_4(
+    data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_children(tmp_path, monkeypatch, HANGING.format(method="__init__", when="True"))
     done = subprocess.run(
         command(data, tiny_model, "--start-timeout", 2),
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 4, done.stderr
     assert "The state of the run:" in done.stderr

@@ -31,8 +31,9 @@ from engine.runtime.transport.wire import Message
 from engine.runtime.worker import clips_of
 from engine.skeletons.poses import PoseSequence
 from tests.chaos.test_memory import rss
-from tests.conftest import annotation
-from tests.integration.conftest import check, children, options
+from tests.support.joints import options
+from tests.support.runs import check, children
+from tests.support.samples import annotation
 
 Frames = list[bytes]
 
@@ -163,6 +164,7 @@ def flood(connect: Any, seed: int, count: int) -> threading.Thread:
     return thread
 
 
+@pytest.mark.usefixtures("paced")
 @pytest.mark.parametrize("count", [3000, pytest.param(20_000, marks=pytest.mark.full)])
 @pytest.mark.parametrize("target", ["supervisor", "executor", "worker's name"])
 def test_a_flood_while_a_run_is_on(
@@ -194,6 +196,7 @@ def test_a_flood_while_a_run_is_on(
         assert pipeline.figures.dropped > min(count, 3000) // 4
 
 
+@pytest.mark.usefixtures("paced")
 def test_clips_that_nobody_asked_for(
     many: Path, tiny_model: Path, undisturbed: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

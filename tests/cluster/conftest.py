@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import traces
-from tests.integration.conftest import data, expected, expected_of  # noqa: F401  # fixtures
+from tests.support import ROOT
+from tests.support.leaks import import_openvino, left_since, traces
 
 # So that a node that is gone is missed within seconds, not half a minute.
 HEALTH = {
@@ -23,16 +23,22 @@ HEALTH = {
 NODE = {"num_cpus": 1, "object_store_memory": 100 << 20}
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _reported() -> None:
+    import_openvino()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
     """As of all tests, less the sockets, of which Ray keeps some of its own. Whom Ray kills cannot
     remove the folder of its own sockets either."""
     before = traces()
     yield
-    left = {kind: found - before[kind] for kind, found in traces().items() if kind != "sockets"}
-    for name in left.pop("temporary files"):
+    left = left_since(before)
+    left.pop("sockets", None)
+    for name in left.pop("temporary files", ()):
         shutil.rmtree(Path(tempfile.gettempdir()) / name)
-    assert not any(left.values()), left
+    assert not left, left
 
 
 @pytest.fixture
@@ -42,10 +48,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    root = str(Path(__file__).parent.parent.parent)
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    monkeypatch.setenv("PYTHONPATH", root)  # workers import the package from where it is
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # workers import the package from where it is
     head = {"num_cpus": 0, "object_store_memory": 100 << 20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={**head, "_system_config": HEALTH})
     try:

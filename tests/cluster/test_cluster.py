@@ -27,8 +27,8 @@ from engine.base.records import Failure, Prediction, Record
 from engine.pipeline import Pipeline
 from engine.skeletons.samples import Sample
 from tests.cluster.conftest import NODE
-from tests.conftest import annotation
-from tests.integration.conftest import check, command, options
+from tests.support.runs import check, command, options
+from tests.support.samples import annotation
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
 

@@ -11,7 +11,7 @@ from engine.base.records import Failure, Prediction
 from engine.pipeline import Pipeline
 from engine.ray import Columns, Scorer
 from engine.sources.dataset import open_dataset
-from tests.integration.conftest import options
+from tests.support.runs import options
 
 
 def columns(data: Path) -> Columns:

@@ -19,8 +19,8 @@ from engine.base.records import Cause, Failure, Prediction, Record
 from engine.pipeline import Pipeline
 from engine.ray import Columns, Scorer
 from engine.skeletons import samples
-from tests.conftest import annotation
-from tests.integration.conftest import options
+from tests.support.runs import options
+from tests.support.samples import annotation
 
 MAX_POSES = 100_000  # bytes, in place of a gigabyte
 JOINTS = np.zeros((1, 20, 25, 2))

@@ -14,7 +14,7 @@ from engine.base.errors import SampleError
 from engine.base.options import Options
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 
 @pytest.mark.parametrize("persons", [1, 2])

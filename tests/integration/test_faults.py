@@ -19,7 +19,7 @@ from engine.base.errors import UsageError, WorkerError
 from engine.base.options import Options
 from engine.base.records import Failure, Record
 from engine.pipeline import Pipeline
-from tests.integration.conftest import check, children, command, options
+from tests.support.runs import check, children, command, options
 
 
 def disturbed(

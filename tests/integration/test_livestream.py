@@ -33,7 +33,8 @@ from engine.sources.dataset import open_dataset
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.recorded import frames_of, recorded
 from engine.sources.source import Source, Stop
-from tests.conftest import ROOT, annotation
+from tests.support import ROOT
+from tests.support.samples import annotation
 
 LIVE: Any = {"source": ("test",), "stride": 0.2, "smooth": 1, "threshold": 0.0, "crop": "exact"}
 

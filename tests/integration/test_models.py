@@ -15,7 +15,8 @@ from engine.base import assets
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
 from engine.network.models import open_model
-from tests.conftest import DATA, TINY, random_state_dict, write_model
+from tests.support import DATA
+from tests.support.networks import TINY, random_state_dict, write_model
 
 
 def change(path: Path, tmp_path: Path, **properties: str | None) -> str:

@@ -13,7 +13,7 @@ from engine.base.errors import UsageError
 from engine.base.records import Failure, Prediction
 from engine.pipeline import Pipeline
 from tests.doubles.models import describe, geared, planned
-from tests.integration.conftest import command, options
+from tests.support.runs import command, options
 
 
 @pytest.fixture

@@ -17,8 +17,9 @@ import pytest
 from benchmarks import npu_model, pure_inference, score_folder
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.skeletons.clips import preprocess
-from tests.conftest import ROOT, annotation
 from tests.doubles import om
+from tests.support import ROOT
+from tests.support.samples import annotation
 
 
 @pytest.fixture(scope="module")

@@ -21,16 +21,20 @@ import engine
 from engine.base.errors import UsageError
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from tests.conftest import TINY, random_state_dict, write_model
-from tests.integration.conftest import check, children, command, options
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.runs import check, children, command, options
+
+MORE_SETTINGS = [(1, 3), (1, 8), (3, 1), (3, 8)]
 
 
 @pytest.mark.parametrize(
     ("wire", "layout"),
     [("frames", "shared"), ("keypoints", "shared"), ("frames", "clips"), ("clips", "clips")],
 )
-@pytest.mark.parametrize("max_batch", [1, 3, 8])
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize(
+    ("workers", "max_batch"),
+    [(1, 1), (3, 3), *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE_SETTINGS)],
+)
 def test_equal_to_in_process(
     data: Path,
     tiny_model: Path,

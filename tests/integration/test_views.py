@@ -14,8 +14,9 @@ from engine.pipeline import Pipeline
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.sampling import clip_plan
-from tests.conftest import TINY, annotation, random_state_dict, write_model
-from tests.integration.conftest import options
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.runs import options
+from tests.support.samples import annotation
 
 
 def predictions(chosen: Options) -> dict[str, Prediction]:

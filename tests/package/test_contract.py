@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.package.contract import violations
+from tests.support import ROOT
 
 
 def test_the_contract_holds() -> None:

@@ -1,6 +1,7 @@
 """Real annotations and a real trained network, against the recorded logits.
 
-A few samples in every run; the whole test split on both backends with ``-m full``.
+A few samples in every run, more of them with ``-m slow``; the whole test split on both backends
+with ``-m full``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from engine.base.options import Options
 from engine.base.records import Prediction
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
 from engine.pipeline import Pipeline
-from tests.conftest import ROOT, annotation
+from tests.support import ROOT
+from tests.support.samples import annotation
 
 BACKENDS = ["openvino", "onnxruntime"]
 
@@ -51,7 +53,7 @@ def check(predictions: Sequence[Prediction], expected: dict[str, Any]) -> None:
         np.testing.assert_allclose(prediction.scores, expected["scores"][row], rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", ["shared", "clips"])
+@pytest.mark.parametrize("layout", ["shared", pytest.param("clips", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("backend", "limit"), [("openvino", 8), ("onnxruntime", 2)])
 def test_some_real_samples(shared: Path, backend: str, limit: int, layout: str) -> None:
     predictions = score(shared, backend=backend, limit=limit, layout=layout)
@@ -105,6 +107,7 @@ def compiled(
     return ",".join(str(tmp_path / name) for name in names.split(","))
 
 
+@pytest.mark.slow
 def test_some_real_samples_as_on_an_npu(shared: Path, compiled: str) -> None:
     check(score(shared, model=compiled, limit=3), recorded(shared))
 

@@ -62,12 +62,12 @@ def logits(clips: NDArray[np.float32], factors: NDArray[Any]) -> NDArray[np.floa
     return found
 
 
-def register(folder: Path) -> Path:
+def register(folder: Path, name: str = NAME, backend: type = ChecksumBackend) -> Path:
     """Write into a folder what a package manager writes, and return the folder: with it on the
-    path, `NAME` is a backend."""
-    info = folder / f"posec3d_{NAME}-1.0.dist-info"
+    path, `name` is a backend."""
+    info = folder / f"posec3d_{name}-1.0.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: posec3d-{NAME}\nVersion: 1.0\n")
-    target = f"{__name__}:{ChecksumBackend.__name__}"
-    (info / "entry_points.txt").write_text(f"[engine.backends]\n{NAME} = {target}\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: posec3d-{name}\nVersion: 1.0\n")
+    target = f"{backend.__module__}:{backend.__name__}"
+    (info / "entry_points.txt").write_text(f"[engine.backends]\n{name} = {target}\n")
     return folder

@@ -16,7 +16,7 @@ from engine.base.constants import CLIP_SHAPE, REFERENCES, Reference
 from engine.base.errors import ModelError, UsageError
 from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
-from tests.conftest import TINY, random_state_dict, write_model
+from tests.support.networks import TINY, random_state_dict, write_model
 
 NAMES = ["openvino", "onnxruntime"]
 SETTINGS: dict[str, Any] = {"device": None, "precision": "f32", "threads": 2}

@@ -18,7 +18,7 @@ from engine.backends.ascend.npus import (
     toolkit,
     visible,
 )
-from tests.conftest import DATA, ROOT
+from tests.support import DATA, ROOT
 
 TABLES = DATA / "npu_smi"
 

@@ -17,8 +17,8 @@ from engine.network.models import open_model
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import decode
 from engine.sources.dataset import open_dataset
-from tests.integration.conftest import check, options
 from tests.support.plugin_backend import NAME, register
+from tests.support.runs import check, options
 
 LIMIT = 13
 

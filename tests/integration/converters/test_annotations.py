@@ -23,7 +23,8 @@ from engine.base.errors import DatasetError, SampleError, printable
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import of_pickle, read_annotations
 from engine.sources.dataset import open_dataset
-from tests.conftest import ROOT, annotation
+from tests.support import ROOT
+from tests.support.samples import annotation
 
 pytest.importorskip("pyarrow")
 

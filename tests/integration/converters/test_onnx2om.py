@@ -17,8 +17,10 @@ from engine.network.models import open_model
 from engine.network.om import describe
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
-from tests.conftest import ROOT, TINY, annotation, random_state_dict, write_model
 from tests.doubles import om
+from tests.support import ROOT
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.samples import annotation
 
 StandIn = Callable[[str], None]
 

@@ -18,7 +18,8 @@ from converters.network import Architecture
 from converters.pytorch2onnx import main
 from converters.verification import difference, example_clip, run_checkpoint, run_onnx
 from engine.network.models import open_model
-from tests.conftest import DATA, TINY, random_state_dict, write_model
+from tests.support import DATA
+from tests.support.networks import TINY, random_state_dict, write_model
 
 [CONFIG] = SHIPPED
 

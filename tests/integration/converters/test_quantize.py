@@ -12,7 +12,8 @@ import pytest
 
 from converters.quantize import main
 from engine.network.models import open_model
-from tests.conftest import TINY, annotation, random_state_dict, write_model
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.samples import annotation
 
 pytest.importorskip("nncf")
 

@@ -24,7 +24,8 @@ from engine.network.runners.base import Runner
 from engine.network.runners.opening import open_runner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.conftest import annotation, random_state_dict
+from tests.support.networks import random_state_dict
+from tests.support.samples import annotation
 
 LENGTHS = (1, 7, 30, 48, 60, 96, 300)
 

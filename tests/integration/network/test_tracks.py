@@ -17,7 +17,7 @@ from engine.network.recogniser import infer
 from engine.network.runners.shared import SharedRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 ROOM = 1 << 28
 

@@ -14,12 +14,12 @@ from engine.network.recogniser import infer
 from engine.network.runners.whole import ClipsRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.conftest import TINY, random_state_dict, write_model
+from tests.support.networks import TINY, random_state_dict, write_model
 
 
 @pytest.fixture(scope="module")
 def samples() -> list[HeatmapClips]:
-    from tests.conftest import annotation
+    from tests.support.samples import annotation
 
     return [
         decode(PoseSequence.from_annotation(annotation(frames, seed=frames)))

@@ -19,7 +19,7 @@ from engine.outputs.observer import DatasetOutput, LiveOutput
 from engine.outputs.progress_line import ProgressLine
 from engine.outputs.summary import DatasetSummary
 from engine.run import main
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 
 class Winners(DatasetOutput):

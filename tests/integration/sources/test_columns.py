@@ -25,8 +25,9 @@ from engine.pipeline import Pipeline
 from engine.run import main as run
 from engine.sources.dataset import open_dataset
 from engine.sources.folders import LocalFolder
-from tests.conftest import ROOT, annotation
-from tests.integration.conftest import check, command, options
+from tests.support import ROOT
+from tests.support.runs import check, command, options
+from tests.support.samples import annotation
 
 pytest.importorskip("pyarrow")
 

@@ -20,7 +20,7 @@ from engine.base.errors import SourceError, UsageError
 from engine.sources.pose_frames import PoseFrame, decode, parse
 from engine.sources.source import Lost, open_source
 from engine.sources.video import watcher
-from tests.conftest import descendants
+from tests.support.leaks import descendants
 
 av = pytest.importorskip("av")
 pytest.importorskip("rtmlib")

@@ -165,3 +165,11 @@ def test_paths_that_a_run_reads(chdir_tmp: Path) -> None:
         chdir_tmp / "one.om": "--model",
         chdir_tmp / "two.om": "--model",
     }
+
+
+def test_where_a_resumed_run_writes() -> None:
+    with pytest.raises(UsageError, match="leave --output out"):
+        Options(resume="a", output="b")
+    with pytest.raises(UsageError, match="--logits"):
+        Options(resume="a", logits="b")
+    assert Options(resume="a", output="a").resume == "a"

@@ -14,7 +14,7 @@ import pytest
 from converters.checkpoint import read_checkpoint
 from engine.base.assets import file_sha256
 from engine.base.errors import ModelError
-from tests.conftest import DATA
+from tests.support import DATA
 
 FORMATS = ["zip", "legacy"]
 

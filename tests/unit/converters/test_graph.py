@@ -14,7 +14,7 @@ from converters.graph import build_clips, fold, select_weights
 from converters.network import Architecture, Conv, convolutions
 from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError
-from tests.conftest import TINY, random_state_dict
+from tests.support.networks import TINY, random_state_dict
 
 ALLOWED = {"Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool", "Reshape", "Gemm"}
 

@@ -19,10 +19,10 @@ def test_streams_in_time() -> None:
     source, begun = open_source("demo:2"), time.monotonic()
     assert (source.name, source.live) == ("demo:2", True)
     frames: list[PoseFrame] = []
-    for message in source.messages(lambda: len(frames) >= 240):
+    for message in source.messages(lambda: len(frames) >= 60):
         assert isinstance(message, PoseFrame)
         frames.append(message)
-    assert time.monotonic() - begun > 240 / 60 - 0.1
+    assert time.monotonic() - begun > 60 / 60 - 0.1
     for name in ("demo-1", "demo-2"):
         mine = [frame for frame in frames if frame.stream == name]
         assert [frame.frame for frame in mine] == list(range(len(mine)))
@@ -42,11 +42,11 @@ def test_nobody_waits_for_it() -> None:
     messages, got = iter(open_source("demo:1").messages(lambda: False)), []
     for _ in range(5):
         got.append(next(messages))
-    time.sleep(2.5)
+    time.sleep(1)
     begun = time.monotonic()
-    for _ in range(30):
+    for _ in range(15):
         got.append(next(messages))
-    assert time.monotonic() - begun > 0.5
+    assert time.monotonic() - begun > 0.25
 
 
 @pytest.mark.parametrize("rest", ["x", "0", "65", "-1", "2@30"])

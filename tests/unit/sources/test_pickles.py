@@ -14,7 +14,7 @@ import pytest
 
 from engine.base.errors import DatasetError
 from engine.sources import pickles
-from tests.conftest import DATA
+from tests.support import DATA
 
 ARRAYS = [
     np.arange(24, dtype=np.float16).reshape(2, 3, 4),

@@ -13,7 +13,7 @@ from engine.base.errors import SourceError, UsageError
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.recorded import frames_of
 from engine.sources.source import open_source
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 
 def messages(uri: str) -> list[Any]:

@@ -27,8 +27,8 @@ from engine.pipeline import Pipeline
 from engine.skeletons.clips import Clips, JointClips, decode, sampled
 from engine.skeletons.heatmaps import Joints, render
 from engine.skeletons.poses import PoseSequence
-from tests.conftest import annotation
-from tests.integration.conftest import options
+from tests.support.runs import options
+from tests.support.samples import annotation
 
 LENGTHS = (1, 7, 30, 48, 60, 96, 300)
 

@@ -8,7 +8,7 @@ import orjson
 from engine.base.records import Prediction
 from engine.outputs.dashboard.gallery import Gallery
 from engine.skeletons.samples import Sample
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 NAMES = [f"class {n}" for n in range(51)]
 SAMPLES = [Sample(n, f"video {n}", annotation(30, seed=n)) for n in range(20)]

@@ -27,7 +27,7 @@ from engine.runtime.transport.messages import (
     WorkerSettings,
 )
 from engine.skeletons.samples import Sample
-from tests.conftest import annotation
+from tests.support.samples import annotation
 
 CLASSES = 51
 ANNOTATIONS = [annotation(5 + i, seed=i) for i in range(12)]

@@ -1,0 +1,62 @@
+"""Small networks with made-up weights, and the files of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from converters.graph import DYNAMIC, build_clips, select_weights
+from converters.network import Architecture, convolutions
+from converters.quantize import quantise
+from engine.base.constants import HMDB51
+from engine.skeletons.clips import decode
+from engine.skeletons.poses import PoseSequence
+from tests.support.samples import annotation
+
+TINY = Architecture(base_channels=4, stage_blocks=(1, 1, 1))
+"""A network of the same form, 40 times cheaper."""
+
+
+def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    """Weights under mmaction2's names, scaled so that activations neither die nor explode."""
+    rng = np.random.default_rng(seed)
+    state: dict[str, np.ndarray[Any, Any]] = {}
+    for conv in convolutions(arch):
+        shape = (conv.outputs, conv.inputs, *conv.kernel)
+        bound = np.sqrt(6 / np.prod(shape[1:]))
+        state[f"backbone.{conv.name}.conv.weight"] = rng.uniform(-bound, bound, shape)
+        low, high = (0.2, 0.6) if conv.name.endswith("conv3") else (0.5, 1.5)
+        state[f"backbone.{conv.name}.bn.weight"] = rng.uniform(low, high, conv.outputs)
+        state[f"backbone.{conv.name}.bn.bias"] = rng.uniform(-0.3, 0.3, conv.outputs)
+        state[f"backbone.{conv.name}.bn.running_mean"] = rng.uniform(-0.1, 0.1, conv.outputs)
+        state[f"backbone.{conv.name}.bn.running_var"] = rng.uniform(0.5, 1.5, conv.outputs)
+    state["cls_head.fc_cls.weight"] = rng.uniform(-3, 3, (arch.num_classes, arch.features))
+    state["cls_head.fc_cls.bias"] = rng.uniform(-1, 1, arch.num_classes)
+    return {name: array.astype(np.float32) for name, array in state.items()}
+
+
+def write_model(
+    path: Path,
+    state: Mapping[str, np.ndarray[Any, Any]],
+    arch: Architecture,
+    batch: int = DYNAMIC,
+    classes: Sequence[str] = HMDB51,
+) -> Path:
+    """An ONNX file of layout ``clips``."""
+    weights = select_weights(arch, state)
+    model = build_clips(arch, weights, batch=batch, classes=classes, source_sha256="0" * 64)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def write_quantised(path: Path, model: Path) -> Path:
+    """The network of `model` in int8. NNCF has to be installed."""
+    clips = [
+        (decode(PoseSequence.from_annotation(annotation(40, seed=seed))), seed) for seed in range(4)
+    ]
+    path.write_bytes(quantise(onnx.load(str(model)), clips).SerializeToString())
+    return path
