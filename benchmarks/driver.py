@@ -1,6 +1,6 @@
 """What the driver of a cluster costs: ``python -m benchmarks.driver``.
 
-The engine's own `ClusterRunner` over a real Ray of this machine, with its samples and records as
+The engine's own `ClusterDriver` over a real Ray of this machine, with its samples and records as
 large as they are and every record written; only the engines are stand-ins, so that there can be a
 thousand: one asynchronous actor that answers for all of them, so many records a quarter of a
 second each, without work. CPU seconds of the driver's process, all its threads (Ray's included),
@@ -36,8 +36,8 @@ from engine.network.recogniser import average
 from engine.outputs.journal import Journal, record_json
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.actor import Report, Started
+from engine.runtime.cluster.driver import ClusterDriver
 from engine.runtime.cluster.nodes import connect
-from engine.runtime.cluster.runner import ClusterRunner
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
 
@@ -82,7 +82,7 @@ class Echo:
         return Report(records, Figures(), "device")
 
 
-class Counted(ClusterRunner):
+class Counted(ClusterDriver):
     """Counts what it does."""
 
     turns = reports = 0

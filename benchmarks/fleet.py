@@ -2,7 +2,7 @@
 
 `engine.runtime.cluster.shards.Shards` decides which engine has what; how engines report is taken
 from `engine.runtime.cluster.actor`, how the driver asks and hears from
-`engine.runtime.cluster.runner`. Engines die, start anew, hang and are killed for it, poison kills
+`engine.runtime.cluster.driver`. Engines die, start anew, hang and are killed for it, poison kills
 the engine that gets to it, and reports come late, after the deaths of their engines as well.
 Everything follows from a seed. Raises `AssertionError` where a promise is broken.
 """

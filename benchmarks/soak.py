@@ -122,7 +122,7 @@ class _Killer:
     """
 
     def __init__(self, pipeline: Pipeline, seed: int, every: float) -> None:
-        self._pool: Any = pipeline._runner._pool  # type: ignore[union-attr]
+        self._pool: Any = pipeline._driver._pool  # type: ignore[union-attr]
         self._rng, self._every = random.Random(seed), every
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)

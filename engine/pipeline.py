@@ -21,8 +21,8 @@ from engine.base.option_field import identity_of
 from engine.base.options import Options
 from engine.base.records import Record
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
-from engine.runtime.execution import Execution, Runner
-from engine.runtime.in_process import InProcessRunner
+from engine.runtime.execution import Driver, Execution
+from engine.runtime.in_process import InProcessDriver
 from engine.runtime.scheduler import Listed
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
@@ -55,16 +55,16 @@ class Pipeline(Execution[Record]):
         self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)
         self._start(self._opened())
 
-    def _opened(self) -> Runner:
+    def _opened(self) -> Driver:
         if self.options.in_process:
             recogniser = self.setup.recogniser()
-            return InProcessRunner(
+            return InProcessDriver(
                 self.samples, recogniser, self._aggregator, lambda: self.interrupted
             )
         if self.options.cluster is not None:
-            from engine.runtime.cluster.runner import ClusterRunner  # which needs Ray
+            from engine.runtime.cluster.driver import ClusterDriver  # which needs Ray
 
-            return ClusterRunner(
+            return ClusterDriver(
                 iter(self.samples),
                 len(self.dataset.samples) - len(self.resumed),
                 self.setup,
@@ -96,17 +96,17 @@ class Pipeline(Execution[Record]):
     @property
     def max_batch(self) -> int:
         """Samples that run as one batch at most."""
-        return self._runner.max_batch
+        return self._driver.max_batch
 
     @property
     def engines(self) -> int:
         """How many of the engine there are: on a cluster one a node, or one a device."""
-        return self._runner.engines
+        return self._driver.engines
 
     @property
     def address(self) -> str | None:
         """Where workers of other machines may join, with ``--listen``."""
-        listening, port = self.setup.executors[0].listening, self._runner.port
+        listening, port = self.setup.executors[0].listening, self._driver.port
         return None if listening is None or port is None else tcp_endpoint(listening.host, port)
 
 

@@ -20,7 +20,7 @@ from engine.base.errors import UsageError
 
 GROUPS = ("input", "live", "model", "device", "processes", "output")
 
-Run = Literal["processes", "dataset", "live"]
+RunKind = Literal["processes", "dataset", "samples", "live"]
 """Kinds of run: with processes of its own, of a data set, over time. A run may be several."""
 
 
@@ -79,7 +79,8 @@ class About:
 
     `kind`: a key of `TYPES`, which makes a value of a text. `bare`: the value of a flag without
     one. `within`: the least and the most of a number. `only`: the one kind of run that it has an
-    effect in; in others its flag is refused and its variable passed over. `cluster`: whether a run
+    effect in: with processes, over a data set, over a data set's samples (not its windows), over
+    windows. In others its flag is refused and its variable passed over. `cluster`: whether a run
     on a cluster may have it. `reads`: the paths in its value that the run reads. `writes`: what the
     run makes of its value: a whole file, a file that may be a device or a pipe as well (line by
     line), or a folder. `identity`: the attribute that a run must have in common with the one that
@@ -93,7 +94,7 @@ class About:
     bare: str | None = None
     choices: Sequence[str] | None = None
     within: tuple[float, float] = (1, 10**15)
-    only: Run | None = None
+    only: RunKind | None = None
     cluster: bool = True
     reads: Callable[[Any], list[str]] | None = None
     writes: Literal["file", "lines", "folder"] | None = None

@@ -27,7 +27,7 @@ from engine.base.choices import (
 from engine.base.constants import REFERENCES, VIEWS, Reference, Views
 from engine.base.errors import UsageError
 from engine.base.option_field import (
-    Run,
+    RunKind,
     about,
     check_values,
     comma_separated,
@@ -292,6 +292,7 @@ class Options:
         "needs --keys",
         metavar="tcp://HOST[:PORT]",
         cluster=False,
+        only="samples",
     )
     keys: str | None = _processes(
         None,
@@ -325,12 +326,21 @@ class Options:
         "does not exist is begun",
         metavar="FILE",
         writes="file",
+        only="samples",
     )
     scores: str | None = _output(
-        None, "write id [N] and scores [N, classes] to FILE", metavar="FILE.npz", writes="file"
+        None,
+        "write id [N] and scores [N, classes] to FILE",
+        metavar="FILE.npz",
+        writes="file",
+        only="samples",
     )
     logits: str | None = _output(
-        None, "write id [N] and logits [N, 20, classes] to FILE", metavar="FILE.npz", writes="file"
+        None,
+        "write id [N] and logits [N, 20, classes] to FILE",
+        metavar="FILE.npz",
+        writes="file",
+        only="samples",
     )
     summary: str | None = _output(
         None, "write the figures of the run to FILE", metavar="FILE.json", writes="file"
@@ -340,6 +350,7 @@ class Options:
         "write a page about the run to FILE: accuracy, confusion, rates, skeletons",
         metavar="FILE.html",
         writes="file",
+        only="samples",
     )
     dump_bin: str | None = _output(
         None,
@@ -395,13 +406,16 @@ class Options:
             )
 
 
-def without_effect(in_process: bool, source: bool, windows: bool) -> dict[Run, str]:
+def without_effect(in_process: bool, source: bool, windows: bool) -> dict[RunKind, str]:
     """Kinds of run that one is not, so that options for them alone have no effect, and why."""
-    found: dict[Run, str] = {}
+    found: dict[RunKind, str] = {}
     if in_process:
         found["processes"] = "with --in-process"
     if source:
         found["dataset"] = "with --source"
-    elif not windows:
+    if source or windows:
+        of = "--source" if source else "--windows"
+        found["samples"] = f"with {of}, whose labels are in --output"
+    else:
         found["live"] = "without --source or --windows"
     return found

@@ -11,8 +11,8 @@ from engine.base.errors import Interrupted, SampleError, UsageError, printable
 from engine.base.options import Options
 from engine.base.signals import interruptible
 from engine.livestream import Stream
-from engine.outputs.observed import LiveRun, ModelFacts
-from engine.outputs.observer import raise_first
+from engine.outputs.output import raise_first
+from engine.outputs.run_info import LiveRun, ModelFacts
 from engine.outputs.table import outputs_of_live
 from engine.outputs.totals import LabelTotals
 from engine.sources.dataset import open_dataset
@@ -20,15 +20,10 @@ from engine.sources.recorded import recorded
 from engine.sources.sockets import admitting
 from engine.sources.source import Source
 
-_NOT_LIVE = ("scores", "logits", "report", "resume", "listen")
-
 
 def listen(options: Options) -> int:
     """Label sources until they are over. Returns the exit code: 130 where it was interrupted, 3
     where a source ended by an error or a window could not be scored."""
-    for name in _NOT_LIVE:
-        if getattr(options, name) is not None:
-            raise UsageError(f"--{name} is for a data set's samples; --output has the labels")
     sources: list[str | Source] = list(options.source)
     if options.windows:
         if sources:

@@ -16,8 +16,8 @@ from engine.base.events import event
 from engine.base.options import Options
 from engine.base.signals import interruptible
 from engine.base.version import __version__
-from engine.outputs.observed import DatasetRun, ModelFacts
-from engine.outputs.observer import raise_first
+from engine.outputs.output import raise_first
+from engine.outputs.run_info import DatasetRun, ModelFacts
 from engine.outputs.table import outputs_of_dataset
 from engine.outputs.totals import SampleTotals
 from engine.pipeline import Pipeline

@@ -75,7 +75,7 @@ class Smoother:
 
 
 @dataclass
-class _Track:
+class _LabelState:
     smoother: Smoother
     order: deque[int] = field(default_factory=deque)  # windows without a label yet
 
@@ -87,13 +87,13 @@ class Labels:
         self._classes, self._smoother_of = classes, smoother_of
         self._asked: dict[int, tuple[Window, float]] = {}
         self._records: dict[int, Record] = {}
-        self._tracks: OrderedDict[Key, _Track] = OrderedDict()
+        self._tracks: OrderedDict[Key, _LabelState] = OrderedDict()
 
     def expect(self, index: int, window: Window, arrived: float) -> None:
         """A window is asked about as sample `index`; its last frame arrived then."""
         self._asked[index] = window, arrived
         key = window.stream, window.who
-        track = self._tracks.setdefault(key, _Track(self._smoother_of()))
+        track = self._tracks.setdefault(key, _LabelState(self._smoother_of()))
         self._tracks.move_to_end(key)
         track.order.append(index)
         while len(self._tracks) > _TRACKS and not next(iter(self._tracks.values())).order:
@@ -111,7 +111,7 @@ class Labels:
         return found
 
     def _label(
-        self, track: _Track, window: Window, arrived: float, record: Record, now: float
+        self, track: _LabelState, window: Window, arrived: float, record: Record, now: float
     ) -> Label:
         about = window.stream, window.who, window.t, window.first, window.last
         latency = 1e3 * (now - arrived)

@@ -48,8 +48,8 @@ class _Stream:
 
 
 class Streams:
-    """`grid_of`: the grid of a stream, by its first frame. `track`: gives a stream's people ids
-    where they have none; made anew for each stream. `steady`: windows are drawn in crops that stay
+    """`grid_of`: the grid of a stream, by its first frame. `tracker_of`: makes what gives people
+    ids where they have none, for one stream. `steady`: windows are drawn in crops that stay
     where they are."""
 
     def __init__(
@@ -92,8 +92,8 @@ class Streams:
             self._end(frame.stream, stream, arrived)
 
     def sweep(self, now: float, *, recorded: bool = False) -> None:
-        """End streams that have been silent for too long. Those that are not live are silent while
-        they are not read, so theirs is told only where nothing of them waits to be."""
+        """End streams that have been silent for too long. A recorded stream is idle while nobody
+        reads it: `recorded` says that nothing of one waits, so that its silence counts."""
         for name, stream in list(self._streams.items()):
             if stream.over or not (stream.live or recorded):
                 continue

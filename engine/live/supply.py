@@ -1,4 +1,4 @@
-"""Live: windows of sources that are still speaking, as samples for the pipeline.
+"""The supply of a live run: windows of streams as samples.
 
 Comes in: pose frames, from sources in threads of their own. Goes out: samples, one a window. A
 source that is live is heard at once and its oldest windows are left out where the device is too

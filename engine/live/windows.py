@@ -2,11 +2,10 @@
 
 Comes in: the pose frames of one stream. Goes out: `Window`, poses of 48 moments on a fixed grid
 (or, for the reference's sampling, of every frame, of which the clips' plan takes 48):
-moment m is the first frame of those numbered m k to (m + 1) k - 1, where k follows from the
-window's length and the stream's rate (a moment that no frame came of, because a camera or a pose
-estimator was too slow, repeats the one before it, for a while); a window ends every `stride`
-moments, at the same ones whenever one joins. Pure, one object a stream; no clock but the frames'
-own.
+moment m is the first frame of those numbered m k to (m + 1) k - 1. k follows from the window's
+length and the stream's rate. Where a camera or a pose estimator was too slow, a moment has no
+frame: it repeats the one before it, up to twelve times in a row. A window ends every `stride`
+moments, counted from the stream's first frame. Pure, one object a stream; no clock but the frames'.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Parts: the network cut at its temporal convolutions, so that every context runs once.
 
-Comes in: the ONNX graph of layout ``clips``. Goes out: `Parts`, small graphs over single positions
-(no time axis) with the tensors that they hand on.
+Comes in: the ONNX graph of layout ``clips``. Goes out: a `Part` for each level: a small
+graph over single positions (no time axis), with the tensors that it hands on.
 
 A temporal convolution (3x1x1) over positions p, t, n of a clip is the sum of three
 convolutions (1x1, its taps) of one position each. The part that computes a position computes

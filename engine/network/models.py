@@ -42,8 +42,8 @@ class ModelFile:
     its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
     the file leaves it free. `classes`: names, one an output. `precision`: ``f32``, ``int8``
     for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
-    ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all;
-    `path`, `input_name` and `batch` are of the first of them, of no name, and None then.
+    ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all.
+    Then `path` is the first of them, `input_name` is empty, and `batch` is None.
     """
 
     path: Path

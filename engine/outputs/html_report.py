@@ -20,8 +20,8 @@ from engine.base.errors import printable
 from engine.base.files import write_atomically
 from engine.base.records import STAGES, Prediction
 from engine.outputs.accuracy import top_classes
-from engine.outputs.observed import DatasetRun
-from engine.outputs.observer import DatasetOutput
+from engine.outputs.output import DatasetOutput
+from engine.outputs.run_info import DatasetRun
 from engine.outputs.summary import summarise
 from engine.outputs.totals import SampleTotals
 from engine.skeletons.poses import PoseSequence

@@ -14,8 +14,8 @@ import orjson
 from engine.base.errors import printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines
 from engine.live.labels import Label
-from engine.outputs.observed import LiveRun
-from engine.outputs.observer import LiveOutput
+from engine.outputs.output import LiveOutput
+from engine.outputs.run_info import LiveRun
 from engine.outputs.totals import NO_ACTION
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.base.errors import printable
-from engine.outputs.observed import LiveRun
+from engine.outputs.run_info import LiveRun
 from engine.outputs.summary import Summary
 from engine.outputs.totals import END_TO_END
 

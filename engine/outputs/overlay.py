@@ -22,8 +22,8 @@ from engine.base.errors import UsageError
 from engine.base.files import write_atomically
 from engine.base.progress import SampleProgress
 from engine.live.labels import Label
-from engine.outputs.observed import LiveRun
-from engine.outputs.observer import LiveOutput
+from engine.outputs.output import LiveOutput
+from engine.outputs.run_info import LiveRun
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.video.capture import Capture
 from engine.sources.video.settings import VideoSettings

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from engine.base.events import event
 from engine.base.progress import LINE_EVERY_S, SampleProgress
 from engine.base.records import Failure, Record
-from engine.outputs.observed import DatasetRun
-from engine.outputs.observer import DatasetOutput
+from engine.outputs.output import DatasetOutput
+from engine.outputs.run_info import DatasetRun
 from engine.outputs.summary import busy_shares, spell_shares
 
 log = logging.getLogger("engine")

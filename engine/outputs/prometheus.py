@@ -15,8 +15,8 @@ from engine.base.addresses import host_and_port, is_loopback
 from engine.base.errors import UsageError
 from engine.base.records import STAGES
 from engine.live.labels import Label
-from engine.outputs.observed import LiveRun
-from engine.outputs.observer import LiveOutput
+from engine.outputs.output import LiveOutput
+from engine.outputs.run_info import LiveRun
 
 _EVERY_S = 0.5
 _LATENCIES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10)  # seconds

@@ -14,8 +14,8 @@ from engine.base.addresses import tcp_endpoint
 from engine.base.curve import Authenticator, Listening
 from engine.live.labels import Label
 from engine.outputs.label_lines import label_json
-from engine.outputs.observed import LiveRun
-from engine.outputs.observer import LiveOutput
+from engine.outputs.output import LiveOutput
+from engine.outputs.run_info import LiveRun
 
 
 class Publisher(LiveOutput):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from engine.base.files import write_atomically
 from engine.base.records import Record
 from engine.outputs.journal import Journal, record_json
-from engine.outputs.observed import DatasetRun
-from engine.outputs.observer import DatasetOutput
+from engine.outputs.output import DatasetOutput
+from engine.outputs.run_info import DatasetRun
 
 
 class RecordLines(DatasetOutput):

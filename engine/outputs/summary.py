@@ -21,8 +21,8 @@ from engine.base.files import write_json
 from engine.base.records import Failure, Prediction
 from engine.base.version import __version__
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
-from engine.outputs.observed import DatasetRun
-from engine.outputs.observer import Output, RunT
+from engine.outputs.output import Output, RunT
+from engine.outputs.run_info import DatasetRun
 
 _FAILURES_SHOWN = 5
 

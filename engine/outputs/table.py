@@ -1,6 +1,6 @@
 """Every output that there is: a line each, with the function that opens it if options ask for it.
 
-A new output is a subclass of `engine.outputs.observer.Output` in a file of its own and a line
+A new output is a subclass of `engine.outputs.output.Output` in a file of its own and a line
 here. Outputs are opened, told of records and ended in the order of their table.
 """
 
@@ -18,11 +18,11 @@ from engine.live.labels import Label
 from engine.outputs.html_report import HtmlReport
 from engine.outputs.label_lines import LabelLines, PrintedLabels
 from engine.outputs.live_summary import LiveSummary
-from engine.outputs.observed import DatasetRun, LiveRun
-from engine.outputs.observer import DatasetOutput, LiveOutput, Outputs
+from engine.outputs.output import DatasetOutput, LiveOutput, Outputs
 from engine.outputs.progress_line import ProgressLine
 from engine.outputs.publisher import Publisher
 from engine.outputs.results import Archive, RecordLines
+from engine.outputs.run_info import DatasetRun, LiveRun
 from engine.outputs.summary import DatasetSummary
 
 T = TypeVar("T")

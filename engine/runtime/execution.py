@@ -1,6 +1,6 @@
 """Executions: a run as its user holds it, opened, iterated once, closed.
 
-Comes in: a runner, which does the work. Goes out: what its records come to, one after the other.
+Comes in: a driver, which does the work. Goes out: what its records come to, one after the other.
 The base of `engine.pipeline.Pipeline` and `engine.livestream.Stream`.
 """
 
@@ -19,7 +19,7 @@ Item = TypeVar("Item", covariant=True)
 Opened = TypeVar("Opened", bound="Execution[Any]")
 
 
-class Runner(Protocol):
+class Driver(Protocol):
     """What does the work: processes, an engine on each node of a cluster, or this process."""
 
     watchers: list[Callable[[float], None]]
@@ -45,7 +45,7 @@ class Runner(Protocol):
 
 
 class Execution(ABC, Generic[Item]):
-    """A run of so many processes as its runner has; leaving the ``with`` block ends them all.
+    """A run. Leaving its ``with`` block ends its processes.
     `facts` tell what the device really runs."""
 
     facts: Facts
@@ -56,11 +56,11 @@ class Execution(ABC, Generic[Item]):
         self._aggregator = Aggregator()
         self._iterated = self._closed = False
 
-    def _start(self, runner: Runner) -> None:
-        """Start the runner, or end what has started of it."""
-        self._runner = runner
+    def _start(self, driver: Driver) -> None:
+        """Start the driver, or end what has started of it."""
+        self._driver = driver
         try:
-            self.facts = runner.start()
+            self.facts = driver.start()
         except BaseException:
             self.close()
             raise
@@ -79,7 +79,7 @@ class Execution(ABC, Generic[Item]):
     def close(self, *, at_once: bool = False) -> None:
         """End every process. Leaving the ``with`` block does it, too."""
         self._closed = True
-        self._runner.close(at_once=at_once)
+        self._driver.close(at_once=at_once)
 
     def __iter__(self) -> Iterator[Item]:
         if self._iterated:
@@ -93,8 +93,8 @@ class Execution(ABC, Generic[Item]):
         """What the records come to."""
 
     def _records(self) -> Iterator[Record]:
-        """The records of the runner, as long as it is not closed."""
-        records = self._runner.records()
+        """The records of the driver, as long as it is not closed."""
+        records = self._driver.records()
         while True:
             if self._closed:
                 name = type(self).__name__
@@ -117,12 +117,12 @@ class Execution(ABC, Generic[Item]):
     @property
     def watchers(self) -> list[Callable[[float], None]]:
         """What is told the time several times a second, in this thread, while it iterates."""
-        return self._runner.watchers
+        return self._driver.watchers
 
     def processes(self) -> list[dict[str, Any]]:
         """The children, as a snapshot has them; none in process."""
-        return self._runner.processes()
+        return self._driver.processes()
 
     def waits(self) -> str:
         """Which stage waits for which at the moment, in words."""
-        return self._runner.waits()
+        return self._driver.waits()

@@ -17,7 +17,7 @@ from engine.skeletons.clips import Clips, JointClips
 from engine.skeletons.samples import Sample
 
 
-class InProcessRunner:
+class InProcessDriver:
     """Owns a `recogniser`. `interrupted`: whether to take no more samples."""
 
     port, engines = None, 1
@@ -42,7 +42,7 @@ class InProcessRunner:
         waiting: list[tuple[Sample, Clips | JointClips, float]] = []
         for sample in self._samples:
             if self._interrupted():
-                return
+                break  # what is prepared is still scored
             for watch in self.watchers:
                 watch(time.monotonic())
             start = time.perf_counter()

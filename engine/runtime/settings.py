@@ -34,7 +34,7 @@ class ExecutorSettings:
     room: int = 0  # bytes for what is kept of tracks
 
     def open_runner(self) -> Runner:
-        """Load the model. Raises what `backends.load` and `runners.open_runner` do."""
+        """Load the model. Raises what `registry.load` and `opening.open_runner` do."""
         backend = registry.load(
             self.backend,
             self.model,

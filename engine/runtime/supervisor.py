@@ -26,7 +26,7 @@ from engine.base.constants import VIEWS
 from engine.base.errors import StallError, UsageError, WireError, printable
 from engine.base.events import PARENT, event
 from engine.base.records import Facts, Record
-from engine.runtime import diagnostics, processes, watchdog
+from engine.runtime import diagnostics, loop, processes
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.guests import Guests
 from engine.runtime.leases import Stage
@@ -104,11 +104,11 @@ class Supervisor:
         return replace(facts[0], device=", ".join(dict.fromkeys(one.device for one in facts)))
 
     def records(self) -> Iterator[Record]:
-        """As `engine.runtime.watchdog.records`."""
-        return watchdog.records(self, self._interrupted, self._settings.grace)
+        """As `engine.runtime.loop.records`."""
+        return loop.records(self, self._interrupted, self._settings.grace)
 
     def step(self, *, fresh: bool) -> Iterator[Record]:
-        """As in `engine.runtime.watchdog.Steps`."""
+        """As in `engine.runtime.loop.Steps`."""
         if fresh:
             yield from self._grant()
             if self.finished:

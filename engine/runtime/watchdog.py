@@ -1,28 +1,19 @@
-"""The watchdog: whether a run goes on, comes to its end, or is given up.
+"""The watchdog: whether a run goes on or is given up.
 
-Pure but for a line of log: no sockets, no processes, no Ray, and the clock is an argument. The same
-for a run on one machine (`engine.runtime.supervisor`) and for one on a cluster
-(`engine.runtime.cluster.runner`), which both move in steps:
+Pure: no sockets, no processes, no Ray, and the clock is an argument. The same for a run on one
+machine (`engine.runtime.supervisor`) and for one on a cluster (`engine.runtime.cluster.driver`):
 
 * silence: who has work and has said nothing for longer than allowed (`overdue`);
 * stalls: nothing has moved anywhere for longer than `Watchdog.patience`;
-* deaths: of one slot before it was READY, and of any without a record between them;
-* draining: after an interruption, what is on its way is finished within the grace (`records`).
+* deaths: of one slot before it was READY, and of any without a record between them.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterable
 
-from engine.base.events import event
-from engine.base.records import Record
 from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
-
-log = logging.getLogger("engine")
 
 
 def overdue(waiting: Iterable[tuple[str, float, float]], now: float) -> list[str]:
@@ -74,41 +65,3 @@ class Watchdog:
         0. Of many engines, so many may be lost at once."""
         most = max(MAX_DEATHS_WITHOUT_PROGRESS, 2 * engines)
         return self._deaths if self._deaths >= most else 0
-
-
-class Steps(Protocol):
-    """A run that moves in steps. `finished`: whether every sample has its record; `leases`: how
-    many are on their way."""
-
-    @property
-    def finished(self) -> bool: ...
-
-    @property
-    def leases(self) -> int: ...
-
-    def step(self, *, fresh: bool) -> Iterator[Record]:
-        """Grant what is `fresh`, wait a little, and give the records that have come."""
-
-
-def records(
-    run: Steps,
-    interrupted: Callable[[], bool],
-    grace: float,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Record]:
-    """The records of a run, as they come. When interrupted, those of samples that are on their way
-    still come, within the grace."""
-    while not interrupted():
-        if run.finished:
-            return
-        yield from run.step(fresh=True)
-    until, count = clock() + grace, run.leases
-    log.warning(
-        "interrupted: finishing %d samples that are on their way, for %g s at most "
-        "(--grace); a second interruption ends at once",
-        count,
-        grace,
-        extra=event("draining", leases=count),
-    )
-    while run.leases and clock() < until:
-        yield from run.step(fresh=False)

@@ -20,8 +20,8 @@ from engine.base.errors import SampleError
 Crop = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, perhaps beyond the picture."""
 Track = tuple[int, int, int, int]
-"""Whom a window is of, the crop that it is drawn in, its first moment, and how many moments later
-the next one begins: numbers."""
+"""Where a window of a stream comes from: (number of the person, number of the crop, first moment,
+stride in moments)."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,9 +1,9 @@
 """Frames: heatmaps, kept as the cells that are not zero.
 
 A joint is drawn on 25 cells at most, so of the 53,312 cells of a frame fewer than one in a hundred
-hold anything. Drawn by `engine.skeletons.heatmaps`, carried by `engine.runtime.transport.wire`,
-written out by the runners where the runtime wants them, which costs less than copying the zeros
-would.
+hold anything. Drawn by `engine.skeletons.heatmaps`, carried by
+`engine.runtime.transport.clip_messages`, written out by the runners where the runtime wants them,
+which costs less than copying the zeros would.
 """
 
 from __future__ import annotations

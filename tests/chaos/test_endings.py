@@ -130,7 +130,7 @@ if __name__ == "__main__":
                 os.killpg(0, signal.SIGINT)
             except KeyboardInterrupt:
                 break
-        pool = pipeline._runner._pool
+        pool = pipeline._driver._pool
         close = pool.close
         def impatient(**how):
             os.killpg(0, signal.SIGINT)  # held back until all is cleared away
@@ -201,7 +201,7 @@ def test_draining_finishes_what_is_on_its_way(
 ) -> None:
     records = []
     with Pipeline(options(many, tiny_model, workers=2)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         under_way: set[str] = set()
         for record in pipeline:
             records.append(record)

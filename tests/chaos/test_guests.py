@@ -81,7 +81,7 @@ def test_a_worker_joins_over_tcp(
         assert pipeline.address is not None
         own = ["--key", key_folder / "alice.key_secret", "--engine-key", key_folder / "engine.key"]
         guest = joining(pipeline.address, *(own if secured else []))
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         source, by_guest = iter(pipeline), set()
         records = while_waiting(source, lambda: runner._guests.names)
         for record in source:
@@ -106,7 +106,7 @@ def test_guests_come_and_go(many: Path, tiny_model: Path, undisturbed: Any) -> N
     chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1", lease_timeout=1.5)
     with Pipeline(chosen) as pipeline:
         guests = [joining(str(pipeline.address)) for _ in range(3)]
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         source = iter(pipeline)
         records = while_waiting(source, lambda: len(runner._guests.names) == 3)
         events = [
@@ -200,7 +200,7 @@ def test_an_unauthorised_process_gets_nowhere(
     script.write_text(textwrap.dedent(OUTSIDER))
     chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1", keys=str(key_folder))
     with Pipeline(chosen) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         [executor] = runner._pool.of_role("executor")
         outsiders = [
             subprocess.Popen(

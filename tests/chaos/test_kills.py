@@ -61,7 +61,7 @@ def test_what_a_killed_worker_held_is_soon_with_another(
     """With one worker, its replacement has to start first."""
     records, waits, kills = [], [], [20, 100, 200, 300]
     with Pipeline(options(many, tiny_model, workers=workers)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         table = runner._table
         lost: dict[int, int] = {}  # sample: its lease when the worker was killed
         killed = 0.0

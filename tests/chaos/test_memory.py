@@ -100,7 +100,7 @@ def test_a_sample_larger_than_the_limit_runs_alone(tiny_model: Path, tmp_path: P
     path.write_bytes(pickle.dumps([annotation(n, seed=i) for i, n in enumerate(lengths)]))
     limit, together = 1_000_000, []
     with Pipeline(options(path, tiny_model, workers=2, max_memory=limit)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         for record in pipeline:
             assert isinstance(record, Prediction)
             out = [lease.task.cost for lease in runner._table.leases]
@@ -132,5 +132,5 @@ def test_the_default_follows_the_limit(
 ) -> None:
     monkeypatch.setattr(host, "memory_limit", lambda: 400_000_000)
     with Pipeline(options(data, tiny_model, workers=1)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         assert runner._table.budget == 100_000_000

@@ -172,7 +172,7 @@ def test_a_flood_while_a_run_is_on(
 ) -> None:
     """By a process of the same user (nobody else gets into the directory): nothing changes."""
     with Pipeline(options(many, tiny_model, workers=1)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         directory = runner._directory
 
         def connect(context: Any) -> Any:
@@ -204,7 +204,7 @@ def test_clips_that_nobody_asked_for(
     neighbour on loopback. The executor runs none of them."""
     chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1")
     with Pipeline(chosen) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         [executor] = runner._pool.of_role("executor")
         poses = PoseSequence.from_annotation(annotation(20, seed=77))
         clips = clips_of(poses, WorkerSettings("0.24.1", "frames"))
@@ -238,7 +238,7 @@ def test_clips_that_nobody_asked_for(
 def test_frames_larger_than_a_socket_takes(many: Path, tiny_model: Path, undisturbed: Any) -> None:
     """libzmq cuts the sender off before it allocates: memory stays as it was."""
     with Pipeline(options(many, tiny_model, workers=1)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         source = iter(pipeline)
         records = [next(source) for _ in range(20)]
         before = rss(os.getpid())
@@ -257,7 +257,7 @@ def test_frames_larger_than_a_socket_takes(many: Path, tiny_model: Path, undistu
 
 def test_sockets_are_private(data: Path, tiny_model: Path) -> None:
     with Pipeline(options(data, tiny_model, workers=1)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         assert stat.S_IMODE(runner._directory.stat().st_mode) == 0o700
         for pid in [*children(pipeline, "worker"), *children(pipeline, "executor")]:
             assert not listening_ports(pid)

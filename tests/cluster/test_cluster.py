@@ -120,7 +120,7 @@ def test_a_sample_that_kills_its_engine_is_convicted(
     nodes: Any, many: Path, tiny_model: Path, many_expected: dict[str, Record]
 ) -> None:
     with Pipeline(on(nodes, many, tiny_model, limit=100)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         runner._samples = map(_deadly_77, runner._samples)
         records = list(pipeline)
     by_index = {record.index: record for record in records}
@@ -193,7 +193,7 @@ def test_an_address_where_nothing_is(data: Path, tiny_model: Path, address: str,
 def test_a_small_data_set_is_shared(nodes: Any, data: Path, tiny_model: Path) -> None:
     """Whoever is ready first does not take all of it."""
     with Pipeline(on(nodes, data, tiny_model, limit=6)) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         granted: dict[str, int] = {}
         shards = runner._shards
         grant = shards.grant

@@ -415,7 +415,7 @@ def free_port() -> int:
         (["--source", "jsonl:/none"], "no such file"),
         (["--source", "replay:/none.pkl"], "replay:/none.pkl"),
         (["--source", "openpose:/none"], "a folder and its frames' size are needed"),
-        (["--source", "jsonl:-", "--scores", "s.npz"], "--scores is for a data set's samples"),
+        (["--source", "jsonl:-", "--scores", "s.npz"], "--scores has no effect with --source"),
         (["--source", "jsonl:-", "--in-process"], "live sources need processes of their own"),
         (["--source", "jsonl:-", "--windows"], "a --source is cut anyway"),
         (["--source", "jsonl:-", "--limit", "3"], "--limit has no effect with --source"),

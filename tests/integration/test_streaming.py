@@ -181,7 +181,7 @@ def test_classes_by_the_thousand(data: Path, tmp_path: Path) -> None:
 def test_what_children_are_told_and_load(data: Path, tiny_model: Path) -> None:
     chosen = options(data, tiny_model, workers=1, threads=2)
     with Pipeline(chosen) as pipeline:
-        runner: Any = pipeline._runner
+        runner: Any = pipeline._driver
         directory = Path(runner._directory)
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700
         next(iter(pipeline))  # by now the worker has decoded and sent

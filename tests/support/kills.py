@@ -31,7 +31,7 @@ def killing(
 
     def run() -> None:
         while len(kills) < count and not over.wait(rng.uniform(*pause)):
-            ready: Any = pipeline._runner
+            ready: Any = pipeline._driver
             pids = [c.pid for c in ready._pool if c.ready and not c.killed and c.role in roles]
             if pids:
                 os.kill(rng.choice(pids), signal.SIGKILL)

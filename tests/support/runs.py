@@ -38,7 +38,7 @@ def check(records: list[Record], expected: dict[str, Record]) -> None:
 
 def children(pipeline: Pipeline, role: str) -> list[int]:
     """Process ids."""
-    runner: Any = pipeline._runner
+    runner: Any = pipeline._driver
     return [child.pid for child in runner._pool if child.role == role]
 
 

@@ -24,7 +24,7 @@ _NOWHERE: Final = -1
 
 
 @dataclass(eq=False)
-class Track:
+class CachedTrack:
     """Somebody who is drawn in one crop. `rows`: for each level, where what a slot of the ring
     holds is in `RowCache.arrays`."""
 
@@ -57,9 +57,9 @@ class RowCache:
         ]
         # The one that became free last is taken next; what never was is not in memory yet.
         self._free = [list(reversed(range(count))) for count in counts]
-        self._tracks: OrderedDict[int, Track] = OrderedDict()  # used longest ago first
+        self._tracks: OrderedDict[int, CachedTrack] = OrderedDict()  # used longest ago first
 
-    def track(self, number: int, crop: int, first: int, now: float) -> Track:
+    def track(self, number: int, crop: int, first: int, now: float) -> CachedTrack:
         """What is kept of a track that is drawn in that crop, and whose windows begin with moment
         `first` at the earliest."""
         track = self._tracks.get(number)
@@ -68,14 +68,16 @@ class RowCache:
             track = None
         if track is None:
             nowhere = [np.full(n, _NOWHERE) for n in self._lengths]
-            track = self._tracks[number] = Track(number, Ring(self._strides), crop, now, nowhere)
+            track = self._tracks[number] = CachedTrack(
+                number, Ring(self._strides), crop, now, nowhere
+            )
         self._tracks.move_to_end(number)
         track.used = now
         for level, slots in enumerate(track.ring.expire(first)):
             self._release(track, level, slots)
         return track
 
-    def allocate(self, track: Track, increment: Increment, busy: Collection[int]) -> bool:
+    def allocate(self, track: CachedTrack, increment: Increment, busy: Collection[int]) -> bool:
         """Find places for what an increment adds. False where only `busy` ones could make room."""
         for old in [t for t in self._tracks.values() if track.used - t.used > _OVER_S]:
             if old.number not in busy:
@@ -93,13 +95,13 @@ class RowCache:
             rows[slots] = [free.pop() for _ in slots]
         return True
 
-    def placed(self, ids: NDArray[Any], level: int, track: Track) -> NDArray[Any]:
+    def placed(self, ids: NDArray[Any], level: int, track: CachedTrack) -> NDArray[Any]:
         """Ids of slots of a track's ring as those of rows of `arrays`."""
         slots = np.maximum(slot_id(ids), 0)
         return np.where(ids < PADDING, slot_id(track.rows[level][slots]), ids)
 
     def store(
-        self, level: int, track: Track, slots: Rows, rows: Rows, of: dict[str, Array]
+        self, level: int, track: CachedTrack, slots: Rows, rows: Rows, of: dict[str, Array]
     ) -> None:
         """Copy rows of a level's buffer to slots of a ring."""
         where = track.rows[level][slots].tolist()
@@ -108,13 +110,13 @@ class RowCache:
             for place, row in zip(where, rows.tolist(), strict=True):
                 array[place] = source[row]
 
-    def evict(self, track: Track) -> None:
+    def evict(self, track: CachedTrack) -> None:
         """Keep nothing of a track any more."""
         del self._tracks[track.number]
         for level, rows in enumerate(track.rows):
             self._release(track, level, np.flatnonzero(rows != _NOWHERE))
 
-    def _release(self, track: Track, level: int, slots: Rows) -> None:
+    def _release(self, track: CachedTrack, level: int, slots: Rows) -> None:
         rows = track.rows[level]
         self._free[level].extend(rows[slots].tolist())
         rows[slots] = _NOWHERE

@@ -44,8 +44,8 @@ def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: in
 
 
 def default_batch(runner: Runner, views: int, room: int) -> int:
-    """Samples that run as one batch unless the user says otherwise: whole runs. One run where
-    samples are windows of one clip that are computed anew: each waits for all that went before it
-    to the device."""
+    """Samples that run as one batch unless the user says otherwise: whole runs. Four samples of
+    twenty clips; sixteen windows where rows of tracks are kept; otherwise one run of windows, since
+    each window waits for all of its batch."""
     windows = _WINDOWS if room else 1
     return runner.step * ceil((windows if views == 1 else _BATCH) / runner.step)

@@ -24,7 +24,7 @@ from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
 from engine.network.increments import Increment, slot_id
 from engine.network.runners.base import F32, Logits, Runner
-from engine.network.runners.cache import RowCache, Track
+from engine.network.runners.cache import CachedTrack, RowCache
 from engine.network.runners.rows import (
     CAPACITY,
     ArrayShapes,
@@ -58,7 +58,7 @@ class _Half:
 class _OfTrack:
     """A window of a track, and what it adds."""
 
-    track: Track
+    track: CachedTrack
     increment: Increment
 
 

@@ -18,7 +18,7 @@ from typing import Any, Generic
 import orjson
 
 from engine.base.errors import printable
-from engine.base.events import event, event_fields
+from engine.base.events import PARENT, event, event_fields
 from engine.base.host import process_status
 from engine.base.records import Prediction, Record
 from engine.base.version import __version__
@@ -27,8 +27,8 @@ from engine.outputs.dashboard.gallery import Gallery
 from engine.outputs.dashboard.scene import Scene
 from engine.outputs.dashboard.server import Server
 from engine.outputs.dashboard.telemetry import Telemetry
-from engine.outputs.observed import DatasetRun, LiveRun
-from engine.outputs.observer import Output, RecordT, RunT
+from engine.outputs.output import Output, RecordT, RunT
+from engine.outputs.run_info import DatasetRun, LiveRun
 from engine.outputs.totals import Latencies
 from engine.sources.pose_frames import PoseFrame
 
@@ -95,7 +95,7 @@ class Dashboard(Output[RunT, RecordT], Generic[RunT, RecordT]):
         assert self._run is not None
         if now - self._observed >= _OBSERVE_S:
             self._observed = now
-            own = {"process": "supervisor", "pid": os.getpid(), "ready": True, "killed": None}
+            own = {"process": PARENT, "pid": os.getpid(), "ready": True, "killed": None}
             processes = [{**own, **process_status(os.getpid())}, *self._run.state.processes()]
             self._telemetry.observe(self._counters(self._run), processes, now)
         looked_at = self._server.readers > 0

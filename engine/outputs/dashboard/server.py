@@ -31,8 +31,8 @@ from starlette.routing import Route
 
 from engine.base.addresses import bracketed, host_and_port, is_loopback
 from engine.base.errors import UsageError
+from engine.base.options import DASHBOARD
 
-DEFAULT = "127.0.0.1:8017"
 _READERS = 16
 _LOOK_S = 0.03  # at what is new
 _BEAT_S = 5.0  # without anything new; so that a reader knows that somebody is there
@@ -47,7 +47,7 @@ class Server:
 
     def __init__(self, address: str, camera: list[str]) -> None:
         self._host, port = host_and_port(
-            address, f"--dashboard {address}: HOST:PORT is needed, such as {DEFAULT}"
+            address, f"--dashboard {address}: HOST:PORT is needed, such as {DASHBOARD}"
         )
         self._token = None if is_loopback(self._host) else secrets.token_urlsafe(24)
         self._latest: dict[str, tuple[int, bytes]] = {}

@@ -1,6 +1,6 @@
 """The engine on a node: a Ray actor, with workers and executors of its own beside it.
 
-Comes in: samples with their keypoints, from `engine.runtime.cluster.runner`. Goes out: records. It
+Comes in: samples with their keypoints, from `engine.runtime.cluster.driver`. Goes out: records. It
 is a `Supervisor` that moves while it is asked to, so everything that is promised within a machine
 holds within a node: what kills a worker or an executor does not kill it.
 """

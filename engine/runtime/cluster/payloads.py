@@ -1,6 +1,6 @@
 """Payloads: what goes from the driver to an engine: the model, the options and samples.
 
-Used at both ends, by `engine.runtime.cluster.runner` and `engine.runtime.cluster.actor`.
+Used at both ends, by `engine.runtime.cluster.driver` and `engine.runtime.cluster.actor`.
 """
 
 from __future__ import annotations

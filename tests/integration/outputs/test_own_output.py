@@ -14,9 +14,9 @@ from engine.live.labels import Label
 from engine.outputs import table
 from engine.outputs.label_lines import PrintedLabels
 from engine.outputs.live_summary import LiveSummary
-from engine.outputs.observed import DatasetRun, LiveRun
-from engine.outputs.observer import DatasetOutput, LiveOutput
+from engine.outputs.output import DatasetOutput, LiveOutput
 from engine.outputs.progress_line import ProgressLine
+from engine.outputs.run_info import DatasetRun, LiveRun
 from engine.outputs.summary import DatasetSummary
 from engine.run import main
 from tests.support.samples import annotation

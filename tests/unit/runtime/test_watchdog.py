@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from engine.base.records import Failure, Record
 from engine.runtime.limits import MAX_DEATHS_WITHOUT_PROGRESS, MAX_FAILED_STARTS
-from engine.runtime.watchdog import Watchdog, overdue, records
+from engine.runtime.loop import records
+from engine.runtime.watchdog import Watchdog, overdue
 
 seconds = st.floats(0, 100)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.network.contexts import PADDING
 from engine.network.increments import lengths, slot_id
-from engine.network.runners.cache import RowCache, Track
+from engine.network.runners.cache import CachedTrack, RowCache
 
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
 LEVELS = len(lengths(STRIDES))
@@ -50,7 +50,7 @@ class Windows:
         self.check(list(self.cache._tracks.values()))
         return True
 
-    def check(self, tracks: list[Track]) -> None:
+    def check(self, tracks: list[CachedTrack]) -> None:
         """Every row is free, or one track's."""
         for level, free in enumerate(self.cache._free):
             taken = [row for t in tracks for row in t.rows[level].tolist() if row >= 0]

@@ -1,6 +1,6 @@
 """An output observes a run; whoever runs it tells all of them with one call, `Outputs.follow`.
 
-Comes in: a description of the run (`engine.outputs.observed`), its records, the time. Goes out:
+Comes in: a description of the run (`engine.outputs.run_info`), its records, the time. Goes out:
 whatever the outputs make of them. `engine.outputs.table` lists the outputs that there are.
 """
 
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from engine.base.errors import EngineError
 from engine.base.records import Record
 from engine.live.labels import Label
-from engine.outputs.observed import DatasetRun, LiveRun, Run
+from engine.outputs.run_info import DatasetRun, LiveRun, Run
 
 log = logging.getLogger("engine")
 
@@ -102,9 +102,9 @@ class Outputs(Generic[RunT, RecordT]):
     def follow(self, run: RunT, records: Iterable[RecordT]) -> list[EngineError]:
         """Tell the outputs of a run from its beginning to its end; count the records.
 
-        Returns what went wrong, in that order: what ends the records (an error of the run, or of an
-        output that cannot take one) keeps no output from its end, and an error at the end of one
-        costs nothing of those after it. Raises `EngineError` where one cannot begin.
+        Returns the errors, the first one first. Where an error ends the records (of the run, or of
+        an output that cannot take one), every output is still ended; where one cannot end, those
+        after it still are. Raises `EngineError` where one cannot begin.
         """
         errors: list[EngineError] = []
         for output in self._outputs:

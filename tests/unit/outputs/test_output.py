@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import EngineError, OutputError, StallError
-from engine.outputs.observer import Output, Outputs, raise_first
+from engine.outputs.output import Output, Outputs, raise_first
 
 
 class Told(Output[Any, Any]):

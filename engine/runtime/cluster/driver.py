@@ -19,13 +19,13 @@ from engine.base.errors import StallError, UsageError, WorkerError, printable
 from engine.base.events import event
 from engine.base.records import Cause, Facts, Failure, Record
 from engine.base.version import __version__
-from engine.runtime import watchdog
+from engine.runtime import loop
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.cluster.actor import Engine, Refused, Report, Started
 from engine.runtime.cluster.nodes import Place, connect, places
 from engine.runtime.cluster.payloads import files_of, light, options_of
 from engine.runtime.cluster.shards import Shards
-from engine.runtime.limits import MAX_FAILED_STARTS
+from engine.runtime.limits import MAX_DEATHS, MAX_FAILED_STARTS
 from engine.runtime.setup import Setup
 from engine.runtime.watchdog import Watchdog, overdue
 from engine.skeletons.samples import Sample
@@ -55,7 +55,7 @@ class _Link:
     waits: str = "starting"
 
 
-class ClusterRunner:
+class ClusterDriver:
     """As `engine.runtime.supervisor.Supervisor` is to one machine."""
 
     port = None
@@ -118,8 +118,8 @@ class ClusterRunner:
         return ready[0].facts
 
     def records(self) -> Iterator[Record]:
-        """As `engine.runtime.watchdog.records`."""
-        return watchdog.records(self, self._interrupted, self._setup.options.grace)
+        """As `engine.runtime.loop.records`."""
+        return loop.records(self, self._interrupted, self._setup.options.grace)
 
     @property
     def finished(self) -> bool:
@@ -176,7 +176,7 @@ class ClusterRunner:
         return f"{len(ready)} of {len(self._links)} engines ready: {states or 'starting'}"
 
     def step(self, *, fresh: bool = True) -> Iterator[Record]:
-        """As in `engine.runtime.watchdog.Steps`: give engines what they have room for, wait a
+        """As in `engine.runtime.loop.Steps`: give engines what they have room for, wait a
         little, and deal with what comes back."""
         now = time.monotonic()
         for watch in self.watchers:
@@ -294,7 +294,7 @@ class ClusterRunner:
         link.started, link.waits, link.rate = None, "starting", 0.0
         link.again = time.monotonic() + _REST_S
         for index in self._shards.lost(link.name):
-            cause = Cause("infer", "EngineDied", "its engine died three times on it")
+            cause = Cause("infer", "EngineDied", f"its engine died {MAX_DEATHS} times on it")
             del self._taken[index]
             yield self._aggregator.failure(index, cause)
         if deaths := self._watchdog.without_progress(len(self._links)):

@@ -1,7 +1,7 @@
 """What outputs are told of a run as it begins, and what they may ask it as it goes.
 
 A `DatasetRun` yields records, a `LiveRun` labels. Plain descriptions: outputs know neither
-pipelines nor streams, so that whatever yields records can have all outputs.
+`Pipeline` nor `Stream`, so that whatever yields records can have all outputs.
 """
 
 from __future__ import annotations
