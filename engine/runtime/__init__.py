@@ -1,11 +1,11 @@
-"""Processes: a supervisor, decode workers and executors, and what makes exactly one record a
-sample of them.
+"""Processes: a supervisor, workers and executors, and what makes exactly one record a sample of them.
 
-Three ideas. Decisions are pure, with the clock as an argument: `scheduler` and `leases` (who has
-which sample), `watchdog` (whether the run goes on). Peers do the work: the children of a `pool`
-(`worker`, `executor`, started by `processes`) and `guests`. They talk over a channel, `transport`.
-The loop that ties them is `supervisor`.
+Three ideas. Decisions are pure, with the clock as an argument: `scheduler` takes samples in, checks
+their poses and says what messages mean, `leases` decides who has which sample, `watchdog` whether
+the run goes on. Peers do the work: the children of a `pool` (`worker` draws clips, `executor` runs
+the network; `processes` starts them) and `guests`, workers of other machines. They talk over a
+channel, `transport`. `supervisor` ties them, one step at a time; `loop` drives the steps.
 
 `setup` puts a run together; `execution` is a run as its user holds it; `cluster` runs engines on
-other machines.
+other machines, `in_process` none.
 """
