@@ -1,10 +1,10 @@
 """Streaming inference for skeleton action recognition with PoseC3D.
 
-The way of a sample: `sources` read it, or `live` cuts it from a stream; `runtime.scheduler` leases it
-to a `runtime.worker`, which draws clips (`skeletons`) and sends them to a `runtime.executor`; there
-`network.runners` execute the network on one of the `backends`; `runtime.aggregator` makes a record of
-the logits (`base.records`), which `outputs` write. `pipeline` and `livestream` are that way as users
-hold it; `cli` is the command line; `base` is what all of them stand on.
+The way of a sample: `sources` read it, or `live` cuts it from a stream; `runtime.scheduler` leases
+it to a `runtime.worker`, which draws clips (`skeletons`) and sends them to a `runtime.executor`;
+there `network.runners` execute the network on one of the `backends`; `runtime.aggregator` makes a
+record of the logits (`base.records`), which `outputs` write. `pipeline` and `livestream` are that
+way as users hold it; `cli` is the command line; `base` is what all of them stand on.
 """
 
 from __future__ import annotations

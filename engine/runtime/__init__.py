@@ -1,4 +1,4 @@
-"""Processes: a supervisor, workers and executors, and what makes exactly one record a sample of them.
+"""Processes: a supervisor, workers and executors, and what makes exactly one record a sample.
 
 Three ideas. Decisions are pure, with the clock as an argument: `scheduler` takes samples in, checks
 their poses and says what messages mean, `leases` decides who has which sample, `watchdog` whether
