@@ -139,28 +139,31 @@ def quantised_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Samples of all lengths, three of them unusable."""
+    """Eleven samples, of 5 to 143 frames, three of them unusable."""
     path = tmp_path_factory.mktemp("data") / "data.pkl"
-    annotations: list[Any] = [annotation(5 + 6 * i, persons=1 + i % 2, seed=i) for i in range(24)]
+    lengths = [5, 143, *range(17, 66, 6)]
+    annotations: list[Any] = [
+        annotation(frames, persons=1 + i % 2, seed=i) for i, frames in enumerate(lengths)
+    ]
+    annotations[3] = "junk"
     annotations[7]["keypoint"] = np.zeros((1, 20, 25, 2))
-    annotations[12] = "junk"
-    annotations[23]["label"] = 99
+    annotations[9]["label"] = 99
     path.write_bytes(pickle.dumps(annotations))
     return path
 
 
 @pytest.fixture(scope="session")
-def expected_of(data: Path, tiny_model: Path) -> Callable[[str], dict[str, Record]]:
-    """The records of `data` without processes, by layout."""
+def expected_of(data: Path, tiny_model: Path) -> Callable[..., dict[str, Record]]:
+    """The records of `data`, or of its first, without processes, by layout."""
     from tests.support.runs import alone, options
 
     @cache
-    def of(layout: str) -> dict[str, Record]:
-        return alone(options(data, tiny_model, in_process=True, layout=layout))
+    def of(layout: str, limit: int | None = None) -> dict[str, Record]:
+        return alone(options(data, tiny_model, in_process=True, layout=layout, limit=limit))
 
     return of
 
 
 @pytest.fixture(scope="session")
-def expected(expected_of: Callable[[str], dict[str, Record]]) -> dict[str, Record]:
+def expected(expected_of: Callable[..., dict[str, Record]]) -> dict[str, Record]:
     return expected_of("auto")

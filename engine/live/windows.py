@@ -127,7 +127,8 @@ class Windows:
             if number - last.number <= _HELD + 1:
                 held = range(last.number + 1, number)
                 self._moments.extend(_Moment(between, last.frame) for between in held)
-            if last.number < due < number:
+            # A window of nothing new would be the one before again.
+            if last.number < due < number and self._ended != last.number:
                 found += self._windows(due)
         self._moments.append(_Moment(number, frame))
         while self._moments[0].number <= number - self.grid.length:

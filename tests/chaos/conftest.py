@@ -1,8 +1,8 @@
 """What the promises' tests share: a larger data set, a backend that costs little, and stopwatches.
 
 OpenVINO runs where its bits or its memory are what is tested (test_sameness, test_memory).
-``python -m pytest tests/chaos -m "full or not full"`` runs all of it; the quick part is in
-every run. Seeds are the parameters of the tests.
+``python -m pytest tests/chaos`` runs a seed of each, with ``-m "full or not full"`` all of
+them. Seeds are the parameters of the tests.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def _joints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture
 def paced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples take 20 ms each and keep no processor busy: `many` eight seconds."""
-    monkeypatch.setenv(PACE, "0.02")
+    """Samples take 10 ms each and keep no processor busy: `many` four seconds."""
+    monkeypatch.setenv(PACE, "0.01")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from engine.base.errors import WorkerError
 from engine.base.records import Failure
 from engine.pipeline import Pipeline
+from tests.support import runs
 from tests.support.joints import options
 from tests.support.kills import disturbed, in_children
 from tests.support.runs import check, children
@@ -26,7 +27,7 @@ def test_workers_killed_ten_times(
     many: Path, tiny_model: Path, undisturbed: Any, seed: int
 ) -> None:
     chosen = options(many, tiny_model, workers=2)
-    records, pipeline = disturbed(chosen, ["worker"], 10, seed, (0.05, 0.8))
+    records, pipeline = disturbed(chosen, ["worker"], 10, seed, (0.05, 0.4))
     check(records, undisturbed)
     assert pipeline.figures.restarts == 10
 
@@ -37,7 +38,7 @@ def test_executors_killed_three_times(
     many: Path, tiny_model: Path, undisturbed: Any, seed: int
 ) -> None:
     chosen = options(many, tiny_model, workers=2)
-    records, pipeline = disturbed(chosen, ["executor"], 3, seed, (0.5, 2.5))
+    records, pipeline = disturbed(chosen, ["executor"], 3, seed, (0.2, 1.2))
     check(records, undisturbed)
     assert pipeline.figures.restarts == 3
 
@@ -50,7 +51,7 @@ def test_anybody_killed(
     many: Path, tiny_model: Path, undisturbed: Any, seed: int, wire: str
 ) -> None:
     chosen = options(many, tiny_model, workers=3, wire=wire, max_batch=1 + seed)
-    records, _ = disturbed(chosen, ["worker", "executor"], 12, seed, (0.05, 1.0))
+    records, _ = disturbed(chosen, ["worker", "executor"], 12, seed, (0.05, 0.5))
     check(records, undisturbed)
 
 
@@ -140,14 +141,14 @@ def test_a_backend_that_crashes_on_a_sample(
 DEVICE_LOST = """
 import pathlib
 flag = pathlib.Path({flag!r})
-import tests.support.joints_backend as module
+import engine.backends.openvino as module
 from engine.base.errors import BackendError
 def lost(self, *arguments):
     if flag.exists():
         raise BackendError("the device is gone")
-    plain(self, *arguments)
-plain = module.JointsBackend.start_wave
-module.JointsBackend.start_wave = lost
+    return plain(self, *arguments)
+plain = module.OpenVINOPart.start
+module.OpenVINOPart.start = lost
 """
 
 
@@ -158,7 +159,7 @@ def test_a_device_that_is_lost(
     flag = tmp_path / "lost"
     in_children(tmp_path, monkeypatch, DEVICE_LOST.format(flag=str(flag)))
     records = []
-    with Pipeline(options(many, tiny_model, workers=1)) as pipeline:
+    with Pipeline(runs.options(many, tiny_model, workers=1)) as pipeline:
         source = iter(pipeline)
         records.append(next(source))
         flag.touch()

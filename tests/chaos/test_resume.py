@@ -102,18 +102,18 @@ def test_killed_and_resumed(
 
 def test_failures_are_resumed_as_well(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
-    assert run(data, tiny_model, "--output", output, "--limit", 10).returncode == 3
+    assert run(data, tiny_model, "--output", output, "--limit", 5).returncode == 3
     done = run(data, tiny_model, "--resume", output)
     assert done.returncode == 3
-    assert "21 ok, 3 failed, of 24" in done.stdout
-    assert len(records_of(output)) == 24
+    assert "8 ok, 3 failed, of 11" in done.stdout
+    assert len(records_of(output)) == 11
 
 
 def test_in_process(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
-    run(data, tiny_model, "--output", output, "--limit", 10, "--in-process")
+    run(data, tiny_model, "--output", output, "--limit", 5, "--in-process")
     assert run(data, tiny_model, "--resume", output, "--in-process").returncode == 3
-    assert len(records_of(output)) == 24
+    assert len(records_of(output)) == 11
 
 
 def test_interrupted_and_resumed(many: Path, tiny_model: Path, whole: Path, tmp_path: Path) -> None:
@@ -127,9 +127,9 @@ def test_interrupted_and_resumed(many: Path, tiny_model: Path, whole: Path, tmp_
 
 @pytest.fixture
 def begun(data: Path, tiny_model: Path, tmp_path: Path) -> Path:
-    """The journal of a run of ten samples."""
+    """The journal of a run of five samples."""
     output = tmp_path / "o.jsonl"
-    done = run(data, tiny_model, "--output", output, "--limit", 10)
+    done = run(data, tiny_model, "--output", output, "--limit", 5)
     assert done.returncode == 3
     return output
 
@@ -182,13 +182,13 @@ def scored(lines: list[bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [*lines, lines[0]], "line 11 is a second record of sample"),
+        (lambda lines: [*lines, lines[0]], "line 6 is a second record of sample"),
         (lambda lines: [*lines[:3], b"not JSON", *lines[3:]], "line 4 is not a record"),
         (lambda lines: [scored(lines).replace(b'","label":', b'","label":9')], "line 1 has a lab"),
         (lambda lines: [re.sub(rb'"ms":{[^}]*}', b'"ms":[]', scored(lines))], "line 1 is not a"),
         (lambda lines: [re.sub(rb'"scores":.*?]', b'"scores":[1]', scored(lines))], "line 1 is n"),
-        (lambda lines: [*lines, b'{"index": 20, "id": "x", "label": 1, "error": 5}'], "line 11 is"),
-        (lambda lines: [*lines, b'{"index": 999, "id": "x", "label": 1, "scores": []}'], "line 11"),
+        (lambda lines: [*lines, b'{"index": 9, "id": "x", "label": 1, "error": 5}'], "line 6 is"),
+        (lambda lines: [*lines, b'{"index": 999, "id": "x", "label": 1, "scores": []}'], "line 6"),
         (
             lambda lines: [
                 b'{"index":0,"id":"x","label":0,"error":{"stage":"","type":"","message":""}}'
@@ -209,7 +209,7 @@ def test_a_journal_that_was_edited(begun: Path, data: Path, tiny_model: Path) ->
     lines = begun.read_bytes().splitlines()
     begun.write_bytes(b"\n".join([*lines[:2], *lines[5:]]) + b"\n\n")
     assert run(data, tiny_model, "--resume", begun).returncode == 3
-    assert len(records_of(begun)) == 24
+    assert len(records_of(begun)) == 11
 
 
 def test_a_run_that_is_still_draining(many: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(1, 12
 
 @pytest.fixture(scope="module")
 def some(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 samples, all of them usable."""
+    """100 samples, all of them usable."""
     path = tmp_path_factory.mktemp("data") / "some.pkl"
-    path.write_bytes(pickle.dumps([annotation(5 + i % 60, seed=i) for i in range(200)]))
+    path.write_bytes(pickle.dumps([annotation(5 + i % 60, seed=i) for i in range(100)]))
     return path
 
 
@@ -67,9 +67,11 @@ def test_whatever_the_setting(
 def test_layout_clips(
     data: Path, tiny_model: Path, expected_of: Any, wire: Any, batch: int
 ) -> None:
-    chosen = options(data, tiny_model, layout="clips", wire=wire, max_batch=batch, workers=2)
+    chosen = options(
+        data, tiny_model, layout="clips", wire=wire, max_batch=batch, workers=2, limit=5
+    )
     with Pipeline(chosen) as pipeline:
-        check(list(pipeline), expected_of("clips"))
+        check(list(pipeline), expected_of("clips", 5))
 
 
 def compare(ours: dict[str, Record], theirs: dict[str, Record], top: int = 5) -> int:
@@ -102,7 +104,7 @@ def test_across_backends(data: Path, tiny_model: Path, layout: Any) -> None:
         chosen = options(data, tiny_model, workers=1, backend=backend, layout=layout)
         with Pipeline(chosen) as pipeline:
             found.append({record.id: record for record in pipeline})
-    assert compare(*found) > 80
+    assert compare(*found) > 30
 
 
 @pytest.mark.full

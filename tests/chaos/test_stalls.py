@@ -15,6 +15,7 @@ import pytest
 from engine.base.errors import StallError
 from engine.base.records import Failure
 from engine.pipeline import Pipeline
+from engine.runtime import watchdog
 from engine.runtime.processes import Child
 from tests.support.joints import command, options
 from tests.support.kills import in_children
@@ -122,8 +123,9 @@ def test_processes_that_keep_falling_silent(
         "import time, engine.runtime.executor as e; e._Service._take = lambda *_: time.sleep(1e6)"
     )
     in_children(tmp_path, monkeypatch, script)
-    chosen = options(data, tiny_model, workers=1, lease_timeout=0.3, stall_timeout=0.3)
-    with Pipeline(chosen) as pipeline, pytest.raises(StallError, match="10 processes died without"):
+    monkeypatch.setattr(watchdog, "MAX_DEATHS_WITHOUT_PROGRESS", 2)
+    chosen = options(data, tiny_model, workers=1, lease_timeout=1, stall_timeout=1)
+    with Pipeline(chosen) as pipeline, pytest.raises(StallError, match="2 processes died without"):
         list(pipeline)
     [told] = dumps(caplog, "stalled")
     assert "samples wait for one" in told.getMessage()
@@ -154,6 +156,7 @@ def test_a_process_that_cannot_be_killed(
     assert "killed: silent, state T" in told.getMessage()
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_4(
     data: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,28 +49,29 @@ def test_the_first_clip(frames: int) -> None:
 )
 def test_its_logits(data: Path, tiny_model: Path, layout: str, wire: str) -> None:
     """Bit for bit those without processes; up to 48 frames, those of the first of twenty."""
-    base: dict[str, Any] = {"limit": 9, "layout": layout}
+    base: dict[str, Any] = {"limit": 6, "layout": layout}
     found = predictions(options(data, tiny_model, tta=False, wire=wire, **base))
     plain = predictions(options(data, tiny_model, tta=False, in_process=True, **base))
     twenty = predictions(options(data, tiny_model, in_process=True, **base))
     assert found.keys() == plain.keys() == twenty.keys()
     for name, one in found.items():
         np.testing.assert_array_equal(one.logits, plain[name].logits)
-        if 5 + 6 * one.index <= 48:  # frames
+        if one.index != 1:  # it alone has more than 48 frames
             first = twenty[name].logits[:1]
             np.testing.assert_allclose(one.logits, first, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_runs_of_a_fixed_batch_are_filled_with_samples(
     data: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     """A file of one sample of twenty clips runs twenty samples of one."""
     fixed = write_model(tmp_path / "bs1.onnx", random_state_dict(TINY), TINY, batch=1)
-    chosen = options(data, fixed, tta=False, limit=23, backend="onnxruntime", max_wait_ms=5e3)
+    chosen = options(data, fixed, tta=False, limit=9, backend="onnxruntime", max_wait_ms=2e3)
     with Pipeline(chosen) as pipeline:
         assert pipeline.max_batch == 20
         found = {r.id: r for r in pipeline if isinstance(r, Prediction)}
-        assert pipeline.figures.clips_padded == 19
-    expected = predictions(options(data, tiny_model, tta=False, limit=23))
+        assert pipeline.figures.clips_padded == 13
+    expected = predictions(options(data, tiny_model, tta=False, limit=9))
     for name, one in found.items():
         np.testing.assert_allclose(one.scores, expected[name].scores, rtol=0, atol=1e-5)

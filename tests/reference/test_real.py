@@ -1,6 +1,6 @@
 """Real annotations and a real trained network, against the recorded logits.
 
-A few samples in every run, more of them with ``-m slow``; the whole test split on both backends
+A few samples in every run, more in ``.ci/run``; the whole test split on both backends
 with ``-m full``.
 """
 

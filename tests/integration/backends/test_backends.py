@@ -182,7 +182,9 @@ RECORDED: dict[Reference, tuple[str, str]] = {
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.parametrize("video", ["01", "08", "11"])
+@pytest.mark.parametrize(
+    "video", ["01", *(pytest.param(v, marks=pytest.mark.slow) for v in ("08", "11"))]
+)
 def test_recorded_logits(
     golden: Path, tmp_path: Path, video: str, reference: Reference, name: str
 ) -> None:

@@ -20,7 +20,7 @@ from engine.sources.dataset import open_dataset
 from tests.support.plugin_backend import NAME, register
 from tests.support.runs import check, options
 
-LIMIT = 13
+LIMIT = 9
 
 
 @pytest.fixture(autouse=True)

@@ -356,6 +356,7 @@ def test_the_same_annotations_are_the_same_data_set(tmp_path: Path) -> None:
     assert len(identities | {open_dataset(str(other)).identity()}) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ending", "megabytes"), [("pkl", 300), ("jsonl", 120)])
 def test_memory(tmp_path: Path, ending: str, megabytes: int) -> None:
     """A file is larger than what its conversion and a pass over all poses take, several times."""

@@ -53,6 +53,7 @@ def test_writes_what_has_passed(
     assert "only float32 files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_stays(tmp_path: Path, dataset: Path) -> None:
     fixed = write_model(tmp_path / "fixed.onnx", random_state_dict(TINY), TINY, batch=2)
     command = arguments(fixed, dataset, "--clips", "2", "--min-agreement", "50")

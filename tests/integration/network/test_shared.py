@@ -62,7 +62,7 @@ def test_equal_to_whole_clips(
     shared.close()
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_bits_do_not_depend_on_neighbours(
     tiny_model: Path, samples: list[HeatmapClips], name: str
 ) -> None:
@@ -91,7 +91,7 @@ def test_bf16(tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]) -
     shared.close()
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_int8(
     quantised_model: Path, samples: list[HeatmapClips], exact: list[Any], name: str
 ) -> None:
@@ -110,7 +110,8 @@ def test_int8(
     assert min(errors[SHARED]) > 0
     assert max(errors[SHARED]) < 2 * max(errors[CLIPS]) < 0.2
     for shared, whole in zip(found[SHARED], found[CLIPS], strict=True):
-        np.testing.assert_allclose(shared, whole, rtol=0, atol=0.05 * np.abs(whole).max())
+        # Processors without VNNI add pairs of products in 16 bits, which saturate: up to 0.09.
+        np.testing.assert_allclose(shared, whole, rtol=0, atol=0.15 * np.abs(whole).max())
 
 
 def test_what_is_under_way_is_known(tiny_model: Path, samples: list[HeatmapClips]) -> None:
