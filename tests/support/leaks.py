@@ -48,9 +48,14 @@ def traces() -> dict[str, set[Any]]:
 
 
 def left_since(before: dict[str, set[Any]]) -> dict[str, set[Any]]:
-    """What there is more than `before`; empty where nothing is."""
-    left = {kind: found - before[kind] for kind, found in traces().items()}
-    return {kind: found for kind, found in left.items() if found}
+    """What there is more than `before`, and stays; empty where nothing does. Libraries have
+    threads of their own, which may hold something for a moment."""
+    deadline = time.monotonic() + 2
+    while True:
+        left = {kind: found - before[kind] for kind, found in traces().items()}
+        if not any(left.values()) or time.monotonic() > deadline:
+            return {kind: found for kind, found in left.items() if found}
+        time.sleep(0.05)
 
 
 def import_openvino() -> None:
