@@ -118,7 +118,7 @@ def test_live_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     command = [
         "live_soak",
         "--minutes",
-        "0.2",
+        "0.1",
         "--streams",
         "2",
         "--json",

@@ -60,7 +60,7 @@ def test_memory_is_flat_over_ten_times_the_data(
     tiny_model: Path, tmp_path: Path, kind: str, capsys: Any
 ) -> None:
     """The peak around the first tenth of a run, and that of its end."""
-    few = 40 if kind == "frames" else 12
+    few = 24 if kind == "frames" else 12
     path = write(tmp_path / "d.pkl", 10 * few)
     more = ["--workers", 2, "--wire", kind, "--max-memory", "2G"]
     seen = memory_of_a_run(tmp_path / "o.jsonl", path, tiny_model, *more)

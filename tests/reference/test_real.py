@@ -54,7 +54,7 @@ def check(predictions: Sequence[Prediction], expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("layout", ["shared", pytest.param("clips", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("backend", "limit"), [("openvino", 8), ("onnxruntime", 2)])
+@pytest.mark.parametrize(("backend", "limit"), [("openvino", 4), ("onnxruntime", 2)])
 def test_some_real_samples(shared: Path, backend: str, limit: int, layout: str) -> None:
     predictions = score(shared, backend=backend, limit=limit, layout=layout)
     assert len(predictions) == limit
@@ -109,7 +109,7 @@ def compiled(
 
 @pytest.mark.slow
 def test_some_real_samples_as_on_an_npu(shared: Path, compiled: str) -> None:
-    check(score(shared, model=compiled, limit=3), recorded(shared))
+    check(score(shared, model=compiled, limit=2), recorded(shared))
 
 
 @pytest.mark.full

@@ -357,7 +357,7 @@ def test_the_same_annotations_are_the_same_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ending", "megabytes"), [("pkl", 300), ("jsonl", 120)])
+@pytest.mark.parametrize(("ending", "megabytes"), [("pkl", 200), ("jsonl", 80)])
 def test_memory(tmp_path: Path, ending: str, megabytes: int) -> None:
     """A file is larger than what its conversion and a pass over all poses take, several times."""
     figures = tmp_path / "figures.json"
