@@ -21,6 +21,7 @@ from engine.base.errors import OutputError, SampleError
 from engine.base.files import guarded, write_atomically
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
+from engine.base.records import Cause
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
@@ -39,18 +40,28 @@ def dump(options: Options, folder: Path) -> int:
     failed = 0
     with SampleProgress("samples", len(samples)) as progress:
         for done, sample in enumerate(samples, 1):
-            try:
-                clips = decode(sample.poses(ANY_CLASSES), options.reference)
-            except SampleError as error:
+            found = _clips(sample, options)
+            if isinstance(found, Cause):
                 failed += 1
-                print(f"engine.run: {sample.id}: {error}", file=sys.stderr)
+                print(f"engine.run: {sample.id}: {found}", file=sys.stderr)
                 continue
             path = folder / "bin" / f"{sample.index:05d}.bin"
-            write_atomically(path, partial(_write, clips))
+            write_atomically(path, partial(_write, found))
             progress.update(done, path.name)
     _write_labels(folder / LABELS, samples)
     print(f"wrote {len(samples) - failed} tensors to {folder / 'bin'}")
     return SampleError.exit_code if failed else 0
+
+
+def _clips(sample: Sample, options: Options) -> HeatmapClips | Cause:
+    """The clips of a sample, or why it has none."""
+    poses = sample.read(ANY_CLASSES)
+    if isinstance(poses, Cause):
+        return poses
+    try:
+        return decode(poses, options.reference)
+    except Exception as error:
+        return Cause.of(error, "decode")
 
 
 def _check_room(folder: Path, needed: int) -> None:

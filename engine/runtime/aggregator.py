@@ -1,8 +1,7 @@
 """The aggregator: the logits of twenty clips become the one record of a sample.
 
-Comes in: logits, and what is known of the way they took. Goes out: `Prediction` or
-`Failure`. Lives in the parent, with the result files; called by the supervisor and by
-the in-process runner. Source of the average: ``average_clips='prob'`` of mmaction2.
+Comes in: logits, and what is known of the way they took. Goes out: `Prediction` or `Failure`. Lives
+in the parent. Source of the average: ``average_clips='prob'`` of mmaction2.
 """
 
 from __future__ import annotations

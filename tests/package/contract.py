@@ -1,12 +1,14 @@
 """The contract: which package may import which, and how to find the imports that break it.
 
 Comes in: a folder with a package ``engine``. Goes out: violations, one a line, to be read as
-``who imports what: why not``. Imports inside functions and under ``TYPE_CHECKING`` count.
+``who imports what: why not``. Imports inside functions and under ``TYPE_CHECKING`` count, those of
+circles too: a circle that is hidden in a function is one.
 """
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 GROUND = frozenset({"base"})
@@ -29,13 +31,24 @@ ALLOWED: dict[str, frozenset[str]] = {
 COMMANDS = frozenset({"engine.run", "engine.doctor", "engine.join", "engine.keys"})
 """Modules at the top that start what is in ``cli``, and may be imported by nobody."""
 
+OUTSIDE: dict[str, tuple[str, ...]] = {
+    "converters": (),
+    "mmaction": (),
+    "mmcv": (),
+    "torch": ("engine.backends.torch",),
+    "triton": ("engine.backends.torch",),
+    "ray": ("engine.runtime.cluster", "engine.ray"),
+}
+"""Who outside of the engine may be imported by whom alone."""
+
 MOST_AT_TOP = 16
 
 
-def package_of(module: str) -> str:
+def package_of(module: str, known: dict[str, Path]) -> str:
     """The package of ``engine`` that a module belongs to."""
     parts = module.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in ALLOWED else "top"
+    is_package = known[module].name == "__init__.py" or len(parts) > 2
+    return parts[1] if len(parts) > 1 and is_package else "top"
 
 
 def modules(folder: Path) -> dict[str, Path]:
@@ -48,28 +61,41 @@ def modules(folder: Path) -> dict[str, Path]:
     return found
 
 
-def imports(path: Path, known: dict[str, Path]) -> set[str]:
-    """Modules of the engine that a file imports, anywhere in it."""
+def imports(name: str, known: dict[str, Path]) -> set[str]:
+    """What a module imports, anywhere in it: modules of the engine, and of others by their full
+    names."""
     found: set[str] = set()
+    path = known[name]
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name in known}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) + 1 - node.level] if node.level else []
+            module = ".".join([*above, *([node.module] if node.module else [])])
             for alias in node.names:
-                full = f"{node.module}.{alias.name}"
-                found |= {full if full in known else node.module} & known.keys()
+                full = f"{module}.{alias.name}"
+                found.add(full if full in known else module)
     return found
 
 
 def violations(folder: Path) -> list[str]:
     """Imports the wrong way, circles within a package, and too much at the top."""
     known = modules(folder)
-    graph = {name: imports(path, known) for name, path in known.items()}
+    graph = {name: imports(name, known) for name in known}
     found = []
     for name, targets in graph.items():
-        package = package_of(name)
+        package = package_of(name, known)
+        if package not in ALLOWED:
+            found.append(f"{name} is in a package that the contract does not know: {package}")
+            continue
         for target in sorted(targets):
-            other = package_of(target)
+            root = target.split(".")[0]
+            if root in OUTSIDE and not name.startswith(OUTSIDE[root] or ("nobody",)):
+                found.append(f"{name} imports {target}: not its business")
+            if target not in known:
+                continue
+            other = package_of(target, known)
             if target in COMMANDS:
                 found.append(f"{name} imports {target}: a command is started, not imported")
             elif name in COMMANDS and other == "cli":
@@ -79,6 +105,10 @@ def violations(folder: Path) -> list[str]:
     top = [name for name in known if name.count(".") == 1 and known[name].name != "__init__.py"]
     if len(top) > MOST_AT_TOP:
         found.append(f"{len(top)} modules at the top of engine; at most {MOST_AT_TOP}")
+    try:
+        TopologicalSorter({n: t & known.keys() for n, t in graph.items()}).prepare()
+    except CycleError as error:
+        found.append(f"a circle of imports: {' -> '.join(reversed(error.args[1]))}")
     return found
 
 

@@ -31,6 +31,11 @@ def test_the_contract_holds() -> None:
         ),
         ("runtime/pool.py", "from engine.sources import dataset", "runtime may not import sources"),
         ("runtime/pool.py", "from engine.join import main", "a command is started, not imported"),
+        ("skeletons/clips.py", "from ..network import cuts", "skeletons may not import network"),
+        ("network/cuts.py", "from . import models", "engine.network.cuts -> engine.network.models"),
+        ("network/cuts.py", "import torch", "engine.network.cuts imports torch: not its business"),
+        ("ray.py", "import converters.config", "imports converters.config: not its business"),
+        ("extra/__init__.py", "import zmq", "a package that the contract does not know: extra"),
     ],
 )
 def test_an_import_the_wrong_way_is_found(tmp_path: Path, module: str, line: str, why: str) -> None:
@@ -38,10 +43,10 @@ def test_an_import_the_wrong_way_is_found(tmp_path: Path, module: str, line: str
         ROOT / "engine", tmp_path / "engine", ignore=shutil.ignore_patterns("*.pth", "__pycache__")
     )
     path = tmp_path / "engine" / module
-    path.write_text(path.read_text() + f"\n\ndef late() -> None:\n    {line}\n")
-    found = [line for line in violations(tmp_path) if line not in violations(ROOT)]
-    assert len(found) == 1
-    assert found[0].endswith(why)
+    path.parent.mkdir(exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"\n\ndef late() -> None:\n    {line}\n")
+    assert any(why in found for found in violations(tmp_path))
 
 
 def test_a_seventeenth_module_at_the_top_is_found(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 import zipfile
@@ -36,25 +35,6 @@ def test_wheel(tmp_path: Path) -> None:
     assert "aclruntime" not in [
         line.split()[-1] for line in text.splitlines() if "Requires" in line
     ]
-
-
-def imported(path: Path) -> set[str]:
-    """Top-level and full names of everything that a module imports, anywhere in it."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names | {name.split(".")[0] for name in names}
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "engine").rglob("*.py")), ids=str)
-def test_engine_knows_no_converter_and_no_framework(path: Path) -> None:
-    within = path.relative_to(ROOT / "engine")
-    torch = set() if within.is_relative_to("backends/torch") else {"torch", "triton"}
-    ray = set() if within.is_relative_to("runtime/cluster") or within.name == "ray.py" else {"ray"}
-    assert not imported(path) & ({"converters", "mmaction", "mmcv"} | torch | ray)
 
 
 def test_preprocessing_imports_no_runtime() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from engine.base.choices import SHARED
+from engine.base.choices import CLIPS, SHARED
 from engine.base.constants import VIEWS
 from engine.base.errors import UsageError
 from engine.network.backend import (
@@ -38,8 +38,9 @@ def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: in
             return SharedRunner(backend, Cuts.of(model.path), room)
     elif isinstance(backend, ClipsBackend):
         return ClipsRunner(backend, len(model.classes), views)
+    other = CLIPS if isinstance(backend, ClipsBackend) else SHARED
     raise UsageError(
-        f"{backend.facts.runtime} does not run layout {model.layout}: --layout names another"
+        f"{backend.facts.runtime} does not run layout {model.layout}; --layout {other} does"
     )
 
 

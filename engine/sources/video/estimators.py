@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,12 +45,3 @@ ESTIMATORS: Final[dict[str, Callable[[VideoSettings], Estimator]]] = {
     "mediapipe": mediapipe,
     "rtmlib": rtmlib,
 }
-
-
-def largest(people: list[F32], count: int) -> list[F32]:
-    """The `count` people of the largest boxes."""
-    return sorted(people, key=_area, reverse=True)[:count]
-
-
-def _area(kpts: F32) -> Any:
-    return np.prod(np.ptp(kpts[:, :2], axis=0))

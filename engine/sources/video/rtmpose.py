@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
 from engine.base.errors import ModelError
-from engine.sources.video.estimators import largest
 
 F32 = NDArray[np.float32]
 
@@ -59,7 +58,13 @@ def _people(kpts: NDArray[Any], scores: NDArray[Any], most: int) -> list[F32]:
     if kpts.shape[1:] != (JOINTS, 2):
         raise ModelError(f"the model finds {kpts.shape[1]} joints a person, COCO has {JOINTS}")
     whole = np.concatenate([kpts, scores.clip(0, 1)[..., None]], axis=2, dtype=np.float32)
-    return largest([person for person in whole if person[:, 2].any()], most)
+    seen = [person for person in whole if person[:, 2].any()]
+    return sorted(seen, key=_box, reverse=True)[:most]
+
+
+def _box(kpts: F32) -> Any:
+    """The area of the box around somebody."""
+    return np.prod(np.ptp(kpts[:, :2], axis=0))
 
 
 def _bgr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

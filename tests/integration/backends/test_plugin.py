@@ -75,7 +75,7 @@ def test_every_value_counts(tiny_model: Path) -> None:
 def test_what_it_cannot_run(data: Path, tiny_model: Path) -> None:
     """It has whole clips only, and the default for this model is another layout."""
     assert isinstance(loaded(tiny_model), ClipsBackend)
-    with pytest.raises(UsageError, match="checksums does not run layout shared: --layout"):
+    with pytest.raises(UsageError, match="does not run layout shared; --layout clips does"):
         Pipeline(options(data, tiny_model, backend=NAME, in_process=True))
 
 
