@@ -14,9 +14,7 @@ from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
 from engine.base.errors import ModelError
-from engine.sources.video.estimators import largest
-
-F32 = NDArray[np.float32]
+from engine.sources.video.estimators import F32, largest
 
 _RUNTIME = {"backend": "onnxruntime", "device": "cpu"}
 
