@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from converters import piecemeal
-from engine.base.errors import DatasetError, EngineError, OutputError, UsageError
+from converters.output import exit_code
+from engine.base.errors import DatasetError, OutputError, UsageError
 from engine.base.host import peak_memory
 from engine.base.option_field import parse_bytes
 from engine.base.progress import SampleProgress
@@ -34,15 +35,9 @@ else:
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert, verify, move into place. Returns the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        _convert(args.annotations, args.folder, args.shard_size)
-    except EngineError as error:
-        print(f"annotations: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("annotations: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code(
+        "annotations", lambda: _convert(args.annotations, args.folder, args.shard_size)
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.output import exit_code
 from engine.backends.ascend import npus
 from engine.base import assets
 from engine.base.choices import CLIPS, LAYOUTS, SHARED
@@ -30,7 +31,7 @@ from engine.base.constants import (
     VIEWS,
     preprocessing,
 )
-from engine.base.errors import EngineError, ModelError, UsageError
+from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_atomically
 from engine.network.cuts import FRAMES, PLAN, Cuts
 from engine.network.models import ModelFile, open_model
@@ -106,15 +107,7 @@ class Compilation:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compose, compile, describe. Returns the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        _run(args)
-    except EngineError as error:
-        print(f"onnx2om: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("onnx2om: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("onnx2om", lambda: _run(args), interrupted="interrupted")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -305,7 +298,7 @@ def _several(text: str, most: int = 4096) -> tuple[int, ...]:
 
 
 def _soc_version() -> str:
-    found = npus.npus()
+    found = npus.npu_smi()[0]
     if not found:
         raise UsageError(
             "no NPU here tells what to compile for; give --soc-version, which is Ascend and the "

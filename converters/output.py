@@ -1,13 +1,29 @@
-"""Output files of the converters: whole and proven, or not there."""
+"""How converters end: with output files that are whole and proven, or with an exit code."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from engine.base.errors import ModelError
+from engine.base.errors import EngineError, ModelError
+
+
+def exit_code(
+    name: str, convert: Callable[[], None], interrupted: str = "interrupted; nothing was written"
+) -> int:
+    """The exit code of the converter `name`. What ends it early is said on standard error."""
+    try:
+        convert()
+    except EngineError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: {interrupted}", file=sys.stderr)
+        return 130
+    return 0
 
 
 @contextlib.contextmanager

@@ -21,10 +21,10 @@ from converters.config import SHIPPED, read_architecture
 from converters.graph import DEFAULT_INPUT, DYNAMIC, OPSET, build_clips, select_weights
 from converters.network import Architecture
 from converters.old_python import run_script
-from converters.output import proven
+from converters.output import exit_code, proven
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
 from engine.base.constants import CLIP_SHAPE, HMDB51, VIEWS
-from engine.base.errors import EngineError, ModelError, UsageError
+from engine.base.errors import ModelError, UsageError
 
 MAX_BATCH = 4096  # what a device takes at most
 
@@ -32,15 +32,7 @@ MAX_BATCH = 4096  # what a device takes at most
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert, verify, write. Returns the exit code."""
     args = _parser().parse_args(argv)
-    try:
-        _convert(args)
-    except EngineError as error:
-        print(f"pytorch2onnx: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("pytorch2onnx: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("pytorch2onnx", lambda: _convert(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import version_converter
 
-from converters.output import proven
+from converters.output import exit_code, proven
 from engine.base.assets import DEMO
 from engine.base.choices import Precision
 from engine.base.constants import CLIP_SHAPE, VIEWS
@@ -47,15 +47,7 @@ OneClip = tuple[HeatmapClips, int]  # the clips of a video, and which of the twe
 def main(argv: Sequence[str] | None = None) -> int:
     """Calibrate, quantise, measure, write. Returns the exit code: 1 where it loses too much."""
     args = _parser().parse_args(argv)
-    try:
-        _quantise(args)
-    except EngineError as error:
-        print(f"quantize: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("quantize: interrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return exit_code("quantize", lambda: _quantise(args))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,8 @@
-"""Keys: CURVE key pairs for sockets that other machines reach, and who may use them.
+"""Keys: the command that makes those of `engine.base.curve`.
 
 ``python -m engine.keys FOLDER NAME…`` makes a pair for the engine, once, and one for every
 named worker. The engine's side reads the folder; a worker gets ``NAME.key_secret`` and
-``engine.key`` out of it. Formats and authentication are pyzmq's.
+``engine.key`` out of it.
 """
 
 from __future__ import annotations

@@ -70,16 +70,12 @@ def cache_dir() -> Path:
 def locate(asset: Asset) -> Path:
     """The asset's path on this machine. Raises `UsageError` that says where to put the file."""
     data_dir = os.environ.get("ENGINE_DATA_DIR")
-    if data_dir:
-        path = Path(data_dir) / asset.filename
+    for folder in [*([Path(data_dir)] if data_dir else []), cache_dir()]:
+        path = folder / asset.filename
         if path.is_file():
             _check_digest(path, asset)
             return path
-    path = cache_dir() / asset.filename
-    if path.is_file():
-        _check_digest(path, asset)
-        return path
-    try:
+    try:  # into the last of them, the cache
         _download(asset, path)
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error

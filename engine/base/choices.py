@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 Per = Literal["person", "group"]
 Sampling = Literal["grid", "reference"]
@@ -12,17 +12,17 @@ Who = int | str | None
 """Whom a window is about: an id of the source's or the tracker's; None is a group."""
 
 Wire = Literal["frames", "clips", "keypoints"]
-WIRES: Final[tuple[Wire, ...]] = ("frames", "clips", "keypoints")
+WIRES: Final[tuple[Wire, ...]] = get_args(Wire)
 FRAMES: Final = "frames"
 CLIPS: Final = "clips"  # what workers send, and a layout as well
 KEYPOINTS: Final = "keypoints"
 
 Layout = Literal["clips", "shared"]
-LAYOUTS: Final[tuple[Layout, ...]] = ("clips", "shared")
+LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 SHARED: Final = "shared"
 
 Precision = Literal["f32", "f16", "bf16", "int8"]
-PRECISIONS: Final[tuple[Precision, ...]] = ("f32", "f16", "bf16", "int8")
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
 INT8: Final = "int8"
 
 AUTO: Final = "auto"

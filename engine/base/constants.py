@@ -8,13 +8,13 @@ values; a model file that carries others is refused (`engine.network.models`).
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 Reference = Literal["0.24.1", "1.x"]
 """Which mmaction2 draws the flipped clips: 0.24.1 flips coordinates and draws
 again, 1.x mirrors the finished heatmaps."""
 
-REFERENCES: Final[tuple[Reference, ...]] = ("0.24.1", "1.x")
+REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)
 
 CLIP_LEN: Final = 48  # frames a clip
 NUM_CLIPS: Final = 10  # clips a video, before flipping

@@ -145,13 +145,6 @@ def check_values(options: Any) -> None:
             raise UsageError(f"{flag(f.name)} {value!r}: choose from {known}")
 
 
-def given(options: Any) -> Iterator[tuple[Field[Any], Any]]:
-    """Options that are not at their defaults, and their values."""
-    for f in fields(options):
-        if (value := getattr(options, f.name)) != f.default:
-            yield f, value
-
-
 def paths_read(options: Any) -> dict[Path, str]:
     """What is there of the paths that a run reads, resolved, and the flags that name them."""
     return {

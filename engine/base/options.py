@@ -32,7 +32,6 @@ from engine.base.option_field import (
     check_values,
     comma_separated,
     flag,
-    given,
     of_uris,
     one_path,
     option,
@@ -384,8 +383,8 @@ class Options:
     def __post_init__(self) -> None:
         check_values(self)
         for run, why in without_effect(self.in_process, bool(self.source), self.windows).items():
-            for f, _ in given(self):
-                if about(f).only == run:
+            for f in fields(self):
+                if about(f).only == run and getattr(self, f.name) != f.default:
                     raise UsageError(f"{flag(f.name)} has no effect {why}; leave one out")
         if self.resume is not None and self.output not in (None, self.resume):
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -53,12 +52,7 @@ class _Progress(ABC):
             self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 

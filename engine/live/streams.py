@@ -41,6 +41,7 @@ class StreamFigures:
 @dataclass
 class _Stream:
     windows: Windows
+    tracker: Callable[[PoseFrame], PoseFrame]
     heard: float
     live: bool
     over: bool = False
@@ -63,7 +64,6 @@ class Streams:
         self._number = partial(next, itertools.count()) if steady else None
         self._grid_of, self._tracker_of, self._limits = grid_of, tracker_of, limits
         self._streams: dict[str, _Stream] = {}
-        self._trackers: dict[str, Callable[[PoseFrame], PoseFrame]] = {}
         self._queue = FairQueue[Window](each=limits.waiting, total=limits.total)
         self.figures = StreamFigures()
         self.watchers: list[Callable[[PoseFrame], None]] = []  # told every frame, with ids
@@ -79,12 +79,11 @@ class Streams:
                 self.figures.refused += 1
                 return
             windows = Windows(frame.stream, self._grid_of(frame), self._number)
-            stream = _Stream(windows, arrived, live)
+            stream = _Stream(windows, self._tracker_of(), arrived, live)
             self._streams[frame.stream] = stream
-            self._trackers[frame.stream] = self._tracker_of()
             self.figures.streams += 1
         stream.heard = arrived if now is None else now
-        tracked = self._trackers[frame.stream](frame)
+        tracked = stream.tracker(frame)
         for watch in self.watchers:
             watch(tracked)
         self._put(frame.stream, stream, stream.windows.add(tracked), arrived)
@@ -159,7 +158,6 @@ class Streams:
     def _forget_if_done(self, name: str) -> None:
         if self._streams[name].over and not self._queue.count(name):
             del self._streams[name]
-            del self._trackers[name]
 
 
 def _add(total: WindowFigures, more: WindowFigures) -> None:

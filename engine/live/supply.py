@@ -1,9 +1,6 @@
 """The supply of a live run: windows of streams as samples.
 
-Comes in: pose frames, from sources in threads of their own. Goes out: samples, one a window. A
-source that is live is heard at once and its oldest windows are left out where the device is too
-slow; one that is recorded (a file) is read as fast as it can be scored, and nothing of it is left
-out.
+Comes in: pose frames, from sources in threads of their own. Goes out: samples, one a window.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
 """Tracking: who is who from frame to frame, where a source does not say.
 
 Comes in: the people of one stream's frames. Goes out: the same people with ids. Pure; one object a
-stream. People are matched by object keypoint similarity, the one of COCO's evaluation: how close
-the same joints are, against the body's size; where too few joints are common, by how much their
-boxes overlap.
+stream. People are matched by `engine.skeletons.similarity`.
 """
 
 from __future__ import annotations

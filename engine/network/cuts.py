@@ -71,7 +71,7 @@ class Cuts:
             for name in node.input:
                 self._users.setdefault(name, []).append(node)
         self._temporal = [
-            n for n in graph.node if n.op_type == "Conv" and _ints(n, "kernel_shape")[0] == 3
+            n for n in graph.node if n.op_type == "Conv" and ints(n, "kernel_shape")[0] == 3
         ]
         try:
             [self._data] = [i.name for i in graph.input if i.name not in self._weights]
@@ -140,7 +140,7 @@ class Cuts:
         stride, node, last = 1, temporal, ""
         while node.op_type != "Add":
             if node.op_type == "Conv":
-                stride *= _ints(node, "strides")[0]
+                stride *= ints(node, "strides")[0]
             last = node.output[0]
             [node] = self._users[last]
         [shortcut] = [name for name in node.input if name != last]
@@ -249,12 +249,12 @@ class _Drawing:
             inputs = [self.tensor(i) for i in node.input[: 1 if node.op_type == "Conv" else None]]
             attributes: dict[str, Any] = {}
             if node.op_type in ("Conv", "MaxPool"):
-                if _ints(node, "kernel_shape")[0] != 1:
+                if ints(node, "kernel_shape")[0] != 1:
                     raise ValueError(f"{node.name} spans several frames")
-                pads = _ints(node, "pads")
+                pads = ints(node, "pads")
                 attributes = {
-                    "kernel_shape": _ints(node, "kernel_shape")[1:],
-                    "strides": _ints(node, "strides")[1:],
+                    "kernel_shape": ints(node, "kernel_shape")[1:],
+                    "strides": ints(node, "strides")[1:],
                     "pads": [*pads[1:3], *pads[4:]],
                 }
             if node.op_type == "Conv":
@@ -307,6 +307,6 @@ class _Drawing:
         return Part(model, inputs, dict(zip(outputs, shapes, strict=True)))
 
 
-def _ints(node: onnx.NodeProto, name: str) -> list[int]:
+def ints(node: onnx.NodeProto, name: str) -> list[int]:
     """An attribute that is a list of numbers."""
     return next(list(a.ints) for a in node.attribute if a.name == name)

@@ -11,7 +11,6 @@ import fcntl
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -101,20 +100,12 @@ class Journal:
     def append(self, line: dict[str, Any]) -> None:
         """Write one line, all of it or nothing."""
         data = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-        try:
-            append_whole(self._lines, data, stream=self._stream)
-        except OSError as error:
-            raise OutputError(f"{self._path}: {error.strerror or error}") from None
+        guarded(self._path, lambda: append_whole(self._lines, data, stream=self._stream))
 
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -26,11 +26,9 @@ class RunState(Protocol):
     @property
     def figures(self) -> Figures:
         """Work, bytes and restarts so far."""
-        ...
 
     def processes(self) -> list[dict[str, Any]]:
         """The children, each with its name and what the system says of it."""
-        ...
 
 
 class DatasetState(RunState, Protocol):
@@ -39,16 +37,13 @@ class DatasetState(RunState, Protocol):
     @property
     def max_batch(self) -> int:
         """Samples that run as one batch at most."""
-        ...
 
     @property
     def engines(self) -> int:
         """How many of the engine there are; several on a cluster."""
-        ...
 
     def waits(self) -> str:
         """Which stage waits for which at the moment, in words."""
-        ...
 
 
 class LiveState(RunState, Protocol):
@@ -57,12 +52,10 @@ class LiveState(RunState, Protocol):
     @property
     def leases(self) -> int:
         """Windows on their way."""
-        ...
 
     @property
     def ready(self) -> int:
         """Children that are ready."""
-        ...
 
 
 @dataclass(frozen=True)

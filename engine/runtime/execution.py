@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from engine.base.errors import UsageError
@@ -68,12 +67,7 @@ class Execution(ABC, Generic[Item]):
     def __enter__(self: Opened) -> Opened:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close(at_once=error is not None)
 
     def close(self, *, at_once: bool = False) -> None:

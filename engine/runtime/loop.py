@@ -1,8 +1,7 @@
 """The loop that drives a run, step by step, to its end or through its draining.
 
-Comes in: a run that moves in steps. Goes out: its records. The same for a run on one machine
-(`engine.runtime.supervisor`) and on a cluster (`engine.runtime.cluster.driver`). No sockets, no
-processes, and the clock is an argument.
+Comes in: a run that moves in steps. Goes out: its records. As pure and for the same runs as
+`engine.runtime.watchdog`.
 """
 
 from __future__ import annotations

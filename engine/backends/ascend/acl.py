@@ -21,6 +21,7 @@ from engine.backends.ascend.common import (
     CODES,
     OF_DEVICE,
     OF_MEMORY,
+    check_bytes,
     check_shapes,
     device_number,
     load_all,
@@ -53,10 +54,8 @@ def load(model: ModelFile, *, device: str | None, precision: Precision, threads:
 
 
 class AclSession:
-    """Sessions of ``aclruntime``, one for each file; see `engine.backends.ascend.process.Session`.
-
-    Files that the device has no memory for are left out, unless it is all of them.
-    """
+    """Sessions of ``aclruntime``, one for each file; see
+    `engine.backends.ascend.process.Session`."""
 
     lanes = 2  # the second one waits while the first one is executed
 
@@ -194,11 +193,7 @@ class _Graph:
                 raise BackendError(f"{self.file.path.name}, gear {gear}: {error}") from None
             self._gear = gear
         needed = [int(desc.realsize) for desc in self.session.get_inputs()]
-        given = [array.nbytes for array in inputs]
-        if needed != given:
-            raise BackendError(
-                f"{self.file.path.name} takes inputs of {needed} bytes at gear {gear}, not {given}"
-            )
+        check_bytes(self.file, gear, needed, inputs)
 
 
 _LOAD_ADVICE = (

@@ -7,7 +7,8 @@ from typing import Protocol, TypeVar
 
 from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
-from engine.base.errors import ModelError, UsageError
+from engine.base.errors import BackendError, ModelError, UsageError
+from engine.network.backend import Array
 from engine.network.om import CompiledFile, memory_advice
 
 MAX_DEVICE = 255
@@ -61,6 +62,15 @@ def check_shapes(
             f"output and [N, …] of {wanted}, layout {'clips' if clips else 'shared'}"
         )
     return wanted[0]
+
+
+def check_bytes(file: CompiledFile, gear: int, needed: list[int], inputs: Sequence[Array]) -> None:
+    """Raise `BackendError` where inputs are not of the bytes that a file takes at a gear."""
+    given = [array.nbytes for array in inputs]
+    if needed != given:
+        raise BackendError(
+            f"{file.path.name} takes inputs of {needed} bytes at gear {gear}, not {given}"
+        )
 
 
 class Loaded(Protocol):

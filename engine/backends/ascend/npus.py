@@ -39,8 +39,8 @@ TOOLKITS = (
     "/usr/local/Ascend/nnae/latest",
 )
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
-VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH", VISIBLE, "LD_LIBRARY_PATH")
 _TOOLKIT_VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
+VARIABLES = (*_TOOLKIT_VARIABLES, VISIBLE, "LD_LIBRARY_PATH")
 _ABOUT_ACL = """
 import json, acl
 print("\\n" + json.dumps({"path": acl.__file__}))
@@ -130,10 +130,7 @@ def parse_npu_smi(text: str) -> list[Npu]:
                 Npu(device, card[0], int(place_cell[1]), card[1], card[2], aicore, used, total)
             )
             card = None
-    return [
-        Npu(**{**vars(npu), "processes": tuple(processes.get((npu.card, npu.chip), ()))})
-        for npu in found
-    ]
+    return [replace(npu, processes=tuple(processes.get((npu.card, npu.chip), ()))) for npu in found]
 
 
 def npu_smi() -> tuple[list[Npu], str]:
@@ -149,11 +146,6 @@ def npu_smi() -> tuple[list[Npu], str]:
     found = parse_npu_smi(result.stdout)
     said = " ".join(f"{result.stdout} {result.stderr}".split())[:200]
     return visible(found), "" if found else f"npu-smi says: {said or 'nothing'}"
-
-
-def npus() -> list[Npu]:
-    """The chips of this host."""
-    return npu_smi()[0]
 
 
 def visible(found: list[Npu], environment: Mapping[str, str] = os.environ) -> list[Npu]:
@@ -176,7 +168,7 @@ def warn_of_others(devices: Sequence[int]) -> list[str]:
     not. To be asked before they are used."""
     return [
         f"NPU {npu.device} is not idle: {busy}"
-        for npu in npus()
+        for npu in npu_smi()[0]
         if npu.device in devices and (busy := npu.busy())
     ]
 

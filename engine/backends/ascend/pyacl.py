@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.backends.ascend.common import OF_MEMORY, check_shapes, device_number, load_all, spelt
+from engine.backends.ascend.common import (
+    OF_MEMORY,
+    check_bytes,
+    check_shapes,
+    device_number,
+    load_all,
+    spelt,
+)
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
 from engine.backends.ascend.remote import open_remote
 from engine.base.choices import CLIPS, Precision
@@ -44,10 +51,7 @@ def load(model: ModelFile, *, device: str | None, precision: Precision, threads:
 
 class PyAclSession:
     """A context and a stream; see `engine.backends.ascend.process.Session`. One run is executed,
-    and the next one's inputs are copied meanwhile.
-
-    Files that the device has no memory for are left out, unless it is all of them.
-    """
+    and the next one's inputs are copied meanwhile."""
 
     lanes = 2
 
@@ -90,11 +94,7 @@ class PyAclSession:
             size * gear // graph.file.gears[-1] if number == 0 else size
             for number, size in enumerate(graph.input_sizes)
         ]
-        given = [array.nbytes for array in inputs]
-        if needed != given:
-            raise BackendError(
-                f"{graph.file.path.name} takes inputs of {needed} bytes at gear {gear}, not {given}"
-            )
+        check_bytes(graph.file, gear, needed, inputs)
         place = self._lanes[lane]
         place.graph, place.gear, place.rows = graph, gear, len(inputs[0])
         for pointer, array in zip(place.inputs, inputs, strict=True):

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base import subprocesses
 from engine.base.choices import CLIPS
@@ -67,7 +68,7 @@ class _Remote:
         while True:
             try:
                 return self._finished(lane)
-            except _OutOfMemory as error:
+            except OutOfDeviceMemory as error:
                 self._shrink(error)
 
     def close(self) -> None:
@@ -182,7 +183,7 @@ class _Remote:
             except EOFError:
                 raise self._dead(f"over a run of {size}") from None
             if answer.get("error") == "OutOfDeviceMemory":
-                raise _OutOfMemory(_spelt(answer))
+                raise OutOfDeviceMemory(_spelt(answer))
             if "error" in answer:
                 raise BackendError(_spelt(answer))
             seconds += answer["seconds"]
@@ -191,7 +192,7 @@ class _Remote:
         rows = size if self._model.layout == CLIPS else VIEWS
         return np.array(self._slots[lane].logits[:rows])
 
-    def _shrink(self, error: _OutOfMemory) -> None:
+    def _shrink(self, error: OutOfDeviceMemory) -> None:
         """Go on without the files of the failed run's size or more, in a new process: what the
         old one has allocated for that run is lost to it."""
         largest = max(count for _, count in self._jobs[0][2])
@@ -228,10 +229,6 @@ class RemotePlan(_Remote):
     def planned(self, lane: int, size: int) -> tuple[Array, Array]:
         frames, plan = self._slots[lane].inputs(0, size)
         return frames, plan
-
-
-class _OutOfMemory(BackendError):
-    """What the device process calls `OutOfDeviceMemory`."""
 
 
 def _pieces(size: int, sizes: Sequence[int]) -> list[tuple[int, int]]:

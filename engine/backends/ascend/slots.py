@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from engine.base.choices import CLIPS
 from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine.network.backend import Array
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _MAX_MESSAGE = 1 << 17
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from engine.base.constants import JOINTS, SIZE
 from engine.base.errors import ModelError
-from engine.network.cuts import FRAMES, Cuts, Head
+from engine.network.cuts import FRAMES, Cuts, Head, ints
 
 F32 = NDArray[np.float32]
 
@@ -153,10 +153,10 @@ class _Planner:
     def _convolution(
         self, name: str, node: onnx.NodeProto, relu: bool, around: str | None, level: int | None
     ) -> Tensor:
-        times, *kernel = _ints(node, "kernel_shape")
-        _, *stride = _ints(node, "strides")
+        times, *kernel = ints(node, "kernel_shape")
+        _, *stride = ints(node, "strides")
         half = [kernel[0] // 2] * 2
-        pads = _ints(node, "pads")
+        pads = ints(node, "pads")
         if len(set(kernel)) > 1 or len(set(stride)) > 1 or times not in (1, 3):
             raise ValueError(f"{node.name} is not square")
         if kernel[0] % 2 == 0 or pads != [times // 2, *half] * 2:
@@ -179,9 +179,9 @@ class _Planner:
         return target
 
     def _pooling(self, name: str, node: onnx.NodeProto) -> Tensor:
-        times, *kernel = _ints(node, "kernel_shape")
-        _, *stride = _ints(node, "strides")
-        pads = _ints(node, "pads")
+        times, *kernel = ints(node, "kernel_shape")
+        _, *stride = ints(node, "strides")
+        pads = ints(node, "pads")
         half = [kernel[0] // 2] * 2
         if times != 1 or len(set(kernel)) > 1 or len(set(stride)) > 1 or pads != [0, *half] * 2:
             raise ValueError(f"{node.name} is not square")
@@ -225,11 +225,6 @@ def _joined(steps: list[Step]) -> list[Step]:
         else:
             joined.append(step)
     return joined
-
-
-def _ints(node: onnx.NodeProto, name: str) -> list[int]:
-    """An attribute that is a list of numbers."""
-    return next(list(a.ints) for a in node.attribute if a.name == name)
 
 
 def last_uses(steps: Steps) -> list[Sequence[str]]:

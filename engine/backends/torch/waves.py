@@ -23,9 +23,7 @@ from engine.backends.torch.rasteriser import Poses
 from engine.base.constants import CLIP_LEN, JOINTS, SIZE
 from engine.network.backend import Wave
 from engine.skeletons.clips import ClipTensor, HeatmapClips, JointClips
-from engine.skeletons.heatmaps import Joints
-
-F32 = NDArray[np.float32]
+from engine.skeletons.heatmaps import F32, Joints
 
 
 @dataclass(frozen=True)

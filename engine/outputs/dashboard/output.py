@@ -12,7 +12,6 @@ import os
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
 from typing import Any, Generic
 
 import orjson
@@ -41,9 +40,8 @@ _SHOWN_ANYWAY = ("progress", "running")  # events
 
 
 class Dashboard(Output[RunT, RecordT], Generic[RunT, RecordT]):
-    """Serves from its making until the end of its ``with`` block. `camera`: WebSocket sources, to
-    which the page may send a browser's camera. Raises `UsageError` for an address that is none or
-    is taken."""
+    """Serves from its making until the end of its ``with`` block. Arguments and errors are
+    those of `engine.outputs.dashboard.server.Server`."""
 
     kind = ""
 
@@ -65,12 +63,7 @@ class Dashboard(Output[RunT, RecordT], Generic[RunT, RecordT]):
         print(f"dashboard {self._server.url}", flush=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         log.removeHandler(self._listener)
         log.setLevel(self._level)
         self._about["over"] = "the run is over" if error is None else printable(error)

@@ -43,7 +43,7 @@ class Shards:
 
     def __len__(self) -> int:
         """Samples that are not done."""
-        waiting = len(self._fresh) + sum(len(one.indices) for one in self._suspects)
+        waiting = len(self._fresh) + self.suspects
         return waiting + sum(len(held.left) for held in self._held.values())
 
     @property

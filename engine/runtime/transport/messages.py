@@ -7,9 +7,10 @@ A record a kind (`engine.runtime.transport.bodies`), read by who may say it: `fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast, get_args
+from functools import partial
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,37 +252,24 @@ ToChild = Grant | ExecutorAddress | Stop
 ToGuest = Welcome | Refused | Grant | ExecutorAddress | Stop
 
 
-def _by_kind(union: Any) -> Mapping[str, type[Body]]:
-    return {one.kind: one for one in get_args(union)}
-
-
-_FROM_CHILD, _FROM_GUEST = _by_kind(FromChild), _by_kind(FromGuest)
-_TO_CHILD, _TO_GUEST = _by_kind(ToChild), _by_kind(ToGuest)
-
-
-def from_child(message: Message) -> FromChild:
-    """What a child says to the supervisor. Raises `WireError` for anything else."""
-    return cast(FromChild, read(message, _FROM_CHILD))
-
-
-def from_guest(message: Message) -> FromGuest:
-    """What a guest says to the supervisor. Raises `WireError` for anything else."""
-    return cast(FromGuest, read(message, _FROM_GUEST))
-
-
-def to_child(message: Message) -> ToChild:
-    """What the supervisor says to a child. Raises `WireError` for anything else."""
-    return cast(ToChild, read(message, _TO_CHILD))
-
-
-def to_guest(message: Message) -> ToGuest:
-    """What the supervisor says to a guest. Raises `WireError` for anything else."""
-    return cast(ToGuest, read(message, _TO_GUEST))
-
-
 def read(message: Message, known: Mapping[str, type[Body]]) -> Any:
     """The record of one of these kinds. Raises `WireError`."""
     found = known.get(message.kind)
     if found is None:
         raise WireError(f"a message of kind {message.kind!r:.20}")
     return found.read(message)
+
+
+def _reading(union: Any) -> Callable[[Message], Any]:
+    return partial(read, known={one.kind: one for one in get_args(union)})
+
+
+# Each raises `WireError` for anything else.
+from_child: Callable[[Message], FromChild] = _reading(FromChild)
+"""What a child says to the supervisor."""
+from_guest: Callable[[Message], FromGuest] = _reading(FromGuest)
+"""What a guest says to the supervisor."""
+to_child: Callable[[Message], ToChild] = _reading(ToChild)
+"""What the supervisor says to a child."""
+to_guest: Callable[[Message], ToGuest] = _reading(ToGuest)
+"""What the supervisor says to a guest."""

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
+from engine.sources.demo.camera import Rng
 from engine.sources.demo.motion import Motion, Pose, arm, arms, leg, legs, mirrored, trunk
-
-Rng = np.random.RandomState
 
 
 def _pose(*parts: Pose) -> Pose:

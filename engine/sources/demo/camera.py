@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-F64 = NDArray[np.float64]
+from engine.sources.demo.body import F64
+
 Rng = np.random.RandomState
 
 _FACE = slice(1, 5)  # eyes and ears
-_LEGS = slice(13, 17)
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.base.constants import HMDB51
 from engine.sources.demo.actions import ACTIONS
-from engine.sources.demo.body import PARAMETERS, Body, points
-from engine.sources.demo.camera import Camera, Detector, smooth
+from engine.sources.demo.body import F64, PARAMETERS, Body, points
+from engine.sources.demo.camera import Camera, Detector, Rng, smooth
 from engine.sources.demo.motion import Motion, mirrored
-
-F64 = NDArray[np.float64]
-Rng = np.random.RandomState
 
 SPLITS = {"train": 0, "test1": 1}
 TEST_SAMPLES = 480  # 20 of each action

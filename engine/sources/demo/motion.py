@@ -10,11 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.sources.demo.body import ARM, LEG, PARAMETERS, SIDES, TRUNK
+from engine.sources.demo.body import ARM, F64, LEG, PARAMETERS, SIDES, TRUNK
 
-F64 = NDArray[np.float64]
 Pose = Mapping[str, float]
 """Angles by name; those that are missing have their value in `NEUTRAL`."""
 

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from engine.base.errors import ModelError
 from engine.skeletons.joints import LAYOUTS
-from engine.skeletons.similarity import SIMILAR, matches, similarity_of
+from engine.skeletons.similarity import F32, SIMILAR, matches, similarity_of
 
-F32 = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # left, top, right and bottom
 
 _MARGIN = 1.4  # of the region around a person, against the box of the joints

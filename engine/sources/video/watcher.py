@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from subprocess import PIPE
-from types import TracebackType
 from typing import IO
 
 import orjson
@@ -76,12 +75,7 @@ class _EstimatorProcess:
     def __enter__(self) -> _EstimatorProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if subprocesses.reap(self._process, 0) is None:
             log.error("the pose estimator (pid %d) was killed and does not die", self._process.pid)
             return
