@@ -203,6 +203,20 @@ def test_samples(window: Any, run: Begin, tmp_path: Path) -> None:
         assert text(window, ".tile b") == "150", "what it came to stays to be seen"
 
 
+def test_cards_that_are_younger_than_a_frame(browser: Any, run: Begin, tmp_path: Path) -> None:
+    """A slow page makes a card after the frame has begun that paints it: here two seconds."""
+    path = tmp_path / "data.pkl"
+    path.write_bytes(pickle.dumps([annotation(40, seed=n) for n in range(8)]))
+    late = "const now = performance.now.bind(performance); performance.now = () => now() + 2000"
+    added = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": late})
+    with run("--dataset", path) as running:
+        browser.get(running.url)
+        until(lambda: count(browser, ".card"), "samples are shown")
+        first = until(lambda: drawn(browser), "a skeleton is drawn")
+        until(lambda: drawn(browser) not in (b"", first), "and it moves")
+    browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
 def test_by_keyboard(browser: Any, run: Begin) -> None:
     """Everything that can be done can be done without a mouse."""
     from selenium.webdriver import ActionChains, Keys

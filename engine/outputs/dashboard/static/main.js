@@ -130,8 +130,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { fo
 addEventListener("resize", () => stage.repaint());
 
 function paint(now) {
-  if (!paused) stage.paint(now);
   requestAnimationFrame(paint);
+  if (!paused) stage.paint(now);
 }
 requestAnimationFrame(paint);
 setInterval(link, 1000);

@@ -93,7 +93,7 @@ class StreamCard extends Card {
   }
   paint(now) {
     if (!this.visible || !this.stale || this.frame === null) return;
-    const share = still.matches ? 1 : Math.min(1, (now - this.arrived) / this.interval);
+    const share = still.matches ? 1 : Math.max(0, Math.min(1, (now - this.arrived) / this.interval));
     this.stale = share < 1;
     const {pen, width, height} = blank(this.canvas), [w, h, , people] = this.frame;
     const zoom = Math.min(width / w, height / h), place = [zoom, (width - w * zoom) / 2, (height - h * zoom) / 2];
@@ -130,7 +130,9 @@ class SampleCard extends Card {
   }
   paint(now) {
     const {frames, seconds} = this.sample;
-    const number = still.matches ? 0 : Math.floor((now - this.begun) / 1000 / seconds * frames.length) % frames.length;
+    // A frame may have begun before the card, of which it is the first.
+    const passed = still.matches ? 0 : Math.max(0, now - this.begun);
+    const number = Math.floor(passed / 1000 / seconds * frames.length) % frames.length;
     if (!this.visible || (number === this.number && !this.stale)) return;
     this.number = number;
     this.stale = false;
