@@ -20,8 +20,9 @@ from onnx import helper, numpy_helper
 
 from benchmarks import workloads
 from engine.base.choices import CLIPS, KEYPOINTS, WIRES, Wire
-from engine.base.constants import CLIP_SHAPE, HMDB51, JOINTS, VIEWS, Views
+from engine.base.constants import CLIP_SHAPE, HMDB51, JOINTS, VIEWS
 from engine.base.options import Options
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Prediction
 from engine.network.recogniser import average
 from engine.outputs.journal import Journal, record_json
@@ -52,7 +53,7 @@ class Stages:
             workloads.drifting(n, i) for i, n in enumerate(workloads.lengths(count)[:count])
         ]
         self._poses = [PoseSequence.from_annotation(one) for one in self._annotations]
-        self._drawn: list[HeatmapClips] = [one.drawn() for one in self._sampled(VIEWS)]
+        self._drawn: list[HeatmapClips] = [one.drawn() for one in self._sampled(HMDB51_RECIPE)]
         self._leases = [
             _frames(Grant.of(1, _SEAL, "executor-0.1", one).write()) for one in self._poses
         ]
@@ -77,12 +78,13 @@ class Stages:
             "driver: write the record": lambda: self._repeat(self._write),
             "worker: decode the lease": self._open_leases,
             "worker: plan a length that is new": lambda: sum(
-                clip_plan.__wrapped__(one.total_frames) is not None for one in self._poses
+                clip_plan.__wrapped__(one.total_frames, HMDB51_RECIPE) is not None
+                for one in self._poses
             ),
-            "worker: place one clip": lambda: len(self._sampled(1)),
-            "worker: place 20 clips": lambda: len(self._sampled(VIEWS)),
+            "worker: place one clip": lambda: len(self._sampled(HMDB51_RECIPE.one_view)),
+            "worker: place 20 clips": lambda: len(self._sampled(HMDB51_RECIPE)),
             "worker: place and draw 20 clips": lambda: sum(
-                one.drawn() is not None for one in self._sampled(VIEWS)
+                one.drawn() is not None for one in self._sampled(HMDB51_RECIPE)
             ),
             "worker: gather clips": lambda: sum(
                 len(one.tensor()) > 0 for one in self._drawn[:_WHOLE]
@@ -126,7 +128,7 @@ class Stages:
     def _keep_books(self) -> int:
         """All that the driver does with samples of one clip, less sockets and processes."""
         samples = [Sample(i, f"s{i}", one) for i, one in enumerate(self._annotations)]
-        aggregator, settings = Aggregator(), WorkerSettings("0.24.1", KEYPOINTS, 1)
+        aggregator, settings = Aggregator(), WorkerSettings(HMDB51_RECIPE.one_view, KEYPOINTS)
         scheduler = Scheduler(
             Listed(samples), CLASSES, aggregator, settings, b"secret", budget=1 << 40
         )
@@ -164,7 +166,7 @@ class Stages:
     def _decoding(self, kind: Wire) -> Callable[[], int]:
         def decode() -> int:
             for frames in self._frames[kind]:
-                clip_messages.read(wire.decode(frames)).clips(VIEWS)
+                clip_messages.read(wire.decode(frames)).clips(HMDB51_RECIPE)
             return len(self._frames[kind])
 
         return decode
@@ -192,11 +194,11 @@ class Stages:
 
     # What they are measured on
 
-    def _sampled(self, views: Views) -> list[JointClips]:
-        return [sampled(one, "0.24.1", views) for one in self._poses]
+    def _sampled(self, recipe: Recipe) -> list[JointClips]:
+        return [sampled(one, recipe) for one in self._poses]
 
     def _clips(self, kind: Wire) -> list[Message]:
-        settings = WorkerSettings("0.24.1", kind)
+        settings = WorkerSettings(HMDB51_RECIPE, kind)
         chosen = self._poses[:_WHOLE] if kind == CLIPS else self._poses
         clips = [clips_of(one, settings) for one in chosen]
         return [clip_messages.of_clips(1, _SEAL, one).write() for one in clips]

@@ -30,8 +30,9 @@ from engine.base.assets import DEMO
 from engine.base.choices import CLIPS, SHARED
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
-from engine.runtime.transport.clip_messages import MAX_CLIPS
+from engine.runtime.transport.clip_messages import most_nbytes
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 
@@ -139,7 +140,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "ceiling": ceilings,
         "rounds": args.rounds,
         "samples": {name: len(pickle.loads(path.read_bytes())) for name, path in files.items()},
-        "recipe_bytes_per_sample": MAX_CLIPS,
+        "recipe_bytes_per_sample": most_nbytes(HMDB51_RECIPE),
         "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
     }
     if args.ablations:
@@ -180,7 +181,7 @@ def _models(spec: str, precisions: list[str], folder: Path) -> dict[str, str]:
     models = {precision: str(path) for precision in precisions}
     if "int8" in models:
         clips = [
-            (decode(PoseSequence.from_annotation(generated)), number % VIEWS)
+            (decode(PoseSequence.from_annotation(generated), HMDB51_RECIPE), number % VIEWS)
             for number, generated in enumerate(workloads.demo_train(_CALIBRATION_CLIPS))
         ]
         try:

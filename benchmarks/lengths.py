@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import workloads
 from engine.base.choices import WIRES, Precision
 from engine.base.options import Options
+from engine.base.recipe import HMDB51_RECIPE
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
 from engine.runtime.transport import clip_messages
@@ -40,7 +41,7 @@ def bytes_on_wire() -> dict[str, dict[int, int]]:
     """Bytes of a sample of one person, by wire and frames."""
     found: dict[str, dict[int, int]] = {}
     for kind in WIRES:
-        found[kind], settings = {}, WorkerSettings("0.24.1", kind)
+        found[kind], settings = {}, WorkerSettings(HMDB51_RECIPE, kind)
         for frames in LENGTHS:
             poses = PoseSequence.from_annotation(workloads.drifting(frames, 0))
             clips = clips_of(poses, settings)

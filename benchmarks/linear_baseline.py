@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.recipe import HMDB51_RECIPE
 from engine.skeletons.heatmaps import center_crop, compact, resize
 from engine.sources.demo.generation import CLASSES, TEST_SAMPLES, sample
 
@@ -42,8 +43,11 @@ def _table(split: str, count: int) -> tuple[F64, NDArray[np.int64]]:
 
 def mean_pose(annotation: dict[str, Any]) -> F64:
     """The mean over time of the surest person's 17 points on the 56-pixel canvas, [34]."""
-    moved = compact(annotation["keypoint"].astype(np.float32), annotation["img_shape"])
-    centres = center_crop(*resize(*moved))
+    recipe = HMDB51_RECIPE
+    keypoint = annotation["keypoint"].astype(np.float32)
+    keypoint, img_shape = compact(keypoint, annotation["img_shape"], recipe)
+    keypoint, img_shape = resize(keypoint, img_shape, recipe)
+    centres = center_crop(keypoint.astype(np.float64), img_shape, recipe)
     person = annotation["keypoint_score"].astype(np.float64).mean(axis=(1, 2)).argmax()
     return np.asarray(centres[person].mean(axis=0).ravel())
 

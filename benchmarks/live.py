@@ -25,6 +25,7 @@ from benchmarks.measurement import publish
 from engine import Options, Stream
 from engine.base import host
 from engine.base.progress import SampleProgress
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.recogniser import infer
 from engine.network.runners.base import Runner
 from engine.runtime.setup import Setup
@@ -112,10 +113,10 @@ def _windows(samples: Sequence[Sample], stride: int, crop: int) -> list[list[Hea
                 poses[:, part, :, 2],
                 (480, 640),
                 48,
-                crop_around(poses[..., :2]),
+                crop_around(poses[..., :2], HMDB51_RECIPE),
                 (number, crop, step * stride, stride),
             )
-            row.append(decode(window, views=1))
+            row.append(decode(window, HMDB51_RECIPE.one_view))
         found.append(row)
     return found
 

@@ -23,6 +23,7 @@ from benchmarks import operations, workloads
 from benchmarks.measurement import publish
 from converters.onnx2om import DEFAULT_UNIQUE
 from engine.base.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
+from engine.base.recipe import HMDB51_RECIPE
 from engine.runtime.transport.wire import Message, encode
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
@@ -128,7 +129,9 @@ def ways(assumed: Assumptions, host: Host) -> list[Way]:
 
 def _uniques() -> list[int]:
     """Distinct frames of the videos of ``hmdb51_like``."""
-    return [int(clip_plan(frames).positions.max()) + 1 for frames in workloads.lengths()]
+    return [
+        int(clip_plan(frames, HMDB51_RECIPE).positions.max()) + 1 for frames in workloads.lengths()
+    ]
 
 
 def measure() -> Host:
@@ -137,7 +140,7 @@ def measure() -> Host:
         PoseSequence.from_annotation(workloads.drifting(frames, number))
         for number, frames in enumerate(workloads.lengths()[:_MEASURED])
     ]
-    samples = [decode(one) for one in poses]
+    samples = [decode(one, HMDB51_RECIPE) for one in poses]
     clips = np.zeros((VIEWS, *CLIP_SHAPE), np.float32)
     half = np.zeros((VIEWS, *CLIP_SHAPE), np.float16)
     canvas = np.zeros(2 * DEFAULT_UNIQUE[-1] * _FRAME // 4, np.float32)
@@ -149,7 +152,7 @@ def measure() -> Host:
 
     sent = [sum(len(memoryview(part).cast("B")) for part in _message(sample)) for sample in samples]
     return Host(
-        decode=_median([lambda p=one: decode(p) for one in poses]),
+        decode=_median([lambda p=one: decode(p, HMDB51_RECIPE) for one in poses]),
         fill_clips=_median([lambda s=one: s.write(0, clips) for one in samples]),
         fill_half=_median([lambda s=one: s.write(0, half) for one in samples]),
         fill_frames=_median([lambda s=one: frames(s) for one in samples]),

@@ -12,6 +12,7 @@ import numpy as np
 
 from converters.network import Architecture, Conv, bottlenecks, stem
 from engine.base.constants import CLIP_LEN, SIZE, VIEWS
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.contexts import Contexts, of_plan
 from engine.network.increments import Ring
 from engine.skeletons.sampling import clip_plan
@@ -36,13 +37,13 @@ def shared(total_frames: int) -> float:
     """
     _, blocks = _network()
     strides = [stride for _, _, stride in blocks]
-    return 2 * _once(of_plan(clip_plan(total_frames).positions, strides))
+    return 2 * _once(of_plan(clip_plan(total_frames, HMDB51_RECIPE).positions, strides))
 
 
 def window(stride: int | None) -> float:
     """Of a window of a track, so many moments after the last one; None: computed anew."""
     _, blocks = _network()
-    ring = Ring([stride for _, _, stride in blocks])
+    ring = Ring(48, [stride for _, _, stride in blocks])
     found = ring.increment(0, stride)
     if stride is not None:
         ring.keep(found)

@@ -120,10 +120,7 @@ def _prepared(options: Options) -> Measured:
     runner = setup.executors[0].open_runner()
     classes = len(setup.model.classes)
     samples = open_dataset(options.dataset).samples
-    clips = [
-        prepared(runner, sampled(sample.poses(classes), options.reference, options.views))
-        for sample in samples
-    ]
+    clips = [prepared(runner, sampled(sample.poses(classes), setup.recipe)) for sample in samples]
     start = time.monotonic()
     for _ in infer(runner, clips):
         pass

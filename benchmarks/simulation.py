@@ -26,6 +26,7 @@ from benchmarks.cluster import Cluster, Conditions, Outcome, Work
 from benchmarks.measurement import publish
 from benchmarks.scaling import Failures, Sample
 from engine.base.choices import KEYPOINTS
+from engine.base.recipe import HMDB51_RECIPE
 from engine.runtime.transport.clip_messages import clips_nbytes
 from engine.skeletons.sampling import clip_plan
 
@@ -94,14 +95,14 @@ def works(rate: float, sample: Sample) -> list[Work]:
     operations, a worker as there are distinct frames; in flight are as many bytes as the engine
     counts."""
     frames = workloads.lengths()
-    uniques = [len(clip_plan(n).unique) for n in frames]
+    uniques = [len(clip_plan(n, HMDB51_RECIPE).unique) for n in frames]
     counts = [operations.shared(n) for n in frames]
     mean, distinct = statistics.fmean(counts), statistics.fmean(uniques)
     return [
         Work(
             sample.worker_s * unique / distinct,
             count / mean / rate,
-            2 * int(sample.lease_bytes + clips_nbytes(KEYPOINTS, unique, 1)),
+            2 * int(sample.lease_bytes + clips_nbytes(KEYPOINTS, unique, 1, HMDB51_RECIPE)),
         )
         for unique, count in zip(uniques, counts, strict=True)
     ]

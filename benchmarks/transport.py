@@ -20,6 +20,7 @@ import zmq
 from benchmarks import workloads
 from benchmarks.measurement import publish
 from engine.base.choices import WIRES, Wire
+from engine.base.recipe import HMDB51_RECIPE
 from engine.runtime.processes import private_directory
 from engine.runtime.transport import clip_messages, wire
 from engine.runtime.transport.messages import WorkerSettings
@@ -62,7 +63,7 @@ def _messages_per_second(name: Wire, length: int, seconds: float) -> float:
     endpoint = f"ipc://{directory}/executor"
     context = zmq.Context()
     inbox = context.socket(zmq.PULL)
-    wire.limit(inbox, clip_messages.MAX_CLIPS)
+    wire.limit(inbox, clip_messages.most_nbytes(HMDB51_RECIPE))
     inbox.setsockopt(zmq.RCVHWM, 1)
     inbox.bind(endpoint)
     sender = multiprocess.get_context("spawn").Process(
@@ -89,7 +90,7 @@ def _messages_per_second(name: Wire, length: int, seconds: float) -> float:
 def _message(name: Wire, length: int) -> Message:
     """What a worker sends for a video of one person."""
     poses = PoseSequence.from_annotation(workloads.drifting(length, 0))
-    clips = clips_of(poses, WorkerSettings("0.24.1", name))
+    clips = clips_of(poses, WorkerSettings(HMDB51_RECIPE, name))
     return clip_messages.of_clips(1, "", clips).write()
 
 

@@ -21,8 +21,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, convolutions, stem
 from engine import __version__
-from engine.base.constants import CLIP_SHAPE, VIEWS, preprocessing
+from engine.base.constants import preprocessing
 from engine.base.errors import ModelError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 
 OPSET = 11
 IR_VERSION = 6
@@ -125,19 +126,21 @@ def build_clips(
     arch: Architecture,
     weights: Mapping[str, NDArray[np.float32]],
     *,
+    recipe: Recipe,
     batch: int,
     classes: Sequence[str],
     source_sha256: str,
     input_name: str = DEFAULT_INPUT,
 ) -> onnx.ModelProto:
-    """The layout ``clips``: float32 [batch, 20, 17, 48, 56, 56] to logits [batch * 20, classes].
+    """The layout ``clips``: float32 [batch, views, channels, length, size, size] to logits
+    [batch * views, classes].
 
     `batch` is the number of samples, or `DYNAMIC`.
     """
     if not input_name:
         raise ModelError("the input needs a name")
     graph = _Graph(weights)
-    x = graph.reshape("clips", input_name, (-1, *CLIP_SHAPE))
+    x = graph.reshape("clips", input_name, (-1, *recipe.clip_shape))
     x = graph.relu(graph.conv(stem(arch), x))
     space = arch.pool1_stride_s
     x = graph.node(
@@ -163,14 +166,14 @@ def build_clips(
     if input_name in {t.name for t in graph.initializers} | {n.name for n in graph.nodes}:
         raise ModelError(f"input name {input_name!r} is a tensor of the network; choose another")
     samples: int | str = "batch" if batch == DYNAMIC else batch
-    rows: int | str = "clips" if batch == DYNAMIC else batch * VIEWS
+    rows: int | str = "clips" if batch == DYNAMIC else batch * recipe.views
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
             "posec3d",
             [
                 helper.make_tensor_value_info(
-                    input_name, TensorProto.FLOAT, [samples, VIEWS, *CLIP_SHAPE]
+                    input_name, TensorProto.FLOAT, [samples, recipe.views, *recipe.clip_shape]
                 )
             ],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [rows, arch.num_classes])],
@@ -186,7 +189,7 @@ def build_clips(
         {
             "layout": "clips",
             "classes": json.dumps(list(classes)),
-            "preprocessing": json.dumps(preprocessing()),
+            "preprocessing": json.dumps(of_file(recipe)),
             "source_sha256": source_sha256,
         },
     )
@@ -195,3 +198,9 @@ def build_clips(
     except onnx.checker.ValidationError as error:
         raise ModelError(f"input name {input_name!r} does not fit this graph: {error}") from None
     return model
+
+
+def of_file(recipe: Recipe) -> dict[str, Any]:
+    """As a file's metadata has a recipe. HMDB51's in the form that it always had: the same
+    checkpoint gives the same bytes, by which runs know that they go on with the same model."""
+    return preprocessing() if recipe == HMDB51_RECIPE else recipe.to_json()

@@ -1,8 +1,8 @@
 """The network: SlowOnly with an I3D head, as a list of layers.
 
-Comes in: an architecture (from `converters.config`). Goes out: its convolutions in order, with the
-names that a checkpoint gives them. Source: ``ResNet3dSlowOnly`` and ``I3DHead`` of mmaction2
-0.24.1.
+Comes in: an architecture (from `converters.architectures`). Goes out: its convolutions in order,
+with the names that a checkpoint gives them. Source: ``ResNet3dSlowOnly`` and ``I3DHead`` of
+mmaction2 0.24.1.
 """
 
 from __future__ import annotations

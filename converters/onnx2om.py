@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from converters.graph import of_file
 from converters.output import exit_code
 from engine.backends.ascend import npus
 from engine.base import assets
@@ -29,7 +30,6 @@ from engine.base.constants import (
     NUM_CLIPS,
     SIZE,
     VIEWS,
-    preprocessing,
 )
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_atomically
@@ -97,7 +97,7 @@ class Compilation:
             dtype="float16" if self.fp16_inputs else "float32",
             precision=self.precision,
             classes=model.classes,
-            preprocessing=preprocessing(),
+            preprocessing=of_file(model.recipe),
             soc_version=self.soc_version,
             sha256=assets.file_sha256(om),
         ).write(om)
@@ -181,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     model = open_model(args.model)
+    model.require_recipe("python -m converters.onnx2om")
     if model.compiled:
         raise UsageError(f"{args.model} is compiled already")
     if model.precision == "int8":

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import onnx
 
+from converters.architectures import SHIPPED, read_network
 from converters.checkpoint import read_checkpoint
-from converters.config import SHIPPED, read_architecture
 from converters.graph import DEFAULT_INPUT, DYNAMIC, OPSET, build_clips, select_weights
 from converters.network import Architecture
 from converters.old_python import run_script
 from converters.output import exit_code, proven
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
-from engine.base.constants import CLIP_SHAPE, HMDB51, VIEWS
+from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
 
 MAX_BATCH = 4096  # what a device takes at most
@@ -49,10 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         "--shape",
         type=int,
         nargs="+",
-        default=[DYNAMIC, VIEWS, *CLIP_SHAPE],
         metavar="N",
-        help=f"input shape BS {VIEWS} {' '.join(map(str, CLIP_SHAPE))}; "
-        "BS -1 (default) leaves the batch free",
+        help="input shape, BS 20 17 48 56 56 for HMDB51; BS -1 (default) leaves the batch free",
     )
     parser.add_argument(
         "--input-name", default=DEFAULT_INPUT, help="name of the input (default: %(default)s)"
@@ -95,33 +93,35 @@ class _Refused(argparse.Action):
 
 
 def _convert(args: argparse.Namespace) -> None:
-    batch, *rest = args.shape
-    if rest != [VIEWS, *CLIP_SHAPE] or not (batch == DYNAMIC or 1 <= batch <= MAX_BATCH):
-        wanted = " ".join(map(str, (VIEWS, *CLIP_SHAPE)))
-        raise UsageError(f"--shape {' '.join(map(str, args.shape))}: expected BS {wanted}")
     if (args.via is None) != (args.python is None):
         raise UsageError("--via mmaction2 and --python PATH go together")
-    arch = read_architecture(args.config)
+    arch, recipe = read_network(args.config)
+    shape = [recipe.views, *recipe.clip_shape]
+    batch, *rest = args.shape or [DYNAMIC, *shape]
+    if rest != shape or not (batch == DYNAMIC or 1 <= batch <= MAX_BATCH):
+        wanted = " ".join(map(str, shape))
+        raise UsageError(f"--shape {' '.join(map(str, args.shape))}: expected BS {wanted}")
     classes = _class_names(args.classes, arch)
     checkpoint = read_checkpoint(args.checkpoint)
     weights = select_weights(arch, checkpoint.state_dict)
     model = build_clips(
         arch,
         weights,
+        recipe=recipe,
         batch=batch,
         classes=classes,
         source_sha256=checkpoint.sha256,
         input_name=args.input_name,
     )
     if args.via:
-        model = _export_via_mmaction2(args, metadata=model)
+        model = _export_via_mmaction2(args, batch, metadata=model)
     if args.show:
         print(onnx.printer.to_text(model.graph))
 
     with proven(args.output_file) as part:
         part.write_bytes(model.SerializeToString())
         if args.verify:
-            clip = example_clip()
+            clip = example_clip(recipe)
             expected, by = run_checkpoint(arch, weights, clip)
             found = difference(run_onnx(part, clip), expected)
             if not found <= TOLERANCE:
@@ -150,9 +150,10 @@ def _class_names(path: Path | None, arch: Architecture) -> list[str]:
     return names
 
 
-def _export_via_mmaction2(args: argparse.Namespace, metadata: onnx.ModelProto) -> onnx.ModelProto:
+def _export_via_mmaction2(
+    args: argparse.Namespace, batch: int, metadata: onnx.ModelProto
+) -> onnx.ModelProto:
     """The same file as mmaction2's own export gives it, with our metadata."""
-    batch = args.shape[0]
     if batch == DYNAMIC:
         raise UsageError("--via mmaction2 exports a fixed batch: give --shape BS 20 17 48 56 56")
     if not Path(args.config).is_file():

@@ -26,10 +26,10 @@ from onnx import version_converter
 from converters.output import exit_code, proven
 from engine.base.assets import DEMO
 from engine.base.choices import Precision
-from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
+from engine.base.recipe import Recipe
 from engine.base.records import Prediction
 from engine.base.signals import INTERRUPTIONS
 from engine.network.models import open_model
@@ -113,7 +113,7 @@ def _quantise(args: argparse.Namespace) -> None:
         raise UsageError(f"--output-file {args.output_file} is the model that is to be read")
     chosen, held_out = _splits(args)
     with proven(args.output_file) as part:
-        clips = _clips(chosen, len(model.classes), args.seed)
+        clips = _clips(chosen, len(model.classes), model.recipe, args.seed)
         print(f"choosing scales from {len(clips)} clips of split {args.calibrate}", flush=True)
         quantised = quantise(onnx.load(str(model.path)), clips)
         about = {"calibration": args.calibrate, "clips": len(clips), "seed": args.seed}
@@ -153,13 +153,13 @@ def _splits(args: argparse.Namespace) -> tuple[list[Sample], int]:
     return [candidates[i] for i in order[: args.clips]], len(held_out[: args.limit])
 
 
-def _clips(samples: Sequence[Sample], classes: int, seed: int) -> list[OneClip]:
-    """One clip of each sample; which of the 20 is drawn."""
-    views = np.random.default_rng(seed).integers(VIEWS, size=len(samples))
+def _clips(samples: Sequence[Sample], classes: int, recipe: Recipe, seed: int) -> list[OneClip]:
+    """One clip of each sample; which of its views is drawn."""
+    views = np.random.default_rng(seed).integers(recipe.views, size=len(samples))
     found: list[OneClip] = []
     for sample, view in zip(samples, views, strict=True):
         try:
-            found.append((decode(sample.poses(classes)), int(view)))
+            found.append((decode(sample.poses(classes, recipe), recipe), int(view)))
         except SampleError as error:
             print(f"left out: {sample.id}: {error}", file=sys.stderr)
     if not found:
@@ -187,7 +187,7 @@ def quantise(model: onnx.ModelProto, clips: Sequence[OneClip]) -> onnx.ModelProt
     del free.graph.value_info[:]  # shapes of the file's own batch
 
     def tensor(chosen: OneClip) -> dict[str, NDArray[np.float32]]:
-        out = np.empty((1, 1, *CLIP_SHAPE), np.float32)
+        out = np.empty((1, 1, *chosen[0].shape), np.float32)
         chosen[0].write(chosen[1], out[0])
         return {name: out}
 

@@ -26,8 +26,9 @@ from converters.network import Architecture
 from converters.torch_network import Network
 from engine.base.constants import SIGMA, SIZE
 from engine.base.progress import SampleProgress
+from engine.base.recipe import HMDB51_RECIPE
 from engine.skeletons.clips import decode
-from engine.skeletons.heatmaps import TWIN, center_crop, compact, flip, resize
+from engine.skeletons.heatmaps import center_crop, compact, flip, resize
 from engine.skeletons.poses import PoseSequence
 from engine.sources.demo.generation import sample
 
@@ -160,10 +161,13 @@ def place(
         chosen = borders[:-1] + source.randint(np.maximum(np.diff(borders), 1))
     keypoint = annotation["keypoint"][:, chosen].astype(np.float32)
     score = annotation["keypoint_score"][:, chosen].astype(np.float32)
-    centres = center_crop(*resize(*compact(keypoint, annotation["img_shape"])))
+    recipe = HMDB51_RECIPE
+    keypoint, img_shape = compact(keypoint, annotation["img_shape"], recipe)
+    keypoint, img_shape = resize(keypoint, img_shape, recipe)
+    centres = center_crop(keypoint.astype(np.float64), img_shape, recipe)
     if rng is not None:
         if rng.rand() < 0.5:
-            centres, score = flip(centres), score[..., TWIN]
+            centres, score = flip(centres, recipe), score[..., recipe.twin]
         scale, aspect = rng.uniform(0.9, 1.3), rng.uniform(0.88, 1.13)
         angle, shear = np.radians(rng.normal(0, 6)), rng.normal(0, 0.06)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -213,7 +217,7 @@ def _tested_clips() -> Iterator[Tensor]:
     for first in range(VALIDATION.stop, VALIDATION.stop + BN_SAMPLES, 8):
         clips = []
         for number in range(first, first + 8):
-            both = decode(PoseSequence.from_annotation(sample("train", number)))
+            both = decode(PoseSequence.from_annotation(sample("train", number)), HMDB51_RECIPE)
             frames = both.frames.dense()
             clips += [frames[both.plan[0]], frames[both.unique + both.plan[5]]]
         yield torch.from_numpy(np.stack(clips)).permute(0, 2, 1, 3, 4)

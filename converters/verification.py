@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, stem
-from engine.base.constants import CLIP_SHAPE
+from engine.base.recipe import Recipe
 
 TOLERANCE = 1e-4  # relative to the largest logit
 
@@ -27,11 +27,11 @@ Weights = Mapping[str, NDArray[np.float32]]
 F64 = NDArray[np.float64]
 
 
-def example_clip() -> NDArray[np.float32]:
-    """One clip, float32 [17, 48, 56, 56]: sparse like heatmaps, busy in every channel."""
+def example_clip(recipe: Recipe) -> NDArray[np.float32]:
+    """One clip of a recipe's shape, float32: sparse like heatmaps, busy in every channel."""
     rng = np.random.default_rng(0)
-    clip = rng.random(CLIP_SHAPE, np.float32)
-    clip[rng.random(CLIP_SHAPE, np.float32) > 0.05] = 0
+    clip = rng.random(recipe.clip_shape, np.float32)
+    clip[rng.random(recipe.clip_shape, np.float32) > 0.05] = 0
     return clip
 
 
@@ -47,7 +47,7 @@ def run_onnx(path: Path, clip: NDArray[np.float32]) -> NDArray[np.float32]:
 
     core = ov.Core()
     model = core.read_model(path)
-    model.reshape([1, 1, *CLIP_SHAPE])
+    model.reshape([1, 1, *clip.shape])
     compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.array(compiled([clip[None, None]])[0][0])
 

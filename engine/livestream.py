@@ -48,7 +48,7 @@ class Stream(Execution[Label]):
         smoother = partial(Smoother, options.smooth, options.threshold)
         self._labels = Labels(self.setup.model.classes, smoother)
         limits = StreamLimits(waiting=options.waiting)
-        steady = options.crop == "steady" and options.views == 1
+        steady = options.crop == "steady" and self.setup.recipe.views == 1
         self.streams = Streams(self._grid, lambda: Tracker().track, limits, steady=steady)
         self.supply = LiveSupply(self.sources, self.streams, self._labels.expect, options.fps)
         self._supervisor = self.setup.supervisor(
@@ -79,7 +79,14 @@ class Stream(Execution[Label]):
     def _grid(self, first: PoseFrame) -> Grid:
         options = self.options
         rate = first.rate or options.fps
-        return Grid.of(options.window, options.stride, rate, options.per, options.sampling)
+        return Grid.of(
+            options.window,
+            options.stride,
+            rate,
+            options.per,
+            options.sampling,
+            self.setup.recipe,
+        )
 
 
 def stream(source: str | Source | Iterable[Message], **options: Any) -> Iterator[Label]:

@@ -19,6 +19,7 @@ from engine.base.constants import preprocessing
 from engine.base.errors import printable
 from engine.base.option_field import identity_of
 from engine.base.options import Options
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Record
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.execution import Driver, Execution
@@ -87,7 +88,9 @@ class Pipeline(Execution[Record]):
             "model": self.model.sha256,
             f"model{NAMED}": printable(self.model.path),
             "layout": self.model.layout,
-            **{f"preprocessing.{name}": value for name, value in preprocessing().items()},
+            **_of_recipe(self.model.recipe),
+            "reference": self.setup.recipe.reference,
+            "views": self.setup.recipe.views,
             **identity_of(self.options),
             "backend": self.setup.backend_name,
             "precision": self.setup.precision,
@@ -117,3 +120,10 @@ def predict(dataset: str, **options: Any) -> Iterator[Record]:
     """
     with Pipeline(Options(dataset=dataset, **options)) as pipeline:
         yield from pipeline
+
+
+def _of_recipe(recipe: Recipe) -> dict[str, Any]:
+    """A model's recipe, as identities have it: HMDB51's by the names that it always had."""
+    if recipe == HMDB51_RECIPE:
+        return {f"preprocessing.{name}": value for name, value in preprocessing().items()}
+    return {f"recipe.{name}": value for name, value in recipe.to_json().items()}

@@ -9,7 +9,6 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from engine.base.choices import SHARED, Precision
-from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.network.backend import Array, ClipsBackend, PartsBackend
@@ -92,14 +91,14 @@ class OnnxRuntimeClips:
 
     def __init__(self, provider: _Provider, model: ModelFile) -> None:
         self.facts = provider.facts
-        samples = model.batch or 1
-        self.sizes = (samples * VIEWS,)
+        samples, recipe = model.batch or 1, model.recipe
+        self.sizes = (samples * recipe.views,)
         self._input = model.input_name
-        self._clips = np.zeros((samples, VIEWS, *CLIP_SHAPE), np.float32)
+        self._clips = np.zeros((samples, recipe.views, *recipe.clip_shape), np.float32)
         self._session = provider.session(str(model.path))
 
     def clips(self, lane: int, size: int) -> Array:
-        return self._clips.reshape(-1, *CLIP_SHAPE)
+        return self._clips.reshape(-1, *self._clips.shape[2:])
 
     def start(self, lane: int, size: int) -> None:
         try:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from engine.backends.registry import require_precision
 from engine.base.choices import INT8, SHARED, Precision
-from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.network.backend import Array, ClipsBackend, PartsBackend
@@ -75,9 +74,11 @@ class OpenVINOClips:
     def __init__(self, device: _Device, model: ModelFile) -> None:
         self._device = device
         streams = max(1, device.threads // 2) if model.batch is None else 1
-        samples, views = (1, 1) if model.batch is None else (model.batch, VIEWS)
+        recipe = model.recipe
+        samples, views = (1, 1) if model.batch is None else (model.batch, recipe.views)
         self.sizes = (samples * views,)
-        shape = [samples, views, *CLIP_SHAPE]
+        self._shape = recipe.clip_shape
+        shape = [samples, views, *self._shape]
         try:
             network = device.core.read_model(model.path)
             network.reshape(shape)
@@ -90,7 +91,7 @@ class OpenVINOClips:
         self.facts = replace(device.facts, precision=executed_precision(compiled))
 
     def clips(self, lane: int, size: int) -> Array:
-        return self._clips[lane].reshape(-1, *CLIP_SHAPE)
+        return self._clips[lane].reshape(-1, *self._shape)
 
     def start(self, lane: int, size: int) -> None:
         try:

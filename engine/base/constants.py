@@ -1,9 +1,7 @@
-"""The constants of the reference recipe that this engine computes.
+"""Constants: HMDB51's recipe in single values, and the names of its classes.
 
-They are those of mmaction2's configuration
-``slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint``. The
-kernels of `engine.skeletons.sampling` and `engine.skeletons.heatmaps` are written for exactly these
-values; a model file that carries others is refused (`engine.network.models`).
+The recipe of a model is `engine.base.recipe`; what computes no other than HMDB51's (a GPU's
+kernels, an NPU's slots) has the values from here.
 """
 
 from __future__ import annotations
@@ -19,16 +17,6 @@ REFERENCES: Final[tuple[Reference, ...]] = get_args(Reference)
 CLIP_LEN: Final = 48  # frames a clip
 NUM_CLIPS: Final = 10  # clips a video, before flipping
 VIEWS: Final = 2 * NUM_CLIPS  # the same ten clips flipped follow
-
-Views = Literal[1, 20]
-"""Clips of a sample that are averaged: all of the reference's, or the first of them alone."""
-
-
-def plan_rows(views: int) -> tuple[int, bool]:
-    """How many clips are planned for so many views, and whether their flipped twins follow."""
-    twins = views == VIEWS
-    return (NUM_CLIPS if twins else views), twins
-
 
 SEED: Final = 255  # of the legacy generator, set anew for every video
 JOINTS: Final = 17  # COCO order

@@ -140,7 +140,7 @@ def check_values(options: Any) -> None:
                 raise UsageError(f"{flag(f.name)} {value}: must be at least {least}")
             if not value <= most:
                 raise UsageError(f"{flag(f.name)} {value}: must be at most {most:,}")
-        if what.choices and value not in what.choices:
+        if what.choices and value is not None and value not in what.choices:
             known = ", ".join(what.choices)
             raise UsageError(f"{flag(f.name)} {value!r}: choose from {known}")
 

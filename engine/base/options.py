@@ -24,7 +24,7 @@ from engine.base.choices import (
     Sampling,
     Wire,
 )
-from engine.base.constants import REFERENCES, VIEWS, Reference, Views
+from engine.base.constants import REFERENCES, Reference
 from engine.base.errors import UsageError
 from engine.base.option_field import (
     RunKind,
@@ -77,19 +77,17 @@ class Options:
     limit: int | None = _input(
         None, "score the first N samples only", kind=int, metavar="N", only="dataset"
     )
-    reference: Reference = _input(
-        "0.24.1",
+    reference: Reference | None = _input(
+        None,
         "mmaction2 version whose flipped clips are computed: 0.24.1 flips coordinates and draws "
-        "again, 1.x mirrors the heatmaps",
+        "again, 1.x mirrors the heatmaps (default: what the model file says, else 0.24.1)",
         choices=REFERENCES,
-        identity="reference",
     )
     tta: bool | None = _input(
         None,
         "average twenty clips of a sample, as the reference tests (ten, and the same ten flipped), "
         "or take the first of them alone (default: twenty of a data set's, one of a live window's)",
         kind=bool,
-        identity="views",
     )
     source: tuple[str, ...] = _live(
         (),
@@ -375,10 +373,9 @@ class Options:
     top_k: int = _output(5, "classes listed for each sample", metavar="K")
 
     @property
-    def views(self) -> Views:
-        """Clips of a sample that are averaged."""
-        tta = not (self.source or self.windows) if self.tta is None else self.tta
-        return VIEWS if tta else 1
+    def averages(self) -> bool:
+        """Whether all clips of a sample are averaged, not the first of them taken."""
+        return not (self.source or self.windows) if self.tta is None else self.tta
 
     def __post_init__(self) -> None:
         check_values(self)

@@ -21,6 +21,7 @@ from engine.base.errors import OutputError, SampleError
 from engine.base.files import guarded, write_atomically
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
+from engine.base.recipe import HMDB51_RECIPE
 from engine.base.records import Cause
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.samples import ANY_CLASSES, Sample
@@ -59,7 +60,7 @@ def _clips(sample: Sample, options: Options) -> HeatmapClips | Cause:
     if isinstance(poses, Cause):
         return poses
     try:
-        return decode(poses, options.reference)
+        return decode(poses, HMDB51_RECIPE.drawn_as(options.reference or "0.24.1"))
     except Exception as error:
         return Cause.of(error, "decode")
 

@@ -51,7 +51,7 @@ def _described(stream: Stream) -> LiveRun:
     setup, model = stream.setup, stream.setup.model
     return LiveRun(
         options=stream.options,
-        model=ModelFacts(model.path, model.sha256, model.layout, model.classes),
+        model=ModelFacts(model.path, model.sha256, model.layout, model.classes, setup.recipe),
         backend=setup.backend_name,
         backend_reason=setup.backend_reason,
         facts=stream.facts,

@@ -50,7 +50,7 @@ def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
     keep_logits = options.logits is not None
     return DatasetRun(
         options=options,
-        model=ModelFacts(model.path, model.sha256, model.layout, model.classes),
+        model=ModelFacts(model.path, model.sha256, model.layout, model.classes, setup.recipe),
         backend=setup.backend_name,
         backend_reason=setup.backend_reason,
         facts=pipeline.facts,

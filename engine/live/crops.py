@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.errors import SampleError
+from engine.base.recipe import Recipe
 from engine.skeletons.heatmaps import crop_around
 from engine.skeletons.poses import Crop
 
@@ -24,8 +25,8 @@ class SteadyCrop:
     """`number`: of whom it is. Crops are numbered, too, so that what has been computed in one is
     never taken for another's."""
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, number: int, recipe: Recipe) -> None:
+        self.number, self._recipe = number, recipe
         self.count = -1  # the number of the last crop
         self._current: Crop | None = None
         self._members: Hashable = None
@@ -34,7 +35,7 @@ class SteadyCrop:
         """The crop of a window of poses [P, T, 17, 2] of these members. None where they span less
         than ten pixels, or nothing can be drawn around them."""
         try:
-            own = crop_around(keypoint.astype(np.float32))
+            own = crop_around(keypoint.astype(np.float32), self._recipe)
         except SampleError:
             own = None
         if own is None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from engine.base.errors import EngineError, SourceError, printable
 from engine.base.events import event
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.live.inbox import Inbox, RateLimiter
 from engine.live.streams import Streams
 from engine.live.windows import Window
@@ -50,8 +51,8 @@ class _WindowSample(Sample):
     crop: Crop | None
     track: Track | None
 
-    def poses(self, num_classes: int) -> PoseSequence:
-        return replace(super().poses(num_classes), crop=self.crop, track=self.track)
+    def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
+        return replace(super().poses(num_classes, recipe), crop=self.crop, track=self.track)
 
 
 @dataclass

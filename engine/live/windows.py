@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engine.base.choices import Per, Sampling, Who
-from engine.base.constants import CLIP_LEN, JOINTS
+from engine.base.constants import JOINTS
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.live.crops import SteadyCrop
 from engine.skeletons.poses import PoseSequence
 from engine.sources.pose_frames import PoseFrame
@@ -34,27 +35,36 @@ class Grid:
     """Every `step`-th frame is a moment; a window is `length` of them, and one ends every `stride`
     moments.
 
-    `least`: moments of a window in which somebody has to be seen to be asked about.
+    `least`: moments of a window in which somebody has to be seen to be asked about. `recipe`: of
+    the windows.
     """
 
     step: int
     stride: int
-    least: int = CLIP_LEN // 4
+    least: int = HMDB51_RECIPE.length // 4
     per: Per = "person"
-    length: int = CLIP_LEN
+    length: int = HMDB51_RECIPE.length
+    recipe: Recipe = HMDB51_RECIPE
 
     @classmethod
     def of(
-        cls, window: float, stride: float, rate: float, per: Per, sampling: Sampling = "grid"
+        cls,
+        window: float,
+        stride: float,
+        rate: float,
+        per: Per,
+        sampling: Sampling = "grid",
+        recipe: Recipe = HMDB51_RECIPE,
     ) -> Grid:
         """For windows of `window` seconds every `stride` seconds, at `rate` frames/s. The stride
         is rounded to an even number of moments, since the network's last stage takes every
         second one: windows that far apart have all their inner results in common."""
-        step, length = max(1, round(window * rate / CLIP_LEN)), CLIP_LEN
+        length = recipe.length
+        step = max(1, round(window * rate / length))
         if sampling == "reference":
             step, length = 1, min(max(1, round(window * rate)), _LONGEST)
         stride = 2 * max(1, round(stride * rate / step / 2))
-        return cls(step, int(stride), max(1, length // 4), per, length)
+        return cls(step, int(stride), max(1, length // 4), per, length, recipe)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +180,7 @@ class Windows:
             stacked = np.stack([kpts[member] for member in members])
             width, height = frames[-1].size
             poses = PoseSequence(stacked[..., :2], stacked[..., 2], (height, width), length)
-            if self.number is not None and length == CLIP_LEN == self.grid.length:
+            if self.number is not None and length == self.grid.recipe.length == self.grid.length:
                 poses = self._cropped(poses, who, frozenset(members), start)
             found.append(
                 Window(self.stream, who, frames[-1].t, frames[0].frame, frames[-1].frame, poses)
@@ -187,7 +197,7 @@ class Windows:
         """In the crop that its windows stay in, as one of a track."""
         assert self.number is not None
         if (steady := self._crops.get(who)) is None:
-            steady = self._crops[who] = SteadyCrop(self.number())
+            steady = self._crops[who] = SteadyCrop(self.number(), self.grid.recipe)
         if (crop := steady.of(poses.keypoint, members)) is None:
             return poses
         return replace(

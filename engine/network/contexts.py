@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import CLIP_LEN
-
 Ids = NDArray[np.int32]
 PADDING = -1  # the id of what lies before the first and behind the last position of a clip
 
@@ -62,11 +60,14 @@ class Contexts:
     inverse: Ids
 
 
+def contexts(plan: Ids, strides: tuple[int, ...]) -> Contexts:
+    """`of_plan`, cached."""
+    return _contexts(plan.tobytes(), plan.shape[1], strides)
+
+
 @lru_cache(maxsize=1024)
-def contexts(positions: bytes, strides: tuple[int, ...]) -> Contexts:
-    """`of_plan`, cached; `positions` are the bytes of an int32 [clips, 48] array."""
-    plan = np.frombuffer(positions, np.int32).reshape(-1, CLIP_LEN)
-    return of_plan(plan, strides)
+def _contexts(plan: bytes, length: int, strides: tuple[int, ...]) -> Contexts:
+    return of_plan(np.frombuffer(plan, np.int32).reshape(-1, length), strides)
 
 
 def of_plan(positions: Ids, strides: Sequence[int]) -> Contexts:

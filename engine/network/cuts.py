@@ -25,7 +25,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engine.base.constants import CLIP_LEN, JOINTS, SIZE, VIEWS
 from engine.base.errors import ModelError
 
 PREVIOUS, THIS, NEXT, SHORTCUT = HANDED = ("previous", "this", "next", "shortcut")
@@ -74,7 +73,11 @@ class Cuts:
             n for n in graph.node if n.op_type == "Conv" and ints(n, "kernel_shape")[0] == 3
         ]
         try:
-            [self._data] = [i.name for i in graph.input if i.name not in self._weights]
+            [data] = [i for i in graph.input if i.name not in self._weights]
+            self._data = data.name
+            dims = [d.dim_value for d in data.type.tensor_type.shape.dim]
+            _, self._views, channels, self._length, *area = dims
+            self._frame: Shape = (channels, *area)
             [self._clips] = self._users[self._data]
             while self._clips.op_type != "Reshape":  # to clips, of which frames have no axis
                 [self._clips] = self._users[self._clips.output[0]]
@@ -97,7 +100,7 @@ class Cuts:
 
     def trunk(self, rows: int) -> Part:
         """Frames to what the first temporal convolution needs of each."""
-        return self._part(rows, {FRAMES: (JOINTS, SIZE, SIZE)}, 0, HANDED)
+        return self._part(rows, {FRAMES: self._frame}, 0, HANDED)
 
     def block(self, number: int, rows: int, wanted: Sequence[str] = HANDED) -> Part:
         """What temporal convolution `number` needs, to what the next one needs (`wanted` of
@@ -106,9 +109,9 @@ class Cuts:
         return self._part(rows, tails, number + 1, wanted)
 
     def planned(self) -> onnx.ModelProto:
-        """The network as one graph: ``frames`` [n, 17, 56, 56] and ``plan``, int32 [20, 48], of
-        their places in the clips, to logits [20, classes]. What comes before the first temporal
-        convolution is computed once a frame; then the plan gathers clips."""
+        """The network as one graph: ``frames`` [n, channels, size, size] and ``plan``, int32
+        [views, length], of their places in the clips, to logits [views, classes]. What comes before
+        the first temporal convolution is computed once a frame; then the plan gathers clips."""
         drawing = _Drawing(self._makers, self._weights)
         drawing.known[self._data] = drawing.known[self._clips.output[0]] = FRAMES
         border = self._temporal[0].input[0]
@@ -121,14 +124,12 @@ class Cuts:
                 drawing.taken(node, {border: clips})
         graph = self._model.graph
         inputs = [
-            helper.make_tensor_value_info(
-                FRAMES, TensorProto.FLOAT, ["frames", JOINTS, SIZE, SIZE]
-            ),
-            helper.make_tensor_value_info(PLAN, TensorProto.INT32, [VIEWS, CLIP_LEN]),
+            helper.make_tensor_value_info(FRAMES, TensorProto.FLOAT, ["frames", *self._frame]),
+            helper.make_tensor_value_info(PLAN, TensorProto.INT32, [self._views, self._length]),
         ]
         classes = len(self.head.bias)
         output = helper.make_tensor_value_info(
-            graph.output[0].name, TensorProto.FLOAT, [VIEWS, classes]
+            graph.output[0].name, TensorProto.FLOAT, [self._views, classes]
         )
         model = drawing.model("planned", inputs, [output], self._model)
         onnx.checker.check_model(model)

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import CLIP_LEN
 from engine.network.contexts import PADDING, Contexts, Ids, Level
 
 _NOTHING = np.iinfo(np.int64).min  # in a slot
@@ -53,20 +52,20 @@ def slot_id(slot: Any) -> Any:
 
 class Ring:
     """A ring buffer: which contexts of one track are kept. For each level as many slots as a
-    window has positions there, each for every so many-th moment. `strides`: of the temporal
-    convolutions."""
+    window has positions there, each for every so many-th moment. `length`: moments of a window;
+    `strides`: of the temporal convolutions."""
 
-    def __init__(self, strides: Sequence[int]) -> None:
-        self._strides = tuple(strides)
+    def __init__(self, length: int, strides: Sequence[int]) -> None:
+        self._length, self._strides = length, tuple(strides)
         scales = np.cumprod([1, *strides])
         self._scales = [int(scale) for scale in scales]
-        self._held = [np.full(length, _NOTHING) for length in lengths(strides)]
+        self._held = [np.full(length, _NOTHING) for length in lengths(length, strides)]
 
     def increment(self, first: int, step: int | None) -> Increment:
         """What is missing of the window that begins with moment `first`, a multiple of all
         strides together; others follow in such steps. None: everything inside is kept."""
         held, numbers = [], []
-        inner = range(CLIP_LEN)
+        inner = range(self._length)
         for level, have in enumerate(self._held):
             if level:
                 stride = self._strides[level - 1]
@@ -78,7 +77,7 @@ class Ring:
             inside[inner.start : inner.stop] = True
             held.append((known & inside, inside))
         if step is not None:  # of what is inside, what windows to come will read
-            for level, relative in enumerate(_read(self._strides, step)):
+            for level, relative in enumerate(_read(self._length, self._strides, step)):
                 scale = self._scales[level]
                 ahead = (numbers[level][:, None] - relative) * scale - first
                 read = ((ahead > 0) & (ahead % step == 0)).any(axis=1)
@@ -144,24 +143,24 @@ class Ring:
 
 
 @lru_cache(maxsize=64)
-def _read(strides: tuple[int, ...], step: int) -> tuple[NDArray[np.int64], ...]:
+def _read(length: int, strides: tuple[int, ...], step: int) -> tuple[NDArray[np.int64], ...]:
     """For each level the positions of a window, from its first, whose contexts it reads from the
     ring, where the window a step before it has left everything there."""
-    ring = Ring(strides)
+    ring = Ring(length, strides)
     ring.keep(ring.increment(0, None))
     found = ring.increment(step, None)
     read = []
-    for level, length in enumerate(lengths(strides)):
+    for level, positions in enumerate(lengths(length, strides)):
         last = level == len(strides)
         ids = found.contexts.clips if last else found.contexts.levels[level].sources
         slots = np.unique(slot_id(ids[ids < PADDING]))
-        read.append((slots - step // ring._scales[level]) % length)
+        read.append((slots - step // ring._scales[level]) % positions)
     return tuple(read)
 
 
-def lengths(strides: Sequence[int]) -> list[int]:
+def lengths(length: int, strides: Sequence[int]) -> list[int]:
     """Positions of a window at each level, the first that of the frames."""
-    return [CLIP_LEN // int(scale) for scale in np.cumprod([1, *strides])]
+    return [length // int(scale) for scale in np.cumprod([1, *strides])]
 
 
 def _around(positions: NDArray[np.int64], stride: int) -> NDArray[np.int64]:

@@ -22,8 +22,9 @@ from google.protobuf.message import DecodeError, Message
 from engine.base import assets
 from engine.base.assets import DEMO, DEMO_CHECKPOINT
 from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
-from engine.base.constants import CLIP_SHAPE, HMDB51, VIEWS, preprocessing
+from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError, UsageError, printable
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.version import __version__
 from engine.network import om
 from engine.network.cuts import Cuts
@@ -43,7 +44,8 @@ class ModelFile:
     the file leaves it free. `classes`: names, one an output. `precision`: ``f32``, ``int8``
     for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
     ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all.
-    Then `path` is the first of them, `input_name` is empty, and `batch` is None.
+    Then `path` is the first of them, `input_name` is empty, and `batch` is None. `recipe`: of its
+    input.
     """
 
     path: Path
@@ -53,7 +55,17 @@ class ModelFile:
     classes: tuple[str, ...]
     precision: str
     layout: Layout = CLIPS
+    recipe: Recipe = HMDB51_RECIPE
     compiled: tuple[CompiledFile, ...] = ()
+
+    def require_recipe(self, by: str) -> None:
+        """Raise `UsageError` where the recipe is not HMDB51's (of either mmaction2), for what
+        computes no other."""
+        if self.recipe.drawn_as("0.24.1") != HMDB51_RECIPE:
+            raise UsageError(
+                f"{self.path} wants another recipe than HMDB51's, which {by} does not compute; "
+                "--backend openvino and onnxruntime do"
+            )
 
     def with_layout(self, wanted: str, *, whole_clips: bool) -> ModelFile:
         """The same file, to be run in a layout, or ``auto``; `whole_clips` says that samples
@@ -193,6 +205,7 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
         classes=described[0].classes if described else HMDB51,
         precision=described[0].precision if described else "f16",  # what atc compiles for
         layout=SHARED if described and described[0].layout == SHARED else CLIPS,
+        recipe=_recipe(paths[0], described[0].preprocessing) if described else HMDB51_RECIPE,
         compiled=files,
     )
 
@@ -203,7 +216,7 @@ def _check_alike(paths: Sequence[Path], found: Sequence[om.Description]) -> None
     for path, about in zip(paths, found, strict=True):
         if about.layout not in LAYOUTS:
             raise ModelError(f"{path}: layout {about.layout!r}; known: {' and '.join(LAYOUTS)}")
-        _check_preprocessing(path, about.preprocessing)
+        _recipe(path, about.preprocessing)
         for name in ("layout", "dtype", "precision", "classes", "preprocessing"):
             if getattr(about, name) != getattr(first, name):
                 raise ModelError(f"{paths[0]} and {path} differ in {name}: not one network")
@@ -234,18 +247,19 @@ def _read_onnx(path: Path) -> ModelFile:
             f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; "
             "a PoseC3D of layout `clips` has one of each"
         )
-    shape = _shape(inputs[0])
-    if len(shape) != 6 or shape[1:] != (VIEWS, *CLIP_SHAPE):
+    properties = {p.key: p.value for p in model.metadata_props}
+    recipe = _recipe_of(path, properties)
+    shape, wanted = _shape(inputs[0]), (recipe.views, *recipe.clip_shape)
+    if len(shape) != 6 or shape[1:] != wanted:
         raise ModelError(
             f"{path}: input {inputs[0].name!r} has shape {_spell(shape)}; expected "
-            f"{_spell((None, VIEWS, *CLIP_SHAPE))}"
+            f"{_spell((None, *wanted))}"
         )
     if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise ModelError(f"{path}: input {inputs[0].name!r} is not float32")
     columns = _shape(graph.output[0])
     if len(columns) != 2 or columns[1] is None:
         raise ModelError(f"{path}: output has shape {_spell(columns)}; expected [clips, classes]")
-    properties = {p.key: p.value for p in model.metadata_props}
     return ModelFile(
         path=path,
         sha256=assets.file_sha256(path),
@@ -253,11 +267,12 @@ def _read_onnx(path: Path) -> ModelFile:
         batch=shape[0],
         classes=_classes(path, properties, columns[1]),
         precision=_precision(graph),
+        recipe=recipe,
     )
 
 
 def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str, ...]:
-    """Class names out of the metadata, after checking the rest of it."""
+    """Class names out of the metadata."""
     if "layout" not in properties:
         log.warning(
             "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
@@ -268,30 +283,46 @@ def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str
             f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}"
         )
     try:
-        constants: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
         classes = tuple(
             str(name).encode("utf-8", "backslashreplace").decode()
             for name in json.loads(properties["classes"])
         )
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
-    _check_preprocessing(path, constants)
     if len(classes) != count:
         raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
     return classes
 
 
-def _check_preprocessing(path: Path, constants: Mapping[str, Any]) -> None:
-    """Raise `ModelError` for constants that this engine cannot honour."""
-    for key, value in preprocessing().items():
-        if constants.get(key, value) != value:
+def _recipe_of(path: Path, properties: Mapping[str, str]) -> Recipe:
+    """The recipe out of a file's metadata; HMDB51's where it has none."""
+    if "layout" not in properties:
+        return HMDB51_RECIPE
+    try:
+        found: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
+    return _recipe(path, found)
+
+
+def _recipe(path: Path, found: Mapping[str, Any]) -> Recipe:
+    """A recipe as a file has it, or mmaction2's constants, as files before had them. Raises
+    `ModelError`."""
+    if "clip_len" not in found:
+        try:
+            return Recipe.from_json(found)
+        except ModelError as error:
+            raise ModelError(f"{path}: {error}") from None
+    known = preprocessing()
+    for key, value in found.items():
+        if key not in known:
+            raise ModelError(f"{path} wants unknown preprocessing {key}")
+        if value != known[key]:
             raise ModelError(
-                f"{path} wants preprocessing {key}={constants[key]!r}; "
-                f"this engine computes {key}={value!r} only"
+                f"{path} wants preprocessing {key}={value!r}; files of this form have "
+                f"{key}={known[key]!r} only. Convert it again"
             )
-    unknown = constants.keys() - preprocessing().keys()
-    if unknown:
-        raise ModelError(f"{path} wants unknown preprocessing {', '.join(sorted(unknown))}")
+    return HMDB51_RECIPE
 
 
 def _precision(graph: onnx.GraphProto) -> str:

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import Reference, Views
 from engine.base.errors import SampleError
+from engine.base.recipe import Recipe
 from engine.base.records import Cause
 from engine.network.runners.base import F32, Runner
 from engine.skeletons.clips import Clips, JointClips, sampled
@@ -26,24 +26,20 @@ from engine.skeletons.samples import Sample
 
 
 class Recogniser:
-    """Owns a `runner`. `num_classes`: of the model; `reference`, `views`: how samples are drawn,
-    and how many clips each has."""
+    """Owns a `runner`. `num_classes`: of the model; `recipe`: how samples become clips."""
 
-    def __init__(
-        self, runner: Runner, num_classes: int, reference: Reference, views: Views
-    ) -> None:
-        self.runner, self.num_classes = runner, num_classes
-        self._reference, self._views = reference, views
+    def __init__(self, runner: Runner, num_classes: int, recipe: Recipe) -> None:
+        self.runner, self.num_classes, self._recipe = runner, num_classes, recipe
 
     def clips(self, sample: Sample) -> Clips | JointClips | Cause:
         """A sample, ready to run. Raises `EngineError` where its data set is out of reach."""
-        poses = sample.read(self.num_classes)
+        poses = sample.read(self.num_classes, self._recipe)
         return poses if isinstance(poses, Cause) else self.prepare(poses)
 
     def prepare(self, poses: PoseSequence) -> Clips | JointClips | Cause:
         """Checked poses, ready to run."""
         try:
-            return prepared(self.runner, sampled(poses, self._reference, self._views))
+            return prepared(self.runner, sampled(poses, self._recipe))
         except Exception as error:
             return Cause.of(error, "decode")
 

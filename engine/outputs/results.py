@@ -47,12 +47,12 @@ class Archive(DatasetOutput):
         self._run = run
 
     def end(self) -> None:
-        options, classes = self._run.options, self._run.model.classes
+        model = self._run.model
         rows = sorted(self._run.totals.predictions, key=lambda p: p.index)
         ids = np.array([p.id for p in rows], dtype=np.str_)
-        views = (options.views,) if self._field == "logits" else ()
+        views = (model.recipe.views,) if self._field == "logits" else ()
         values = np.array([getattr(p, self._field) for p in rows], np.float32)
-        arrays = {"id": ids, self._field: values.reshape(len(rows), *views, len(classes))}
+        arrays = {"id": ids, self._field: values.reshape(len(rows), *views, len(model.classes))}
         write_atomically(self._path, partial(_save, arrays))
 
 

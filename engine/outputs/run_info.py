@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.base.options import Options
+from engine.base.recipe import Recipe
 from engine.base.records import Facts, Figures
 from engine.live.streams import Streams
 from engine.live.supply import SourceFigures
@@ -60,12 +61,13 @@ class LiveState(RunState, Protocol):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The network that runs. `classes`: names, one an output."""
+    """The network that runs. `classes`: names, one an output; `recipe`: of its samples."""
 
     path: Path
     sha256: str
     layout: str
     classes: Sequence[str]
+    recipe: Recipe
 
 
 @dataclass(frozen=True, kw_only=True)

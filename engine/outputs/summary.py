@@ -69,7 +69,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
     counted. ``startup_s``: reading annotations and loading the model. Accuracies are None without
     labels.
     """
-    options, facts, totals = run.options, run.facts, run.totals
+    facts, totals = run.facts, run.totals
     return {
         "version": __version__,
         **_accuracies(totals.predictions),
@@ -79,7 +79,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
         "of": len(run.dataset.samples),
         "resumed": totals.resumed,
         "fps": totals.rate,
-        "clips_per_s": totals.rate * options.views,
+        "clips_per_s": totals.rate * run.model.recipe.views,
         "seconds": totals.seconds,
         "startup_s": run.startup_s,
         "dataset": {
@@ -92,7 +92,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
             "sha256": run.model.sha256,
             "layout": run.model.layout,
         },
-        "reference": options.reference,
+        "reference": run.model.recipe.reference,
         "backend": {
             "name": run.backend,
             "runtime": facts.runtime,

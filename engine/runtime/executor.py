@@ -27,7 +27,7 @@ from engine.network.runners.opening import default_batch
 from engine.runtime.batching import Batcher
 from engine.runtime.settings import ExecutorSettings
 from engine.runtime.transport import clip_messages, wire
-from engine.runtime.transport.clip_messages import MAX_CLIPS, SentClips, seal
+from engine.runtime.transport.clip_messages import SentClips, most_nbytes, seal
 from engine.runtime.transport.link import Link, run_child
 from engine.runtime.transport.messages import (
     ExecutorReady,
@@ -59,15 +59,15 @@ def _serve(link: Link, endpoint: str, settings: ExecutorSettings) -> None:
         return
     with ExitStack() as stack:
         stack.callback(runner.close)
-        sockets, port = [_receiving(link)], None
+        sockets, port = [_receiving(link, settings)], None
         sockets[0].bind(endpoint)
         if settings.listening is not None:
             if settings.listening.keys is not None:
                 authenticator = Authenticator(link.context, settings.listening.keys)
                 stack.callback(authenticator.close)
-            sockets.append(_receiving(link))
+            sockets.append(_receiving(link, settings))
             port = settings.listening.bind(sockets[1], None)
-        batch = settings.max_batch or default_batch(runner, settings.views, settings.room)
+        batch = settings.max_batch or default_batch(runner, settings.recipe.views, settings.room)
         link.send(ExecutorReady(runner.facts, port, batch))
         try:
             _Service(link, sockets, runner, settings, batch).run()
@@ -77,10 +77,10 @@ def _serve(link: Link, endpoint: str, settings: ExecutorSettings) -> None:
             socket.close()
 
 
-def _receiving(link: Link) -> zmq.Socket[bytes]:
+def _receiving(link: Link, settings: ExecutorSettings) -> zmq.Socket[bytes]:
     """A socket that takes clips."""
     socket: zmq.Socket[bytes] = link.context.socket(zmq.PULL)
-    wire.limit(socket, MAX_CLIPS)
+    wire.limit(socket, most_nbytes(settings.recipe))
     # Leases bound what honest workers send; this bounds what others could make us hold.
     socket.setsockopt(zmq.RCVHWM, _WAITING)
     return socket
@@ -108,7 +108,7 @@ class _Service:
     ) -> None:
         self._link, self._sockets, self._runner = link, sockets, runner
         self._secret, self._max_batch = settings.secret, max_batch
-        self._views = settings.views
+        self._recipe = settings.recipe
         self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
             max_batch, settings.max_wait
         )
@@ -188,7 +188,7 @@ class _Service:
             try:
                 sent = clip_messages.read(wire.receive(socket)[1])
                 self._admit(sent)
-                clips = sent.clips(self._views)
+                clips = sent.clips(self._recipe)
             except zmq.Again:
                 return
             except WireError as error:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 
-from engine.base.constants import plan_rows
 from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.leases import Lease, LeaseTable, Stage, Task
@@ -96,7 +95,7 @@ class Scheduler:
         """Take samples in until a task waits. Those that cannot be used become failures."""
         while self.table.hungry and (sample := self._supply.next()) is not None:
             self._aggregator.take(sample)
-            poses = sample.read(self._num_classes)
+            poses = sample.read(self._num_classes, self._settings.recipe)
             if isinstance(poses, Cause):
                 yield self._aggregator.failure(sample.index, poses)
             else:
@@ -160,10 +159,10 @@ class Scheduler:
 
     def _cost(self, poses: PoseSequence) -> int:
         """Bytes in flight of a sample."""
-        views = self._settings.views
-        plan = clip_plan(poses.total_frames, plan_rows(views)[0])
+        recipe = self._settings.recipe
+        plan = clip_plan(poses.total_frames, recipe)
         persons = len(poses.keypoint)
-        clips = clips_nbytes(self._settings.wire, len(plan.unique), persons, views)
+        clips = clips_nbytes(self._settings.wire, len(plan.unique), persons, recipe)
         return 2 * (poses.nbytes + clips)  # the sender's and the receiver's
 
     def _complete(self, number: int, now: float) -> Lease:
@@ -173,7 +172,7 @@ class Scheduler:
         return lease
 
     def _result(self, result: Result, now: float) -> Record:
-        shape = self._settings.views, self._num_classes
+        shape = self._settings.recipe.views, self._num_classes
         logits = check_array(result.logits, "logits", np.float32, shape)
         lease = self._complete(result.lease, now)
         self._aggregator.figures.peak_bytes = self.table.peak_bytes

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from engine.backends import registry
 from engine.base.choices import Precision
-from engine.base.constants import Views
 from engine.base.curve import Listening
+from engine.base.recipe import Recipe
 from engine.network.models import ModelFile
 from engine.network.runners.base import Runner
 from engine.network.runners.opening import open_runner
@@ -29,7 +29,7 @@ class ExecutorSettings:
     max_batch: int | None  # samples; None: what suits the runner
     max_wait: float  # seconds
     secret: bytes  # see `engine.runtime.transport.clip_messages.seal`
-    views: Views  # clips of every sample
+    recipe: Recipe  # of the clips of every sample
     listening: Listening | None = None  # for clips of workers on other machines
     room: int = 0  # bytes for what is kept of tracks
 
@@ -42,7 +42,7 @@ class ExecutorSettings:
             precision=self.precision,
             threads=self.threads,
         )
-        return open_runner(backend, self.model, self.views, self.room)
+        return open_runner(backend, self.model, self.recipe, self.room)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from engine.base.choices import AUTO, CLIPS, FRAMES, INT8, KEYPOINTS, SHARED, TO
 from engine.base.curve import Listening
 from engine.base.errors import UsageError
 from engine.base.options import Options
+from engine.base.recipe import Recipe
 from engine.network.models import ModelFile, open_model
 from engine.network.recogniser import Recogniser
 from engine.runtime.aggregator import Aggregator
@@ -63,6 +64,9 @@ class Setup:
                 log.warning("%s; the rate of this run is not that of the device alone", warning)
         if options.in_process and len(devices) > 1:
             raise UsageError(f"--device {options.device}: --in-process runs on one device")
+        recipe = model.recipe
+        if options.reference is not None:
+            recipe = recipe.drawn_as(options.reference)
         settings = ExecutorSettings(
             backend=name,
             model=model,
@@ -71,12 +75,12 @@ class Setup:
             threads=options.threads or max(1, host.cores() // len(devices)),
             max_batch=options.max_batch,
             max_wait=options.max_wait_ms / 1e3,
-            views=options.views,
+            recipe=recipe if options.averages else recipe.one_view,
             secret=secrets.token_bytes(32),
             listening=Listening.of(options.listen, options.keys)
             if options.listen is not None
             else None,
-            room=_room(options) // len(devices),
+            room=_room(options, recipe) // len(devices),
         )
         workers = 0 if options.in_process else options.workers or default_workers()
         executors = tuple(replace(settings, device=device) for device in devices)
@@ -84,12 +88,16 @@ class Setup:
         wire = drawn if options.wire == AUTO else options.wire
         return cls(options, model, name, reason, precision, wire, workers, executors)
 
+    @property
+    def recipe(self) -> Recipe:
+        """How samples become clips: the model's recipe, as the options change it."""
+        return self.executors[0].recipe
+
     def recogniser(self) -> Recogniser:
         """The model, loaded in this process on the first device. Raises what
         `ExecutorSettings.open_runner` does."""
         runner = self.executors[0].open_runner()
-        options = self.options
-        return Recogniser(runner, len(self.model.classes), options.reference, options.views)
+        return Recogniser(runner, len(self.model.classes), self.recipe)
 
     def supervisor(
         self, supply: Supply, aggregator: Aggregator, interrupted: Callable[[], bool]
@@ -100,7 +108,7 @@ class Setup:
             pool=PoolSettings(
                 workers=self.workers,
                 executors=self.executors,
-                worker=WorkerSettings(options.reference, self.wire, options.views),
+                worker=WorkerSettings(self.recipe, self.wire),
                 start_timeout=options.start_timeout,
             ),
             max_memory=options.max_memory or host.memory_limit() // 4,
@@ -112,9 +120,10 @@ class Setup:
         return Supervisor(supply, len(self.model.classes), aggregator, settings, interrupted)
 
 
-def _room(options: Options) -> int:
+def _room(options: Options, recipe: Recipe) -> int:
     """Bytes for what is kept of tracks, where windows can have anything in common."""
-    if options.views > 1 or options.crop != "steady" or options.sampling != "grid":
+    many = options.averages and recipe.views > 1
+    if many or options.crop != "steady" or options.sampling != "grid":
         return 0
     return host.memory_limit() // 4 if options.track_memory is None else options.track_memory
 

@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 import zmq
 
 from engine.base import signals
-from engine.base.constants import VIEWS
 from engine.base.errors import StallError, UsageError, WireError, printable
 from engine.base.events import PARENT, event
 from engine.base.records import Facts, Record
@@ -80,7 +79,7 @@ class Supervisor:
         self._closed = False
         with signals.deferred():
             self._directory = processes.private_directory()
-            largest = VIEWS * num_classes * 4  # a result's logits
+            largest = pool.worker.recipe.views * num_classes * 4  # a result's logits
             try:
                 self._router = Router(self._directory, largest, settings.listening)
             except UsageError:

@@ -17,7 +17,7 @@ import zmq
 from engine.base.choices import CLIPS, KEYPOINTS
 from engine.base.records import Cause
 from engine.runtime.transport import clip_messages, wire
-from engine.runtime.transport.clip_messages import MAX_CLIPS
+from engine.runtime.transport.clip_messages import most_nbytes
 from engine.runtime.transport.link import Link, run_child
 from engine.runtime.transport.messages import (
     Decoding,
@@ -43,9 +43,9 @@ def main(address: str, name: str, settings: WorkerSettings) -> None:
 
 def clips_of(poses: PoseSequence, settings: WorkerSettings) -> Clips | JointClips:
     """The clips of a sample, in the form that the wire has. Raises `SampleError`."""
-    placed = sampled(poses, settings.reference, settings.views)
+    placed = sampled(poses, settings.recipe)
     # a crowd's joints may be more than what is drawn of them
-    if settings.wire == KEYPOINTS and placed.joints.centres.nbytes <= MAX_CLIPS:
+    if settings.wire == KEYPOINTS and placed.joints.centres.nbytes <= most_nbytes(settings.recipe):
         return placed
     drawn = placed.drawn()
     return ClipTensor(drawn.tensor()) if settings.wire == CLIPS else drawn

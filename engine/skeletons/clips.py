@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import CLIP_SHAPE, REFERENCES, VIEWS, Reference, Views, plan_rows
+from engine.base.constants import REFERENCES, Reference
 from engine.base.errors import UsageError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.skeletons.heatmaps import Joints, place, render
 from engine.skeletons.poses import PoseSequence, Track
 from engine.skeletons.sampling import clip_plan
@@ -26,7 +27,7 @@ class HeatmapClips:
     """The clips of a sample, each distinct frame stored once.
 
     `frames`: the U distinct frames, then, if `twins`, their U flipped twins.
-    `plan`: int32 [n, 48], positions among the U; n is 10, or 1.
+    `plan`: int32 [n, length], positions among the U, of the n clips before flipping.
     Clip c is ``frames[plan[c]]`` for c < n and ``frames[U + plan[c - n]]`` after.
     `track`: where they are a window of a track.
     """
@@ -46,23 +47,30 @@ class HeatmapClips:
         """U."""
         return len(self.frames) // (1 + self.twins)
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of a clip: channels, length, size, size."""
+        channels, height, width = self.frames.shape
+        return channels, self.plan.shape[1], height, width
+
     def write(self, first: int, out: NDArray[Any]) -> None:
-        """Write clips `first`, `first` + 1, … into `out`, [n, 17, 48, 56, 56], float32 or
-        float16."""
+        """Write clips `first`, `first` + 1, … into `out`, [n, channels, length, size, size],
+        float32 or float16."""
         for row, clip in enumerate(range(first, first + len(out))):
             flipped, number = divmod(clip, len(self.plan))
             self.frames.write_clip(self.plan[number] + flipped * self.unique, out[row])
 
     def tensor(self) -> NDArray[np.float32]:
-        """The whole clip tensor, float32 [views, 17, 48, 56, 56] (205 MB where that is 20)."""
-        out = np.empty((self.views, *CLIP_SHAPE), np.float32)
+        """The whole clip tensor, float32 [views, channels, length, size, size] (205 MB for HMDB51's
+        recipe)."""
+        out = np.empty((self.views, *self.shape), np.float32)
         self.write(0, out)
         return out
 
 
 @dataclass(frozen=True, eq=False)
 class ClipTensor:
-    """The clips of a sample as the whole tensor, float32 [views, 17, 48, 56, 56]."""
+    """The clips of a sample as the whole tensor, float32 [views, channels, length, size, size]."""
 
     clips: NDArray[np.float32]
 
@@ -78,14 +86,17 @@ class ClipTensor:
 
 @dataclass(frozen=True, eq=False)
 class JointClips:
-    """The clips of a sample before anything is drawn: its joints; `plan`, `twins` and `track` as
-    above."""
+    """The clips of a sample before anything is drawn: its joints; `plan` and `track` as above."""
 
     joints: Joints
     plan: NDArray[np.int32]
-    reference: Reference
-    twins: bool = True
+    recipe: Recipe
     track: Track | None = None
+
+    @property
+    def twins(self) -> bool:
+        """Whether flipped clips follow."""
+        return self.recipe.flip is not None
 
     @property
     def unique(self) -> int:
@@ -94,27 +105,22 @@ class JointClips:
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""
-        frames = render(self.joints, self.reference, twins=self.twins)
-        return HeatmapClips(frames, self.plan, self.twins, self.track)
+        return HeatmapClips(render(self.joints, self.recipe), self.plan, self.twins, self.track)
 
 
 Clips = HeatmapClips | ClipTensor
 """What a runner takes."""
 
 
-def decode(
-    poses: PoseSequence, reference: Reference = "0.24.1", views: Views = VIEWS
-) -> HeatmapClips:
+def decode(poses: PoseSequence, recipe: Recipe) -> HeatmapClips:
     """Sample and draw the clips of a checked pose sequence."""
-    return sampled(poses, reference, views).drawn()
+    return sampled(poses, recipe).drawn()
 
 
-def sampled(poses: PoseSequence, reference: Reference, views: Views) -> JointClips:
+def sampled(poses: PoseSequence, recipe: Recipe) -> JointClips:
     """The clips of a checked pose sequence, not drawn yet."""
-    rows, twins = plan_rows(views)
-    plan = clip_plan(poses.total_frames, rows)
-    joints = place(poses, plan, reference)
-    return JointClips(joints, plan.positions, reference, twins, poses.track)
+    plan = clip_plan(poses.total_frames, recipe)
+    return JointClips(place(poses, plan, recipe), plan.positions, recipe, poses.track)
 
 
 def preprocess(
@@ -130,4 +136,6 @@ def preprocess(
     """
     if reference not in REFERENCES:
         raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
-    return decode(PoseSequence.from_annotation(annotation), reference).tensor()
+    return decode(
+        PoseSequence.from_annotation(annotation), HMDB51_RECIPE.drawn_as(reference)
+    ).tensor()

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
 from engine.base.errors import SampleError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.skeletons.compressed import MOST, decompressed
 
 Crop = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, perhaps beyond the picture."""
@@ -51,25 +53,30 @@ class PoseSequence:
         )
 
     @classmethod
-    def from_annotation(cls, annotation: Mapping[str, Any]) -> PoseSequence:
-        """Check an annotation dict of mmaction2's pickles.
+    def from_annotation(
+        cls, annotation: Mapping[str, Any], recipe: Recipe = HMDB51_RECIPE
+    ) -> PoseSequence:
+        """Check an annotation dict of mmaction2's pickles, for a recipe's joints.
 
         Reads ``keypoint``, ``keypoint_score`` (optional), ``img_shape`` and
-        ``total_frames`` (optional, default T). Raises `SampleError` that says
-        which field is wrong and what was expected.
+        ``total_frames`` (optional, default T); or Kinetics-400's compressed form, which has
+        ``frame_inds``. Raises `SampleError` that says which field is wrong and what was expected.
         """
         if not isinstance(annotation, Mapping):
             raise SampleError(f"an annotation is a dict, this is a {type(annotation).__name__}")
+        if annotation.get("frame_inds") is not None:
+            annotation = _dense(annotation, recipe)
         keypoint = _numeric(annotation, "keypoint")
         if keypoint.ndim != 4 or keypoint.shape[-1] != 2:
             raise SampleError(
-                f"keypoint has shape {keypoint.shape}; expected [persons, frames, {JOINTS}, 2] "
-                "(x and y; scores go into keypoint_score)"
+                f"keypoint has shape {keypoint.shape}; expected [persons, frames, "
+                f"{recipe.joints}, 2] (x and y; scores go into keypoint_score)"
             )
         _, frames, joints, _ = keypoint.shape
-        if joints != JOINTS:
+        if joints != recipe.joints:
+            order = " in COCO order" * (recipe.joints == JOINTS)
             raise SampleError(
-                f"keypoint has {joints} joints; this model takes {JOINTS} in COCO order. "
+                f"keypoint has {joints} joints; this model takes {recipe.joints}{order}. "
                 "Convert the skeleton layout first"
             )
         score = None
@@ -104,6 +111,26 @@ class PoseSequence:
                     "keypoint_score has NaN or infinite values; give missing joints score 0"
                 )
         return cls(keypoint, score, _img_shape(annotation), total)
+
+
+def _dense(annotation: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
+    """An annotation of the compressed form as others are."""
+    rows, frames = _numeric(annotation, "keypoint"), _numeric(annotation, "frame_inds")
+    if rows.ndim != 3 or rows.shape[-1] != 3 or frames.shape != rows.shape[:1]:
+        raise SampleError(
+            f"keypoint has shape {rows.shape} and frame_inds {frames.shape}; the compressed form "
+            f"has [rows, {recipe.joints}, 3] (x, y and score) and [rows]"
+        )
+    if not len(rows):
+        raise SampleError("keypoint holds no rows: nobody is seen in any frame")
+    if frames.dtype.kind not in "iu":
+        raise SampleError(f"frame_inds has dtype {frames.dtype}; expected whole numbers")
+    keypoint, score = decompressed(rows, frames, recipe.most or MOST)
+    return {
+        "keypoint": keypoint,
+        "keypoint_score": score,
+        "img_shape": annotation.get("img_shape"),
+    }
 
 
 def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:

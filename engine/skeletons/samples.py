@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.base.errors import EngineError, SampleError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
 from engine.skeletons.poses import PoseSequence, whole_number
 
@@ -29,11 +30,11 @@ class Sample:
         number = whole_number(value)
         return number if number is not None and abs(number) < 2**63 else None
 
-    def read(self, num_classes: int) -> PoseSequence | Cause:
-        """The poses of the annotation, checked, or what is wrong with it. Raises `EngineError`
-        where the data set is out of reach."""
+    def read(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence | Cause:
+        """The poses of the annotation, checked for a model, or what is wrong with it. Raises
+        `EngineError` where the data set is out of reach."""
         try:
-            poses = self.poses(num_classes)
+            poses = self.poses(num_classes, recipe)
             if poses.nbytes > MAX_POSES:
                 raise SampleError(
                     f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
@@ -46,7 +47,7 @@ class Sample:
             return Cause.of(error, "read")
         return poses
 
-    def poses(self, num_classes: int) -> PoseSequence:
+    def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The poses of the annotation, checked. Raises `SampleError`."""
         if isinstance(self.annotation, Unreadable):
             raise SampleError(self.annotation.message, stage="read")
@@ -60,7 +61,7 @@ class Sample:
                 f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
                 "given as whole numbers"
             )
-        return PoseSequence.from_annotation(self.annotation)
+        return PoseSequence.from_annotation(self.annotation, recipe)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks import end_to_end, lengths, live_soak, operations, peers, workloads
 from benchmarks.memory import PeakMemory
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.contexts import of_plan
 from engine.skeletons.sampling import clip_plan
 from tests.support.samples import annotation
@@ -25,7 +26,7 @@ def test_operations() -> None:
     assert operations.whole() == pytest.approx(20 * 2 * 14.5e9, rel=0.01)
     assert operations.whole() / operations.shared(80) == pytest.approx(2.0, abs=0.05)
     # T = 48: ten times the same clip, and of its positions none repeats.
-    contexts = of_plan(clip_plan(48).positions, (1, 1, 1, 1, 2, 1, 1, 1, 1, 1))
+    contexts = of_plan(clip_plan(48, HMDB51_RECIPE).positions, (1, 1, 1, 1, 2, 1, 1, 1, 1, 1))
     assert contexts.frames == 48
     assert operations.whole() / operations.shared(48) == pytest.approx(10, abs=0.5)
 

@@ -73,10 +73,10 @@ CRASHES = {
     "worker": """
 import os, signal, engine.skeletons.clips as clips
 plain = clips.sampled
-def sampled(poses, reference, views):
+def sampled(poses, recipe):
     if poses.total_frames in (17, 53):
         os.kill(os.getpid(), signal.SIGKILL)
-    return plain(poses, reference, views)
+    return plain(poses, recipe)
 clips.sampled = sampled
 """,
     "executor": """
@@ -123,12 +123,12 @@ def test_samples_that_an_executor_cannot_draw(
     (tmp_path / "sitecustomize.py").write_text("""
 import os, signal, engine.skeletons.clips as clips
 plain = clips.render
-def render(joints, reference, **more):
+def render(joints, recipe):
     if joints.peaks.shape[1] == 17:
         raise MemoryError("no memory for this crowd")
     if joints.peaks.shape[1] == 53:
         os.kill(os.getpid(), signal.SIGKILL)
-    return plain(joints, reference, **more)
+    return plain(joints, recipe)
 clips.render = render
 """)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

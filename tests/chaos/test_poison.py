@@ -187,10 +187,10 @@ def test_the_command(tiny_model: Path, tmp_path: Path) -> None:
 HANGING = """
 import time, engine.skeletons.clips as clips
 plain = clips.sampled
-def decode(poses, reference, views):
+def decode(poses, recipe):
     if poses.total_frames == 17:
         time.sleep(1e6)
-    return plain(poses, reference, views)
+    return plain(poses, recipe)
 clips.sampled = decode
 """
 

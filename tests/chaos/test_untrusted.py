@@ -19,8 +19,8 @@ import pytest
 import zmq
 
 from engine.base.choices import FRAMES, KEYPOINTS
-from engine.base.constants import VIEWS
 from engine.base.errors import WireError
+from engine.base.recipe import HMDB51_RECIPE
 from engine.base.records import Cause, Facts
 from engine.pipeline import Pipeline
 from engine.runtime.transport import clip_messages, wire
@@ -43,7 +43,7 @@ def genuine() -> list[Frames]:
     poses = PoseSequence.from_annotation(annotation(20))
     bodies: list[Body] = [
         *(
-            clip_messages.of_clips(7, "s", clips_of(poses, WorkerSettings("0.24.1", k)))
+            clip_messages.of_clips(7, "s", clips_of(poses, WorkerSettings(HMDB51_RECIPE, k)))
             for k in (FRAMES, KEYPOINTS)
         ),
         m.Join("0.1.0", "h", 1),
@@ -60,7 +60,7 @@ def genuine() -> list[Frames]:
         m.Fatal("m"),
         m.Alive(),
         m.Leave(),
-        m.Welcome("n", WorkerSettings("0.24.1", "frames")),
+        m.Welcome("n", WorkerSettings(HMDB51_RECIPE, "frames")),
         m.Refused("m"),
         m.ExecutorAddress("executor-0", "executor-0.1", "ipc://x", None),
         m.Grant.of(7, "seal", "executor-0.1", poses),
@@ -74,7 +74,7 @@ READERS: list[Callable[[Message], Any]] = [
     m.from_guest,
     m.to_child,
     m.to_guest,
-    lambda message: clip_messages.read(message).clips(VIEWS),
+    lambda message: clip_messages.read(message).clips(HMDB51_RECIPE),
 ]
 
 
@@ -207,7 +207,7 @@ def test_clips_that_nobody_asked_for(
         runner: Any = pipeline._driver
         [executor] = runner._pool.of_role("executor")
         poses = PoseSequence.from_annotation(annotation(20, seed=77))
-        clips = clips_of(poses, WorkerSettings("0.24.1", "frames"))
+        clips = clips_of(poses, WorkerSettings(HMDB51_RECIPE, "frames"))
         sealed = clip_messages.seal(runner._settings.pool.executors[0].secret, 3)
 
         def push() -> None:

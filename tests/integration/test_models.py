@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from engine.base import assets
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
 from tests.support import DATA
 from tests.support.networks import TINY, random_state_dict, write_model
@@ -39,6 +40,9 @@ def test_facts(tiny_model: Path, tmp_path: Path) -> None:
     assert open_model(str(fixed)).batch == 4
 
 
+RECIPE = HMDB51_RECIPE.to_json()
+
+
 def test_no_metadata_is_taken_with_one_warning(
     tiny_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -53,7 +57,11 @@ def test_no_metadata_is_taken_with_one_warning(
     [
         ({"layout": "folded"}, "layout 'folded'"),
         ({"preprocessing": '{"clip_len": 32}'}, "preprocessing clip_len=32"),
-        ({"preprocessing": '{"limbs": true}'}, "unknown preprocessing limbs"),
+        ({"preprocessing": '{"clip_len": 48, "limbs": true}'}, "unknown preprocessing limbs"),
+        ({"preprocessing": '{"limbs": null}'}, "changed.onnx: recipe: clips, .* missing"),
+        ({"preprocessing": json.dumps({**RECIPE, "hands": 2})}, "recipe: unknown hands"),
+        ({"preprocessing": json.dumps({**RECIPE, "size": 0})}, "recipe: size is 0"),
+        ({"preprocessing": json.dumps({**RECIPE, "size": 64})}, r"expected .batch, 20, .* 64, 64"),
         ({"preprocessing": "{"}, "damaged metadata"),
         ({"preprocessing": None}, "damaged metadata"),
         ({"classes": json.dumps(["a", "b"])}, "2 class names for 51 outputs"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engine.base.options import Options
+from engine.base.recipe import HMDB51_RECIPE
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import decode
@@ -29,17 +30,17 @@ def test_the_first_clip(frames: int) -> None:
     """As the reference with ``num_clips=1, double=False``: nothing of other frames counts, the box
     around the poses neither."""
     whole = annotation(frames, seed=frames)
-    found = decode(PoseSequence.from_annotation(whole), views=1)
+    found = decode(PoseSequence.from_annotation(whole), HMDB51_RECIPE.one_view)
     assert found.views == 1
     assert len(found.frames) == min(frames, 48)
-    chosen = clip_plan(frames).frames[0]
+    chosen = clip_plan(frames, HMDB51_RECIPE).frames[0]
     alone = {
         **whole,
         "keypoint": whole["keypoint"][:, chosen],
         "total_frames": 48,
         "keypoint_score": whole["keypoint_score"][:, chosen],
     }
-    expected = decode(PoseSequence.from_annotation(alone)).tensor()[0]
+    expected = decode(PoseSequence.from_annotation(alone), HMDB51_RECIPE).tensor()[0]
     np.testing.assert_array_equal(found.tensor(), expected[None])
 
 

@@ -59,7 +59,7 @@ class JointsBackend:
         drawn = clips.drawn() if isinstance(clips, JointClips) else clips
         places, values = drawn.frames.entries()
         sums = [zlib.crc32(np.ascontiguousarray(part)) for part in (places, values, drawn.plan)]
-        distinct = len(contexts(drawn.plan.tobytes(), self.strides).clips)
+        distinct = len(contexts(drawn.plan, self.strides).clips)
         shape = ((1 + drawn.twins) * distinct, self._classes)
         return np.random.default_rng(sums).random(shape, np.float32) * 16 - 8
 

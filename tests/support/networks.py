@@ -13,6 +13,7 @@ from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
 from converters.quantize import quantise
 from engine.base.constants import HMDB51
+from engine.base.recipe import HMDB51_RECIPE
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from tests.support.samples import annotation
@@ -48,7 +49,9 @@ def write_model(
 ) -> Path:
     """An ONNX file of layout ``clips``."""
     weights = select_weights(arch, state)
-    model = build_clips(arch, weights, batch=batch, classes=classes, source_sha256="0" * 64)
+    model = build_clips(
+        arch, weights, recipe=HMDB51_RECIPE, batch=batch, classes=classes, source_sha256="0" * 64
+    )
     path.write_bytes(model.SerializeToString())
     return path
 
@@ -56,7 +59,8 @@ def write_model(
 def write_quantised(path: Path, model: Path) -> Path:
     """The network of `model` in int8. NNCF has to be installed."""
     clips = [
-        (decode(PoseSequence.from_annotation(annotation(40, seed=seed))), seed) for seed in range(4)
+        (decode(PoseSequence.from_annotation(annotation(40, seed=seed)), HMDB51_RECIPE), seed)
+        for seed in range(4)
     ]
     path.write_bytes(quantise(onnx.load(str(model)), clips).SerializeToString())
     return path

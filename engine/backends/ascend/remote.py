@@ -38,6 +38,7 @@ def open_remote(opener: str, model: ModelFile, device: int) -> ClipsBackend | Pl
     """A compiled network on a device, by its layout. `opener`: ``module:name`` of the
     `engine.backends.ascend.process.Opener` in the device process. Raises `UsageError`, `ModelError`
     or `BackendError` where the device or a file cannot be opened."""
+    model.require_recipe("an NPU's backend")
     if model.layout == CLIPS:
         return RemoteClips(opener, model, device)
     return RemotePlan(opener, model, device)

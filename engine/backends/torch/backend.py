@@ -51,6 +51,7 @@ class TorchBackend:
         # PyTorch would round float32 to 10 bits of precision for its convolutions.
         torch.backends.cudnn.allow_tf32 = False
         kernels, version = _kernels(self._device)
+        model.require_recipe("--backend torch")
         steps = plan(onnx.load(str(model.path)))
         dtype = _DTYPES[precision]
         self.strides = steps.strides
@@ -128,7 +129,7 @@ class _Failing:
 def _whole(clips: Array, strides: tuple[int, ...]) -> Wave:
     """Whole clips as a wave in which nothing is shared."""
     plan = np.arange(CLIP_LEN * len(clips), dtype=np.int32)
-    table = contexts(plan.tobytes(), strides)
+    table = contexts(plan.reshape(-1, CLIP_LEN), strides)
     order = np.ascontiguousarray(table.clips[table.inverse])
     return Wave(
         [ClipTensor(clips)],

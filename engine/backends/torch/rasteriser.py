@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.base.constants import JOINTS, SCORE_THRESHOLD, SIGMA, SIZE
+from engine.base.recipe import HMDB51_RECIPE
 from engine.skeletons.clips import JointClips
-from engine.skeletons.heatmaps import REACH, TWIN, WINDOW
-from engine.skeletons.sparse import CELLS
 
 PLAIN: Final = 0  # as the joints are
 FLIPPED: Final = 1  # coordinates flipped, as 0.24.1 does
@@ -47,7 +46,7 @@ class Poses:
             if not isinstance(clips, JointClips):
                 continue
             persons, unique = clips.joints.peaks.shape[:2]
-            twin = MIRRORED if clips.reference == "1.x" else FLIPPED
+            twin = MIRRORED if clips.recipe.flip == "mirror" else FLIPPED
             for half, way in enumerate((PLAIN, twin)[: 1 + clips.twins]):
                 rows = frames[first + half * unique :][:unique]
                 rows[:, 0] = np.arange(pose, pose + unique)
@@ -67,7 +66,9 @@ def draw(canvas: Tensor, poses: Poses) -> None:
     ways = torch.from_numpy(way[row]).to(canvas.device)[:, None]
     joint = torch.arange(JOINTS, device=canvas.device)
     # Left and right change places in a twin.
-    joint = torch.where(ways == PLAIN, joint, torch.from_numpy(TWIN).to(canvas.device))
+    joint = torch.where(
+        ways == PLAIN, joint, torch.from_numpy(HMDB51_RECIPE.twin.copy()).to(canvas.device)
+    )
     centres = torch.from_numpy(poses.centres[pose]).to(canvas.device)
     centres = centres.gather(1, joint[..., None].expand(-1, -1, 2))
     peaks = torch.from_numpy(poses.peaks[pose]).to(canvas.device).gather(1, joint)
@@ -87,9 +88,11 @@ def _stamps(centres: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Cells of each joint and their values: int64 y and x [poses, 17, 5], values [poses, 17, 5, 5],
     zero where nothing is drawn."""
     near = centres.clamp(-4.0 * SIZE, 4.0 * SIZE)
-    first = (near - REACH).trunc().clamp(min=0).long()
-    last = ((near + REACH).trunc() + 1).clamp(max=SIZE).long()
-    cells = first[..., None] + torch.arange(WINDOW, device=centres.device)  # [poses, 17, 2, 5]
+    first = (near - HMDB51_RECIPE.reach).trunc().clamp(min=0).long()
+    last = ((near + HMDB51_RECIPE.reach).trunc() + 1).clamp(max=SIZE).long()
+    cells = first[..., None] + torch.arange(
+        HMDB51_RECIPE.window, device=centres.device
+    )  # [poses, 17, 2, 5]
     offset = cells.float() - centres.float()[..., None]
     square = offset * offset
     exponent = square[..., 0, None, :] + square[..., 1, :, None]
@@ -102,7 +105,7 @@ def _stamps(centres: Tensor, peaks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def put(canvas: Tensor, places: Tensor, values: Tensor) -> None:
     """Write cells onto a cleared canvas; `places`: int64, in frames [n, 17, 56, 56]."""
-    frame, cell = places // CELLS, places % CELLS
+    frame, cell = places // HMDB51_RECIPE.cells, places % HMDB51_RECIPE.cells
     joint, pixel = cell // (SIZE * SIZE), cell % (SIZE * SIZE)
     at = (frame * (SIZE * SIZE) + pixel) * canvas.shape[-1] + joint
     canvas.view(-1)[at] = values.to(canvas.dtype)

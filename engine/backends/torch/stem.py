@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.backends.torch.rasteriser import FLIPPED, MIRRORED
 from engine.backends.torch.steps import Convolution
 from engine.base.constants import JOINTS, SCORE_THRESHOLD, SIGMA, SIZE
-from engine.skeletons.heatmaps import REACH, TWIN
+from engine.base.recipe import HMDB51_RECIPE
 
 TAPS = 64  # of a kernel, filled up with zeros
 _TILE = 8  # pixels, each way
@@ -57,7 +57,7 @@ def draw(
         TAPS=TAPS,
         SIZE=SIZE,
         TILE=_TILE,
-        REACH=REACH,
+        REACH=HMDB51_RECIPE.reach,
         VARIANCE=SIGMA**2,
         THRESHOLD=SCORE_THRESHOLD,
         FLIPPED=FLIPPED,
@@ -68,7 +68,7 @@ def draw(
 
 @lru_cache(maxsize=16)
 def _twin(device: torch.device) -> Tensor:
-    return torch.from_numpy(TWIN.astype("int32")).to(device)
+    return torch.from_numpy(HMDB51_RECIPE.twin.astype("int32")).to(device)
 
 
 @triton.jit

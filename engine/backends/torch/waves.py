@@ -21,6 +21,7 @@ from engine.backends.torch import rasteriser
 from engine.backends.torch.network import Network
 from engine.backends.torch.rasteriser import Poses
 from engine.base.constants import CLIP_LEN, JOINTS, SIZE
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.backend import Wave
 from engine.skeletons.clips import ClipTensor, HeatmapClips, JointClips
 from engine.skeletons.heatmaps import F32, Joints
@@ -93,7 +94,7 @@ class Graphs:
         the first time only is not charged to the first samples."""
         at, peaks = np.zeros((1, capacity.frames, JOINTS, 2)), np.ones((1, capacity.frames, JOINTS))
         joints = Joints(at, peaks.astype(np.float32))
-        poses = JointClips(joints, np.zeros((1, CLIP_LEN), np.int32), "0.24.1", twins=False)
+        poses = JointClips(joints, np.zeros((1, CLIP_LEN), np.int32), HMDB51_RECIPE.one_view)
         strides = self._network.strides
         levels = [np.zeros((1, 3), np.int32) for _ in strides]
         clips = np.zeros((1, CLIP_LEN // prod(strides)), np.int32)

@@ -36,15 +36,20 @@ class CachedTrack:
 
 
 class RowCache:
-    """`room`: bytes. `arrays`: rows for each level of the network. The least recently used track is
-    evicted for room, and at once where it seems to be over: memory that is written for the first
-    time costs more than what is written there."""
+    """`length`: moments of a window. `room`: bytes. `arrays`: rows for each level of the network.
+    The least recently used track is evicted for room, and at once where it seems to be over: memory
+    that is written for the first time costs more than what is written there."""
 
     def __init__(
-        self, parts: Sequence[Part], strides: Sequence[int], values: np.dtype[Any], room: int
+        self,
+        parts: Sequence[Part],
+        length: int,
+        strides: Sequence[int],
+        values: np.dtype[Any],
+        room: int,
     ) -> None:
-        self._strides = strides
-        self._lengths = lengths(strides)
+        self._length, self._strides = length, strides
+        self._lengths = lengths(length, strides)
         layouts = [layout(part, values) for part in parts]
         of_a_track = sum(
             nbytes({name: ((n, *shape[1:]), dtype) for name, (shape, dtype) in one.items()})
@@ -69,7 +74,7 @@ class RowCache:
         if track is None:
             nowhere = [np.full(n, _NOWHERE) for n in self._lengths]
             track = self._tracks[number] = CachedTrack(
-                number, Ring(self._strides), crop, now, nowhere
+                number, Ring(self._length, self._strides), crop, now, nowhere
             )
         self._tracks.move_to_end(number)
         track.used = now

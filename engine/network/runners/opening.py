@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 from engine.base.choices import CLIPS, SHARED
-from engine.base.constants import VIEWS
 from engine.base.errors import UsageError
+from engine.base.recipe import Recipe
 from engine.network.backend import (
     Backend,
     ClipsBackend,
@@ -26,18 +26,18 @@ _BATCH = 4  # samples
 _WINDOWS = 16  # of tracks, of which a few frames are new: they fill runs together
 
 
-def open_runner(backend: Backend, model: ModelFile, views: int = VIEWS, room: int = 0) -> Runner:
-    """The runner of a model's layout, for samples of so many clips. `room`: bytes for what is
-    kept of tracks, by the runner that can. Raises `ModelError` or `UsageError`."""
+def open_runner(backend: Backend, model: ModelFile, recipe: Recipe, room: int = 0) -> Runner:
+    """The runner of a model's layout, for samples of a recipe. `room`: bytes for what is kept of
+    tracks, by the runner that can. Raises `ModelError` or `UsageError`."""
     if model.layout == SHARED:
         if isinstance(backend, PlanBackend):
-            return PlannedRunner(backend, len(model.classes), views)
+            return PlannedRunner(backend, len(model.classes), model.recipe, recipe.views)
         if isinstance(backend, WavesBackend):
-            return ResidentRunner(backend, views)
+            return ResidentRunner(backend, recipe)
         if isinstance(backend, PartsBackend):
-            return SharedRunner(backend, Cuts.of(model.path), room)
+            return SharedRunner(backend, Cuts.of(model.path), recipe, room)
     elif isinstance(backend, ClipsBackend):
-        return ClipsRunner(backend, len(model.classes), views)
+        return ClipsRunner(backend, len(model.classes), recipe.views)
     other = CLIPS if isinstance(backend, ClipsBackend) else SHARED
     raise UsageError(
         f"{backend.facts.runtime} does not run layout {model.layout}; --layout {other} does"

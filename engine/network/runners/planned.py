@@ -14,21 +14,22 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import VIEWS
 from engine.base.errors import ModelError, SampleError
+from engine.base.recipe import Recipe
 from engine.network.backend import PlanBackend
 from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 
 
 class PlannedRunner(Runner):
-    """`classes`: how many the model names. Filler is frames here, not clips."""
+    """`classes`: how many the model names; `recipe`: of the file; `views`: clips of every sample.
+    Filler is frames here, not clips."""
 
     _backend: PlanBackend
 
-    def __init__(self, backend: PlanBackend, classes: int, views: int = VIEWS) -> None:
+    def __init__(self, backend: PlanBackend, classes: int, recipe: Recipe, views: int) -> None:
         super().__init__(backend)
-        self._classes, self._views = classes, views
+        self._shape, self._views = (recipe.views, classes), views
         self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
         self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
         self._turns = count()
@@ -90,8 +91,6 @@ class PlannedRunner(Runner):
             plan[len(clips.plan) :] = clips.plan + clips.unique
 
     def _checked(self, output: F32) -> F32:
-        if output.shape != (VIEWS, self._classes):
-            raise ModelError(
-                f"the network returned shape {output.shape}; expected {(VIEWS, self._classes)}"
-            )
+        if output.shape != self._shape:
+            raise ModelError(f"the network returned shape {output.shape}; expected {self._shape}")
         return output

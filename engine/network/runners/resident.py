@@ -15,7 +15,7 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import CLIP_LEN, VIEWS
+from engine.base.recipe import Recipe
 from engine.network.backend import Wave, WavesBackend
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.runners.base import F32, Logits, Runner
@@ -46,9 +46,9 @@ class ResidentRunner(Runner):
     draws = True
     _backend: WavesBackend
 
-    def __init__(self, backend: WavesBackend, views: int = VIEWS) -> None:
+    def __init__(self, backend: WavesBackend, recipe: Recipe) -> None:
         super().__init__(backend)
-        longest = max(1, min(_MOST, backend.capacity[1] // (CLIP_LEN * views)))
+        longest = max(1, min(_MOST, backend.capacity[1] // (recipe.length * recipe.views)))
         self._step = backend.lanes * longest
         self._next = _Filling(backend.capacity)
         self._runs: deque[tuple[int, list[_Placed]]] = deque()  # under way: lane, samples
@@ -74,7 +74,7 @@ class ResidentRunner(Runner):
         """Runs as long as waves are full."""
         for key, clips in batch:
             assert not isinstance(clips, ClipTensor)
-            table = contexts(clips.plan.tobytes(), self._backend.strides)
+            table = contexts(clips.plan, self._backend.strides)
             if not self._next.fits(table, clips.twins):
                 if len(self._runs) == self._backend.lanes:
                     yield from self._finish()

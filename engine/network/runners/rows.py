@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import CLIP_LEN, NUM_CLIPS
 from engine.network.backend import Array
 from engine.network.contexts import PADDING
 from engine.network.cuts import FEATURES, FRAMES, NEXT, PREVIOUS, SHORTCUT, THIS, Part
@@ -23,7 +22,6 @@ from engine.skeletons.sparse import Frames
 Rows = NDArray[np.int64]
 ArrayShapes = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shapes and dtypes of arrays
 
-CAPACITY: Final = NUM_CLIPS * CLIP_LEN  # rows that one half has at most at any level
 USES: Final = 3  # of rows: each begins with a run of its own
 _TAPS = ((PREVIOUS, 0), (THIS, 1), (NEXT, 2), (SHORTCUT, 1))  # and whose row each is taken from
 
@@ -97,8 +95,8 @@ class Taken:
                 into[place] = self._kept[name][slot_id(rows[place])]
 
 
-def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Array]]:
-    """What each level hands on: arrays of rows, the last one for padding.
+def buffers(parts: Sequence[Part], values: np.dtype[Any], capacity: int) -> list[dict[str, Array]]:
+    """What each level hands on: arrays of so many rows, and a last one for padding.
 
     The next level reads it and no other does, so every second level has the same memory.
     """
@@ -107,7 +105,7 @@ def buffers(parts: Sequence[Part], values: np.dtype[Any]) -> list[dict[str, Arra
         run = next(iter(part.outputs.values()))[0]
         layouts.append(
             {
-                name: ((CAPACITY + USES * run + 1, *shape[1:]), dtype)
+                name: ((capacity + USES * run + 1, *shape[1:]), dtype)
                 for name, (shape, dtype) in layout(part, values).items()
             }
         )

@@ -18,7 +18,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import CLIP_LEN
+from engine.base.recipe import Recipe
 from engine.network.backend import Array, PartNetwork, PartsBackend
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.cuts import FEATURES, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Cuts, Part
@@ -26,7 +26,6 @@ from engine.network.increments import Increment, slot_id
 from engine.network.runners.base import F32, Logits, Runner
 from engine.network.runners.cache import CachedTrack, RowCache
 from engine.network.runners.rows import (
-    CAPACITY,
     ArrayShapes,
     Drawn,
     Placed,
@@ -39,6 +38,7 @@ from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 from engine.skeletons.sparse import Frames
 
 _WANTED = (HANDED, (THIS, SHORTCUT), (PREVIOUS, NEXT))  # by use, in the order of `Level.uses`
+_CAPACITY = 480  # rows of a wave at least
 _RUNS_BETWEEN = 32  # calls of `meanwhile`, which cost as much as the smallest runs
 
 
@@ -64,12 +64,13 @@ class _OfTrack:
 
 class SharedRunner(Runner):
     """Runs samples through the parts of a network. Filler is rows here, not clips. Halves that do
-    not fill a wave wait for more, or for `collect`. `room`: bytes for what is kept of tracks.
+    not fill a wave wait for more, or for `collect`. `recipe`: of the samples. `room`: bytes for
+    what is kept of tracks.
     """
 
     _backend: PartsBackend
 
-    def __init__(self, backend: PartsBackend, cuts: Cuts, room: int = 0) -> None:
+    def __init__(self, backend: PartsBackend, cuts: Cuts, recipe: Recipe, room: int = 0) -> None:
         super().__init__(backend)
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
         levels = [[_Network(backend, cuts.trunk(backend.rows))]]
@@ -83,8 +84,12 @@ class SharedRunner(Runner):
         _give_inputs([network for level in levels for network in level])
         self._levels = levels
         parts = [level[0].part for level in levels]
-        self._buffers = buffers(parts, backend.values)
-        self._room, self._cache = room, RowCache(parts, cuts.strides, backend.values, room)
+        self._recipe = recipe
+        # rows that one half has at most at any level, or that windows fill together
+        self._capacity = max(_CAPACITY, recipe.clips * recipe.length)
+        self._buffers = buffers(parts, backend.values, self._capacity)
+        self._room = room
+        self._cache = RowCache(parts, recipe.length, cuts.strides, backend.values, room)
         self._pending: dict[int, None] = {}  # keys, in their order
         self._waiting: list[_Half] = []  # the next wave
         self._total = np.zeros(len(levels), int)  # rows of it, by level
@@ -114,7 +119,7 @@ class SharedRunner(Runner):
             assert isinstance(clips, HeatmapClips)
             if self._is_window(clips) and (yield from self._add_window(key, clips, meanwhile)):
                 continue
-            table = contexts(clips.plan.tobytes(), self._strides)
+            table = contexts(clips.plan, self._strides)
             half = _Half(key, clips.frames[: clips.unique], table, last=not clips.twins)
             yield from self._add(half, meanwhile)
             if clips.twins:
@@ -129,7 +134,7 @@ class SharedRunner(Runner):
         _, _, first, step = clips.track
         stride = prod(self._strides)
         in_steps = step > 0 and first % stride == 0 == step % stride
-        return in_steps and np.array_equal(clips.plan[0], np.arange(CLIP_LEN))
+        return in_steps and np.array_equal(clips.plan[0], np.arange(self._recipe.length))
 
     def _add_window(
         self, key: int, clips: HeatmapClips, meanwhile: Callable[[], object]
@@ -157,7 +162,7 @@ class SharedRunner(Runner):
     def _add(self, half: _Half, meanwhile: Callable[[], object]) -> Iterator[Logits]:
         """To the next wave, which is run before where that is full."""
         rows = np.array([half.contexts.frames, *(len(level) for level in half.contexts.levels)])
-        if self._waiting and (self._total + rows).max() > CAPACITY:
+        if self._waiting and (self._total + rows).max() > self._capacity:
             yield from self.collect(meanwhile)
         self._waiting.append(half)
         self._total += rows

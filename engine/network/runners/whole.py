@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from engine.base.constants import VIEWS
 from engine.base.errors import ModelError
 from engine.network.backend import Array, ClipsBackend, split_rows
 from engine.network.runners.base import F32, Logits, Runner
@@ -20,7 +19,7 @@ class ClipsRunner(Runner):
 
     _backend: ClipsBackend
 
-    def __init__(self, backend: ClipsBackend, classes: int, views: int = VIEWS) -> None:
+    def __init__(self, backend: ClipsBackend, classes: int, views: int) -> None:
         super().__init__(backend)
         self._classes, self._views = classes, views
         self._turn = 0

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields as fields_of
 from functools import partial
 from types import UnionType
-from typing import Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-from engine.base.errors import WireError
+from engine.base.errors import ModelError, WireError
 from engine.runtime.transport.wire import Message, check_array
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ class Body:
             cls._readers = _readers(cls, but=cls._arrays)
         try:
             return _read_all(cls._readers, fields)
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, ModelError) as error:
             raise WireError(f"{cls.kind}: {error!s:.200}") from None
 
 
@@ -84,7 +84,7 @@ def reader(hint: Any) -> _Reader:
     if origin is Literal:
         known = {(type(choice), choice): choice for choice in choices}
         return lambda value: known[type(value), value]
-    if origin is UnionType:  # of something and None
+    if origin in (UnionType, Union):  # of something and None
         read = reader(choices[0])
         return lambda value: None if value is None else read(value)
     if origin is tuple and choices[-1] is Ellipsis:

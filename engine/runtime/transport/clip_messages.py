@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import CLIPS, FRAMES, KEYPOINTS, Wire
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, VIEWS, Reference, plan_rows
 from engine.base.errors import WireError
+from engine.base.recipe import Recipe
 from engine.runtime.transport import messages
 from engine.runtime.transport.bodies import Body
 from engine.runtime.transport.wire import Message, check_array
 from engine.skeletons.clips import Clips, ClipTensor, HeatmapClips, JointClips
 from engine.skeletons.heatmaps import Joints
 from engine.skeletons.poses import Track
-from engine.skeletons.sparse import CELLS, CELLS_OF_JOINT, Frames
+from engine.skeletons.sparse import Frames
 
-# A clip tensor; 480 distinct frames and their twins, were every cell drawn, are as many values.
-MAX_CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4
-
-_PLAN = (np.int32, (None, CLIP_LEN))
+_PLAN = (np.int32, (None, None))
 
 
 def seal(secret: bytes, lease: int) -> str:
@@ -40,7 +39,7 @@ class SentFrames(
     kind=FRAMES,
     arrays={
         "starts": (np.int32, (None,)),
-        "cells": (np.uint16, (None,)),
+        "cells": (None, (None,)),
         "values": (np.float32, (None,)),
         "plan": _PLAN,
     },
@@ -51,17 +50,18 @@ class SentFrames(
     seal: str
     track: Track | None
     starts: NDArray[np.int32]
-    cells: NDArray[np.uint16]
+    cells: NDArray[np.unsignedinteger[Any]]
     values: NDArray[np.float32]
     plan: NDArray[np.int32]
 
-    def clips(self, views: int) -> HeatmapClips:
-        """The clips of a sample of so many. Raises `WireError`."""
-        rows, twins = plan_rows(views)
-        frames = Frames(self.starts, self.cells, self.values)
+    def clips(self, recipe: Recipe) -> HeatmapClips:
+        """The clips of a sample. Raises `WireError`."""
+        twins = recipe.flip is not None
+        check_array(self.cells, "cells", recipe.cell_type, (None,))
+        frames = Frames(self.starts, self.cells, self.values, recipe.frame_shape)
         if flaw := frames.flawed():
             raise WireError(flaw)
-        _check_plan(self.plan, len(frames) // (1 + twins), rows)
+        _check_plan(self.plan, len(frames) // (1 + twins), recipe)
         return HeatmapClips(frames, self.plan, twins, self.track)
 
 
@@ -70,8 +70,8 @@ class SentJoints(
     Body,
     kind=KEYPOINTS,
     arrays={
-        "centres": (np.float64, (None, None, JOINTS, 2)),
-        "peaks": (np.float32, (None, None, JOINTS)),
+        "centres": (np.float64, (None, None, None, 2)),
+        "peaks": (np.float32, (None, None, None)),
         "plan": _PLAN,
     },
 ):
@@ -80,33 +80,31 @@ class SentJoints(
     lease: int
     seal: str
     track: Track | None
-    reference: Reference
     centres: NDArray[np.float64]
     peaks: NDArray[np.float32]
     plan: NDArray[np.int32]
 
-    def clips(self, views: int) -> JointClips:
-        """The clips of a sample of so many. Raises `WireError`."""
-        rows, twins = plan_rows(views)
+    def clips(self, recipe: Recipe) -> JointClips:
+        """The clips of a sample. Raises `WireError`."""
         persons, unique, _ = self.peaks.shape
-        check_array(self.centres, "centres", np.float64, (persons, unique, JOINTS, 2))
-        _check_plan(self.plan, unique, rows)
-        return JointClips(
-            Joints(self.centres, self.peaks), self.plan, self.reference, twins, self.track
-        )
+        check_array(self.peaks, "peaks", np.float32, (None, None, recipe.joints))
+        check_array(self.centres, "centres", np.float64, (persons, unique, recipe.joints, 2))
+        _check_plan(self.plan, unique, recipe)
+        return JointClips(Joints(self.centres, self.peaks), self.plan, recipe, self.track)
 
 
 @dataclass(frozen=True, eq=False)
-class SentTensor(Body, kind=CLIPS, arrays={"tensor": (np.float32, (None, *CLIP_SHAPE))}):
+class SentTensor(Body, kind=CLIPS, arrays={"tensor": (np.float32, (None,) * 5)}):
     """The whole clip tensor."""
 
     lease: int
     seal: str
     tensor: NDArray[np.float32]
 
-    def clips(self, views: int) -> ClipTensor:
-        """The clips of a sample of so many. Raises `WireError`."""
-        return ClipTensor(check_array(self.tensor, "clips", np.float32, (views, *CLIP_SHAPE)))
+    def clips(self, recipe: Recipe) -> ClipTensor:
+        """The clips of a sample. Raises `WireError`."""
+        shape = recipe.views, *recipe.clip_shape
+        return ClipTensor(check_array(self.tensor, "clips", np.float32, shape))
 
 
 SentClips = SentFrames | SentJoints | SentTensor
@@ -119,9 +117,7 @@ def of_clips(lease: int, sealed: str, clips: Clips | JointClips) -> SentClips:
         return SentTensor(lease, sealed, clips.clips)
     if isinstance(clips, JointClips):
         joints = clips.joints
-        return SentJoints(
-            lease, sealed, clips.track, clips.reference, joints.centres, joints.peaks, clips.plan
-        )
+        return SentJoints(lease, sealed, clips.track, joints.centres, joints.peaks, clips.plan)
     frames = clips.frames
     return SentFrames(
         lease, sealed, clips.track, frames.starts, frames.cells, frames.values, clips.plan
@@ -135,21 +131,29 @@ def read(message: Message) -> SentClips:
     return found
 
 
-def _check_plan(plan: NDArray[np.int32], unique: int, rows: int) -> None:
-    """Raise `WireError` where it is not of so many rows over so many frames."""
-    check_array(plan, "plan", np.int32, (rows, CLIP_LEN))
+def _check_plan(plan: NDArray[np.int32], unique: int, recipe: Recipe) -> None:
+    """Raise `WireError` where it is none of the recipe over so many frames."""
+    check_array(plan, "plan", np.int32, (recipe.clips, recipe.length))
     if plan.min() < 0 or plan.max() >= unique:
         raise WireError(f"a plan that points beyond {unique} frames")
 
 
-def clips_nbytes(wire: Wire, unique_frames: int, persons: int, views: int = VIEWS) -> int:
+def most_nbytes(recipe: Recipe) -> int:
+    """Bytes of a clip tensor. As many distinct frames and their twins as the clips have, were
+    every cell drawn, are as many values."""
+    return recipe.views * prod(recipe.clip_shape) * 4
+
+
+def clips_nbytes(wire: Wire, unique_frames: int, persons: int, recipe: Recipe) -> int:
     """Bytes that the arrays of one sample's clips have at most, and what is drawn of them."""
     if wire == CLIPS:
-        return views * MAX_CLIPS // VIEWS
-    rows, twins = plan_rows(views)
-    halves, plan = 1 + twins, rows * CLIP_LEN * 4
-    entries = min(CELLS, persons * JOINTS * CELLS_OF_JOINT) * halves * unique_frames
-    frames = 6 * entries + 4 * (halves * unique_frames + 1)
+        return most_nbytes(recipe)
+    halves, plan = 1 + (recipe.flip is not None), recipe.clips * recipe.length * 4
+    drawn = recipe.cells  # a limb may be as long as the canvas
+    if recipe.limbs is None:
+        drawn = min(drawn, persons * recipe.joints * recipe.window**2)
+    entry = 4 + recipe.cell_type.itemsize
+    frames = halves * unique_frames * (drawn * entry + 4) + 4
     if wire == KEYPOINTS:
-        return frames + persons * unique_frames * JOINTS * (2 * 8 + 4) + plan
+        return frames + persons * unique_frames * recipe.joints * (2 * 8 + 4) + plan
     return frames + plan

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import Wire
-from engine.base.constants import JOINTS, VIEWS, Reference, Views
 from engine.base.errors import WireError
+from engine.base.recipe import Recipe
 from engine.base.records import Cause, Facts
 from engine.runtime.transport import wire
 from engine.runtime.transport.bodies import Body, reader
@@ -29,9 +29,8 @@ from engine.skeletons.poses import Crop, PoseSequence, Track
 class WorkerSettings:
     """What a worker process is told at its start."""
 
-    reference: Reference
+    recipe: Recipe
     wire: Wire
-    views: Views = VIEWS
 
 
 # To the supervisor
@@ -203,8 +202,8 @@ class Grant(
     Body,
     kind="grant",
     arrays={
-        "keypoint": (None, (None, None, JOINTS, 2)),
-        "keypoint_score": (None, (None, None, JOINTS)),
+        "keypoint": (None, (None, None, None, 2)),
+        "keypoint_score": (None, (None, None, None)),
     },
 ):
     """A worker is to decode a sample and to send its clips to an executor, with the seal

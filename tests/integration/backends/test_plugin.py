@@ -11,6 +11,7 @@ import pytest
 from engine.backends import registry
 from engine.base.constants import CLIP_SHAPE
 from engine.base.errors import UsageError
+from engine.base.recipe import HMDB51_RECIPE
 from engine.base.records import Failure, Prediction, Record
 from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
@@ -57,7 +58,7 @@ def test_in_process_and_streaming(data: Path, tiny_model: Path) -> None:
     for sample in open_dataset(str(data)).samples[:2]:
         record = plain[sample.id]
         assert isinstance(record, Prediction)
-        clips = decode(sample.poses(51)).tensor()
+        clips = decode(sample.poses(51), HMDB51_RECIPE).tensor()
         np.testing.assert_array_equal(record.logits, logits(backend, clips))
     backend.close()
 

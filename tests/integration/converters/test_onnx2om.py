@@ -12,6 +12,7 @@ import onnxruntime as ort
 import pytest
 
 from converters.onnx2om import main
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
 from engine.network.om import describe
@@ -177,7 +178,7 @@ def sessions(path: Path) -> tuple[Any, Any]:
 @pytest.mark.parametrize("frames", [1, 30, 90])
 def test_the_graph_of_frames_and_plan_is_the_same_network(network: Path, frames: int) -> None:
     plain, planned = sessions(network)
-    clips = decode(PoseSequence.from_annotation(annotation(frames, seed=frames)))
+    clips = decode(PoseSequence.from_annotation(annotation(frames, seed=frames)), HMDB51_RECIPE)
     [expected] = plain.run(None, {"onnx::Reshape_0": clips.tensor()[None]})
     padded = np.ones((2 * clips.unique + 10, 17, 56, 56), np.float32)  # filler does not matter
     padded[: 2 * clips.unique] = clips.frames.dense()

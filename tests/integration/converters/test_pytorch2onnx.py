@@ -12,11 +12,12 @@ import pytest
 from onnx import numpy_helper
 
 from converters import pytorch2onnx, verification
-from converters.config import SHIPPED
+from converters.architectures import SHIPPED
 from converters.graph import select_weights
 from converters.network import Architecture
 from converters.pytorch2onnx import main
 from converters.verification import difference, example_clip, run_checkpoint, run_onnx
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
 from tests.support import DATA
 from tests.support.networks import TINY, random_state_dict, write_model
@@ -110,7 +111,7 @@ def test_verification_sees_every_tensor(tmp_path: Path) -> None:
     """Both computations agree, and each input channel matters to the comparison."""
     state = random_state_dict(TINY)
     weights = select_weights(TINY, state)
-    clip = example_clip()
+    clip = example_clip(HMDB51_RECIPE)
     expected, _ = run_checkpoint(TINY, weights, clip)
     found = run_onnx(write_model(tmp_path / "a.onnx", state, TINY), clip)
     assert difference(found, expected) < 1e-5
@@ -126,7 +127,7 @@ def test_verification_sees_every_tensor(tmp_path: Path) -> None:
 def test_torch_and_numpy_agree(arch: Architecture) -> None:
     pytest.importorskip("torch", reason="torch is not installed; numpy alone verifies")
     weights = select_weights(arch, random_state_dict(arch))
-    clip = example_clip()
+    clip = example_clip(HMDB51_RECIPE)
     by_torch, name = run_checkpoint(arch, weights, clip)
     assert name.startswith("torch")
     by_numpy = verification._network(arch, clip, verification._NumpyLayers(weights))

@@ -11,7 +11,9 @@ from converters.graph import select_weights
 from converters.network import Architecture
 from converters.verification import difference, run_checkpoint
 from engine.base.constants import CLIP_LEN, JOINTS, SIZE
-from engine.skeletons.heatmaps import center_crop, compact, draw, flip, resize
+from engine.base.recipe import HMDB51_RECIPE
+from engine.skeletons.drawing import draw
+from engine.skeletons.heatmaps import center_crop, compact, flip, resize
 from engine.sources.demo.generation import sample
 
 torch = pytest.importorskip("torch", reason="torch is not installed (pip install -e '.[convert]')")
@@ -47,7 +49,7 @@ def annotation_clip(number: int) -> tuple[Any, Any]:
 def test_its_input_is_drawn_as_the_engine_draws(number: int) -> None:
     centres, score = annotation_clip(number)
     found = train_demo.draw(centres, score, SIZE).permute(1, 0, 2, 3).numpy()
-    exact = draw(centres.astype(np.float64), score).dense()
+    exact = draw(centres.astype(np.float64), score, HMDB51_RECIPE).dense()
     # Only the feet of the bells differ: the reference cuts them off from exp(-4.5) on.
     assert np.abs(found - exact).max() < 0.0112
     bright = np.maximum(found, exact) > 0.0112
@@ -58,14 +60,16 @@ def test_without_augmentation_a_clip_is_placed_as_it_is_tested() -> None:
     annotation = sample("train", 3)
     total = annotation["total_frames"]
     centres, _ = train_demo.place(annotation, CLIP_LEN, None)
-    moved = compact(annotation["keypoint"].astype(np.float32), annotation["img_shape"])
-    whole = center_crop(*resize(*moved))
+    keypoint = annotation["keypoint"].astype(np.float32)
+    keypoint, shape = compact(keypoint, annotation["img_shape"], HMDB51_RECIPE)
+    keypoint, shape = resize(keypoint, shape, HMDB51_RECIPE)
+    whole = center_crop(keypoint.astype(np.float64), shape, HMDB51_RECIPE)
     assert centres.shape == (len(annotation["keypoint"]), CLIP_LEN, JOINTS, 2)
     if total <= CLIP_LEN:  # the same box, since every frame is in the clip
         assert {tuple(c) for c in centres[0, :, 0].round(3)} <= {
             tuple(c) for c in whole[0, :, 0].astype(np.float32).round(3)
         }
-    assert flip(centres.astype(np.float64)).shape == centres.shape
+    assert flip(centres.astype(np.float64), HMDB51_RECIPE).shape == centres.shape
 
 
 def test_the_rate_warms_up_and_ends_at_nothing() -> None:

@@ -17,6 +17,7 @@ from engine.backends.registry import load
 from engine.base.choices import CLIPS, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, HMDB51
 from engine.base.errors import ModelError
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.cuts import FEATURES, FRAMES, HANDED, Cuts
 from engine.network.models import open_model
 from engine.network.recogniser import infer
@@ -32,13 +33,17 @@ LENGTHS = (1, 7, 30, 48, 60, 96, 300)
 
 def runner(path: Path, name: str, layout: Any, precision: Precision = "f32") -> Runner:
     model = replace(open_model(str(path)), layout=layout)
-    return open_runner(load(name, model, device=None, precision=precision, threads=2), model)
+    return open_runner(
+        load(name, model, device=None, precision=precision, threads=2), model, HMDB51_RECIPE
+    )
 
 
 @pytest.fixture(scope="module")
 def samples() -> list[HeatmapClips]:
     return [
-        decode(PoseSequence.from_annotation(annotation(n, persons=1 + n % 2, seed=n)))
+        decode(
+            PoseSequence.from_annotation(annotation(n, persons=1 + n % 2, seed=n)), HMDB51_RECIPE
+        )
         for n in LENGTHS
     ]
 
@@ -170,6 +175,7 @@ def test_parts_of_the_published_network() -> None:
     model = build_clips(
         arch,
         select_weights(arch, random_state_dict(arch)),
+        recipe=HMDB51_RECIPE,
         batch=1,
         classes=HMDB51,
         source_sha256="0" * 64,

@@ -11,6 +11,7 @@ import pytest
 
 from engine.backends.registry import load
 from engine.base.choices import SHARED
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
 from engine.network.recogniser import infer
@@ -25,7 +26,7 @@ ROOM = 1 << 28
 def runner(path: Path, name: str = "openvino", room: int = ROOM) -> SharedRunner:
     model = replace(open_model(str(path)), layout=SHARED)
     backend = load(name, model, device=None, precision="f32", threads=2)
-    return SharedRunner(backend, Cuts.of(path), room)
+    return SharedRunner(backend, Cuts.of(path), HMDB51_RECIPE.one_view, room)
 
 
 def windows(track: int, firsts: Any, seed: int = 0, crop: int = 0) -> list[HeatmapClips]:
@@ -40,7 +41,7 @@ def windows(track: int, firsts: Any, seed: int = 0, crop: int = 0) -> list[Heatm
         part[:, :, 0], part[:, :, 1] = low, high
         scores = np.ones(part.shape[:3], np.float32)
         scores[:, :, :2] = 0
-        clips = decode(PoseSequence(part, scores, long.img_shape, 48), views=1)
+        clips = decode(PoseSequence(part, scores, long.img_shape, 48), HMDB51_RECIPE.one_view)
         found.append(replace(clips, track=(track, crop, first, 8)))
     return found
 

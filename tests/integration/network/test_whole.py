@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from engine.backends.registry import load
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
 from engine.network.recogniser import infer
 from engine.network.runners.whole import ClipsRunner
@@ -22,14 +23,14 @@ def samples() -> list[HeatmapClips]:
     from tests.support.samples import annotation
 
     return [
-        decode(PoseSequence.from_annotation(annotation(frames, seed=frames)))
+        decode(PoseSequence.from_annotation(annotation(frames, seed=frames)), HMDB51_RECIPE)
         for frames in (5, 30, 70)
     ]
 
 
 def run(path: Path, name: str, batch: list[HeatmapClips]) -> tuple[Any, ClipsRunner]:
     backend = load(name, open_model(str(path)), device=None, precision="f32", threads=2)
-    runner = ClipsRunner(backend, 51)
+    runner = ClipsRunner(backend, 51, 20)
     logits = list(infer(runner, batch))
     backend.close()
     return logits, runner

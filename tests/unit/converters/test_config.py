@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from converters.config import SHIPPED, read_architecture, read_config
+from converters.architectures import SHIPPED, read_network
+from converters.config import read_config
 from converters.network import Architecture
 from engine.base.errors import ModelError
+from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
 
 MODEL = """
 stages = 3
@@ -40,7 +43,8 @@ def write(folder: Path, text: str, name: str = "config.py") -> str:
 
 def test_file_equals_shipped_name(tmp_path: Path) -> None:
     [shipped] = SHIPPED
-    assert read_architecture(write(tmp_path, MODEL)) == read_architecture(shipped) == Architecture()
+    assert read_network(write(tmp_path, MODEL)) == read_network(shipped)
+    assert read_network(shipped) == (Architecture(), HMDB51_RECIPE)
 
 
 def test_base_files(tmp_path: Path) -> None:
@@ -52,13 +56,13 @@ def test_base_files(tmp_path: Path) -> None:
         "model = dict(cls_head=dict(num_classes=12))\n"
         "optimizer = dict(_delete_=True, type='SGD')\n",
     )
-    assert read_architecture(child).num_classes == 12
+    assert read_network(child)[0].num_classes == 12
     assert read_config(Path(child))["optimizer"] == {"type": "SGD"}
 
 
 def test_nothing_is_executed(chdir_tmp: Path) -> None:
     text = MODEL + "import os\nos.system('touch pwned')\nload_from = open('pwned', 'w')\n"
-    assert read_architecture(write(chdir_tmp, text)) == Architecture()
+    assert read_network(write(chdir_tmp, text))[0] == Architecture()
     assert not (chdir_tmp / "pwned").exists()
 
 
@@ -79,15 +83,29 @@ def test_literals(tmp_path: Path) -> None:
         ("in_channels=512", "in_channels=2048", "in_channels=2048"),
         ("inflate=(0, 1, 1)", "inflate=(0, 1)", "inflate=.0, 1. for 3 stages"),
         ("pretrained=None", "pretrained=find()", "line 6.* not a plain literal"),
-        ("clip_len=48", "clip_len=32", "clip_len=32"),
-        ("sigma=0.6", "sigma=0.4", "sigma=0.4"),
-        ("scale=(-1, 56)", "scale=(-1, 64)", "scale="),
-        (", double=True", "", "double=False"),
-        ("num_clips=10, ", "", "num_clips=1"),
-        ("    dict(type='PoseDecode'),\n", "", "the engine computes UniformSampleFrames Pose"),
+        ("clip_len=48", "clip_len=0", "length is 0"),
+        ("clip_len=48, ", "", "no clip_len"),
+        ("sigma=0.6", "sigma=-1", "sigma is -1"),
+        ("scale=(-1, 56)", "scale=(-1, 64)", r"resizes to .-1, 64. .* crops 56"),
+        ("scale=(-1, 56)", "scale=(56, 56), keep_ratio=False", "resizes to"),
+        (", double=True", ", double=True, use_score=False", "use_score=False"),
+        (", double=True", ", with_limb=True", "with_kp=True and with_limb=True"),
+        (", double=True", ", with_kp=False", "one of them is needed"),
+        ("test_mode=True", "test_mode=False", "test_mode=False"),
+        ("hw_ratio=1., ", "", "hw_ratio=None"),
+        ("in_channels=17", "in_channels=3", "in_channels=3, but the test pipeline draws 17"),
+        ("depth=50,", "depth=50, conv1_stride_x=2,", "backbone has unknown conv1_stride_x"),
+        ("spatial_type='avg'", "spatial_type='avg', depth=2", "cls_head has unknown depth"),
+        ("type='Recognizer3D',", "type='Recognizer3D', neck=dict(),", "model has unknown neck"),
+        (
+            "type='Recognizer3D',",
+            "type='Recognizer3D', data_preprocessor=dict(mean=[1.0]),",
+            "data_preprocessor has mean",
+        ),
+        ("    dict(type='PoseDecode'),\n", "", "the engine computes .* PoseDecode"),
         ("dict(type='PoseDecode')", "dict(type='PoseDecode', x=1)", "unknown x"),
         ("test_pipeline = [", "test_pipeline = list([", "invalid syntax|never closed"),
-        ("crop_size=56)", "crop_size=size())", "crop_size="),
+        ("crop_size=56)", "crop_size=size())", "resizes to"),
         (
             "type='Recognizer3D',",
             "type='Recognizer3D', test_cfg=dict(average_clips='score'),",
@@ -107,12 +125,85 @@ def test_literals(tmp_path: Path) -> None:
 def test_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in MODEL
     with pytest.raises(ModelError, match=message) as caught:
-        read_architecture(write(tmp_path, MODEL.replace(old, new)))
+        read_network(write(tmp_path, MODEL.replace(old, new)))
     assert "config.py" in str(caught.value)
 
 
 def test_circle_and_absence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="leads back"):
-        read_architecture(write(tmp_path, "_base_ = 'config.py'\n"))
+        read_network(write(tmp_path, "_base_ = 'config.py'\n"))
     with pytest.raises(ModelError, match="not a name that ships"):
-        read_architecture("slowfast")
+        read_network("slowfast")
+
+
+def recipe_of(folder: Path, *changes: tuple[str, str]) -> Recipe:
+    text = MODEL
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return read_network(write(folder, text))[1]
+
+
+SIDES = ("scale=(-1, 56)", "scale=(-1, 64)"), ("crop_size=56", "crop_size=64")
+PACKED = (
+    "dict(type='Collect', keys=['imgs', 'label'], meta_keys=[])",
+    "dict(type='PackActionInputs')",
+)
+HEATMAPS = "input_format='NCTHW'", "input_format='NCTHW_Heatmap'"
+LIMBS = (
+    "sigma=0.6, double=True",
+    (
+        "with_kp=False, with_limb=True, skeletons=((0, 5), (0, 6), (5, 6)), double=True, "
+        "left_limb=(0,), right_limb=(1,)"
+    ),
+)
+
+
+def test_what_a_pipeline_means(tmp_path: Path) -> None:
+    """In each of the dialects."""
+    assert recipe_of(tmp_path, *SIDES) == Recipe(size=64)
+    modern = {"flip": "mirror", "precision": "float32"}
+    assert recipe_of(tmp_path, PACKED, HEATMAPS) == Recipe(**modern)
+    pyskl = {**modern, "sampler": "pyskl", "threshold": 1e-3}
+    stretched = ("scale=(-1, 56)", "scale=(64, 64), keep_ratio=False")
+    whole = ("    dict(type='CenterCrop', crop_size=56),\n", "")
+    assert recipe_of(tmp_path, HEATMAPS, stretched, whole) == Recipe(
+        size=64, fit="stretch", **pyskl
+    )
+    limbs = ((0, 5), (0, 6), (5, 6))
+    channels = ("in_channels=17", "in_channels=3")
+    assert recipe_of(tmp_path, LIMBS, channels) == Recipe(limbs=limbs)
+    assert recipe_of(tmp_path, LIMBS, channels, PACKED, HEATMAPS) == Recipe(
+        limbs=limbs, twins=exchanged(3, [0], [1]), **modern
+    )
+    once = (", double=True", ""), ("num_clips=10, ", ""), ("clip_len=48", "clip_len=32")
+    assert recipe_of(tmp_path, *once) == Recipe(length=32, clips=1, flip=None)
+    compressed = ("test_pipeline = [", "test_pipeline = [\n    dict(type='DecompressPose'),")
+    assert recipe_of(tmp_path, compressed, PACKED, HEATMAPS) == Recipe(most=10, **modern)
+
+
+def test_strides_as_pyskl_spells_them(tmp_path: Path) -> None:
+    text = MODEL.replace("depth=50, ", "").replace("conv1_stride_s=1", "conv1_stride=(1, 1)")
+    text = text.replace("pool1_stride_s=1", "pool1_stride=(1, 1)")
+    assert read_network(write(tmp_path, text))[0] == Architecture()
+    for wrong in ("(2, 1)", "1", "(1, 1, 1)"):
+        with pytest.raises(ModelError, match="conv1_stride=.* is not supported"):
+            read_network(
+                write(tmp_path, text.replace("conv1_stride=(1, 1)", f"conv1_stride={wrong}"))
+            )
+
+
+def test_classes_in_place_of_names(tmp_path: Path) -> None:
+    """The new style of 1.x: a config imports what it names, and the files below it."""
+    folder = tmp_path / "skeleton"
+    folder.mkdir()
+    write(tmp_path, "runner = dict(epochs=1)\n", "runtime.py")
+    names = sorted(set(re.findall(r"type='(\w+)'", MODEL)))
+    text = (
+        "from mmengine.config import read_base\n"
+        f"from mmaction.models import {', '.join(names)}\n"
+        "with read_base():\n    from ..runtime import *\n"
+    )
+    path = write(folder, text + re.sub(r"type='(\w+)'", r"type=\1", MODEL), "config.py")
+    assert read_network(path) == (Architecture(), HMDB51_RECIPE)
+    assert read_config(Path(path))["runner"] == {"epochs": 1}

@@ -14,6 +14,7 @@ from converters.graph import build_clips, fold, select_weights
 from converters.network import Architecture, Conv, convolutions
 from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError
+from engine.base.recipe import HMDB51_RECIPE
 from tests.support.networks import TINY, random_state_dict
 
 ALLOWED = {"Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool", "Reshape", "Gemm"}
@@ -23,7 +24,13 @@ def build(batch: int = 8, **options: Any) -> onnx.ModelProto:
     arch = Architecture()
     weights = select_weights(arch, random_state_dict(arch))
     return build_clips(
-        arch, weights, batch=batch, classes=HMDB51, source_sha256="ab" * 32, **options
+        arch,
+        weights,
+        recipe=HMDB51_RECIPE,
+        batch=batch,
+        classes=HMDB51,
+        source_sha256="ab" * 32,
+        **options,
     )
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.contexts import PADDING, Contexts, contexts, of_plan
 from engine.skeletons.sampling import clip_plan
 
@@ -67,17 +68,17 @@ def test_equal_to_every_position_of_every_clip(plan: list[list[int]], strides: l
 
 @pytest.mark.parametrize("total", [1, 2, 7, 20, 30, 47, 48, 49, 60, 90, 95, 96, 150, 300, 650])
 def test_plans_of_real_lengths(total: int) -> None:
-    plan = clip_plan(total)
-    found = contexts(plan.positions.tobytes(), STRIDES)
+    plan = clip_plan(total, HMDB51_RECIPE)
+    found = contexts(plan.positions, STRIDES)
     frames = np.random.default_rng(total).integers(1, 1000, found.frames)
     expected = by_position(frames[plan.positions], STRIDES)
     np.testing.assert_array_equal(by_context(frames, found), expected)
-    assert contexts(plan.positions.tobytes(), STRIDES) is found, "cached"
+    assert contexts(plan.positions, STRIDES) is found, "cached"
 
 
 @pytest.mark.parametrize(("total", "last", "clips"), [(20, 160, 10), (48, 24, 1), (300, 240, 10)])
 def test_counts(total: int, last: int, clips: int) -> None:
     """Ten identical clips of 48 frames, no two equal ends in long ones."""
-    found = of_plan(clip_plan(total).positions, STRIDES)
+    found = of_plan(clip_plan(total, HMDB51_RECIPE).positions, STRIDES)
     assert len(found.levels[-1]) == last
     assert found.clips.shape == (clips, 24)

@@ -20,8 +20,8 @@ class Symbols:
 
     def __init__(self, step: int | None) -> None:
         self.step = step
-        self.ring = Ring(STRIDES)
-        self.kept: list[dict[int, Any]] = [{} for _ in lengths(STRIDES)]
+        self.ring = Ring(48, STRIDES)
+        self.kept: list[dict[int, Any]] = [{} for _ in lengths(48, STRIDES)]
         self.computed = 0
 
     def anew(self, first: int) -> list[Any]:
@@ -93,7 +93,7 @@ def test_only_what_is_new_is_computed(step: int | None) -> None:
 
 def test_what_the_next_layer_wants_of_which() -> None:
     """Before the stride even positions come first: they are only ever in the middle."""
-    ring = Ring(STRIDES)
+    ring = Ring(48, STRIDES)
     level = ring.increment(0, None).contexts.levels[3]
     assert level.uses == (0, 24, 24)
     assert level.sources[:3].tolist()[1][1] == 2

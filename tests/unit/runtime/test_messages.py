@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -12,13 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.base.choices import WIRES, Wire
-from engine.base.constants import CLIP_SHAPE, REFERENCES, VIEWS, Views
+from engine.base.constants import CLIP_SHAPE, REFERENCES
 from engine.base.errors import WireError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause, Facts
 from engine.runtime.transport import clip_messages, wire
 from engine.runtime.transport import messages as m
 from engine.runtime.transport.bodies import Body
-from engine.runtime.transport.clip_messages import MAX_CLIPS, clips_nbytes, of_clips
+from engine.runtime.transport.clip_messages import clips_nbytes, most_nbytes, of_clips
 from engine.runtime.transport.messages import WorkerSettings
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import clips_of
@@ -27,7 +28,6 @@ from engine.skeletons.clips import decode as drawn_clips
 from engine.skeletons.heatmaps import place
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.sampling import clip_plan
-from engine.skeletons.sparse import CELLS
 
 count = st.integers(0, 2**53)
 text = st.text(max_size=30)
@@ -37,9 +37,11 @@ json = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4),
     max_leaves=6,
 )
-settings = st.builds(
-    WorkerSettings, st.sampled_from(REFERENCES), st.sampled_from(WIRES), st.sampled_from((1, 20))
-)
+limbs = Recipe(joints=25, size=64, limbs=((0, 1), (1, 24)), sampler="pyskl", flip=None)
+recipes = [HMDB51_RECIPE.drawn_as(reference) for reference in REFERENCES]
+recipes += [recipe.one_view for recipe in recipes]
+recipes += [limbs, replace(limbs, fit="stretch", flip="mirror", twins=(1, 0), most=10)]
+settings = st.builds(WorkerSettings, st.sampled_from(recipes), st.sampled_from(WIRES))
 BODIES: dict[type[Body], st.SearchStrategy[Any]] = {
     m.Join: st.builds(m.Join, text, text, count),
     m.WorkerReady: st.builds(m.WorkerReady, count, text),
@@ -112,6 +114,21 @@ def test_a_field_of_another_type(kind: type[Body], data: Any, odd: Any) -> None:
         kind.read(Message(message.kind, without))
 
 
+def drawn_by(**values: Any) -> dict[str, Any]:
+    """A recipe's fields on the wire."""
+    return {**HMDB51_RECIPE.to_json(), **values}
+
+
+def told(**values: Any) -> dict[str, Any]:
+    """The fields of a welcome."""
+    return {"name": "n", "settings": {"recipe": drawn_by(), "wire": "clips", **values}}
+
+
+def test_a_welcome_is_read() -> None:
+    expected = m.Welcome("n", WorkerSettings(HMDB51_RECIPE, "clips"))
+    assert m.Welcome.read(Message("welcome", told())) == expected
+
+
 @pytest.mark.parametrize(
     ("kind", "given_"),
     [
@@ -130,9 +147,22 @@ def test_a_field_of_another_type(kind: type[Body], data: Any, odd: Any) -> None:
         (m.Failed, {"lease": 1, "cause": "x"}),
         (m.Failed, {"lease": 1, "cause": {"stage": "s", "type": "t"}}),
         (m.Failed, {"lease": 1, "cause": {"stage": "s", "type": "t", "message": 1}}),
-        (m.Welcome, {"name": "n", "settings": {"reference": [], "wire": "clips", "views": 1}}),
-        (m.Welcome, {"name": "n", "settings": {"reference": "1.x", "wire": "clips", "views": 1.0}}),
-        (m.Welcome, {"name": "n", "settings": {"reference": "1.x", "wire": "x", "views": True}}),
+        (m.Welcome, told(recipe=[])),
+        (m.Welcome, told(recipe={})),
+        (m.Welcome, told(recipe="1.x")),
+        (m.Welcome, told(wire="x")),
+        (m.Welcome, told(wire=[])),
+        (m.Welcome, told(more=1)),
+        (m.Welcome, told(recipe=drawn_by(clips=1.0))),
+        (m.Welcome, told(recipe=drawn_by(clips=True))),
+        (m.Welcome, told(recipe=drawn_by(size=1 << 20))),
+        (m.Welcome, told(recipe=drawn_by(sigma="0.6"))),
+        (m.Welcome, told(recipe=drawn_by(flip=[]))),
+        (m.Welcome, told(recipe=drawn_by(flip="turn"))),
+        (m.Welcome, told(recipe=drawn_by(limbs=[[0, 17]]))),
+        (m.Welcome, told(recipe=drawn_by(limbs=[[0]]))),
+        (m.Welcome, told(recipe=drawn_by(twins=[0]))),
+        (m.Welcome, told(recipe=drawn_by(more=1))),
     ],
 )
 def test_refused(kind: type[Body], given_: dict[str, Any]) -> None:
@@ -208,15 +238,20 @@ def test_a_grant_whose_poses_are_odd(crop: Any, make_annotation: Any) -> None:
 
 @pytest.mark.parametrize("kind", WIRES)
 @pytest.mark.parametrize("views", [1, 20])
-def test_clips_are_carried(kind: Wire, views: Views, make_annotation: Any) -> None:
+def test_clips_are_carried(kind: Wire, views: int, make_annotation: Any) -> None:
     poses = PoseSequence.from_annotation(make_annotation(9))
-    if kind == "clips" and views == VIEWS:
+    all_of_them = HMDB51_RECIPE.drawn_as("1.x")
+    if kind == "clips" and views == all_of_them.views:
         return  # 205 MB; one clip shows the same
-    sent = clips_of(poses, WorkerSettings("1.x", kind, views))
+    recipe, other = all_of_them, all_of_them.one_view
+    if views == 1:
+        recipe, other = other, recipe
+    assert recipe.views == views
+    sent = clips_of(poses, WorkerSettings(recipe, kind))
     message = of_clips(5, "seal", sent).write()
     read = clip_messages.read(wire.decode(list(map(bytes, wire.encode(message)))))
     assert (read.lease, read.seal) == (5, "seal")
-    found = read.clips(views)
+    found = read.clips(recipe)
     assert type(found) is type(sent)
     if isinstance(sent, ClipTensor):
         assert isinstance(found, ClipTensor)
@@ -227,10 +262,10 @@ def test_clips_are_carried(kind: Wire, views: Views, make_annotation: Any) -> No
     assert (found.twins, found.track) == (sent.twins, sent.track)
     if isinstance(sent, JointClips):
         assert isinstance(found, JointClips)
-        assert found.reference == "1.x"
+        assert found.recipe == sent.recipe == recipe
         np.testing.assert_array_equal(found.joints.centres, sent.joints.centres)
     with pytest.raises(WireError):
-        read.clips(VIEWS + 1 - views)  # of another number of clips
+        read.clips(other)  # of another number of clips
 
 
 @given(st.data())
@@ -238,7 +273,7 @@ def test_clips_that_are_changed(data: Any) -> None:
     """Are refused, or can be used."""
     poses = PoseSequence(np.ones((1, 6, 17, 2), np.float32) * 50, None, (100, 100), 6)
     kind = data.draw(st.sampled_from(["frames", "keypoints"]))
-    message = of_clips(5, "seal", clips_of(poses, WorkerSettings("0.24.1", kind))).write()
+    message = of_clips(5, "seal", clips_of(poses, WorkerSettings(HMDB51_RECIPE, kind))).write()
     arrays = list(message.arrays)
     place_ = data.draw(st.integers(0, len(arrays) - 1))
     how = data.draw(st.sampled_from(["value", "shape", "type", "gone", "field"]))
@@ -255,7 +290,7 @@ def test_clips_that_are_changed(data: Any) -> None:
         about[data.draw(st.sampled_from(list(about)))] = data.draw(json)
     kept = tuple(arrays[:-1] if how == "gone" else arrays)
     try:
-        found = clip_messages.read(Message(message.kind, about, kept)).clips(VIEWS)
+        found = clip_messages.read(Message(message.kind, about, kept)).clips(HMDB51_RECIPE)
     except WireError:
         return
     drawn = found.drawn() if isinstance(found, JointClips) else found
@@ -269,22 +304,26 @@ def test_a_seal_is_good_for_one_lease() -> None:
 
 
 def test_bytes_of_a_sample() -> None:
-    assert MAX_CLIPS == 204_718_080
-    assert clips_nbytes("clips", 20, 1) == 204_718_080
+    cells = HMDB51_RECIPE.cells
+    assert most_nbytes(HMDB51_RECIPE) == 204_718_080
+    assert most_nbytes(HMDB51_RECIPE.one_view) == 204_718_080 // 20
+    assert clips_nbytes("clips", 20, 1, HMDB51_RECIPE) == 204_718_080
+    assert clips_nbytes("clips", 20, 1, HMDB51_RECIPE.one_view) == 204_718_080 // 20
     # A plan of 480 distinct frames is the longest; each array of it fits the same limit.
-    assert 20 * int(np.prod(CLIP_SHAPE)) * 4 == 2 * 480 * CELLS * 4
-    assert clips_nbytes("frames", 480, 10**6) == 2 * 480 * (CELLS * 6 + 4) + 4 + 1920
+    assert 20 * int(np.prod(CLIP_SHAPE)) * 4 == 2 * 480 * cells * 4
+    found = clips_nbytes("frames", 480, 10**6, HMDB51_RECIPE)
+    assert found == 2 * 480 * (cells * 6 + 4) + 4 + 1920
 
 
 @pytest.mark.parametrize("kind", ["frames", "keypoints"])
 @pytest.mark.parametrize("persons", [0, 1, 5])
 def test_no_sample_weighs_more_than_said(kind: Any, persons: int, make_annotation: Any) -> None:
     poses = PoseSequence.from_annotation(make_annotation(60, persons=persons))
-    clips = drawn_clips(poses)
+    clips = drawn_clips(poses, HMDB51_RECIPE)
     frames = clips.frames
     found = sum(a.nbytes for a in (frames.starts, frames.cells, frames.values, clips.plan))
     if kind == "keypoints":
-        joints = place(poses, clip_plan(60))
+        joints = place(poses, clip_plan(60, HMDB51_RECIPE), HMDB51_RECIPE)
         found += joints.centres.nbytes + joints.peaks.nbytes
-    said = clips_nbytes(kind, clips.unique, persons)
+    said = clips_nbytes(kind, clips.unique, persons, HMDB51_RECIPE)
     assert said / 2 < found <= said

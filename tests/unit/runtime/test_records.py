@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from engine.base.constants import VIEWS
 from engine.base.errors import WireError
+from engine.base.recipe import HMDB51_RECIPE
 from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.scheduler import Listed, Scheduler
@@ -37,7 +38,7 @@ def scheduler(count: int, budget: int) -> Scheduler:
     samples = [Sample(i, f"s{i}", ANNOTATIONS[i % len(ANNOTATIONS)]) for i in range(count)]
     if count > 3:
         samples[3] = Sample(3, "s3", {"junk": 1})
-    about = WorkerSettings("0.24.1", "frames")
+    about = WorkerSettings(HMDB51_RECIPE, "frames")
     made = Scheduler(Listed(samples), CLASSES, Aggregator(), about, b"s", budget=budget)
     made.table.ahead = 6
     return made

@@ -9,26 +9,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.skeletons.sparse import CELLS, Frames
+from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.skeletons.sparse import Frames
+
+RECIPES = (HMDB51_RECIPE, Recipe(size=64), Recipe(limbs=((0, 1), (5, 7))))
+CELLS = HMDB51_RECIPE.cells
 
 
-def made(rng: np.random.Generator, count: int) -> tuple[Frames, Any]:
+def made(rng: np.random.Generator, count: int, recipe: Recipe) -> tuple[Frames, Any]:
     """Frames with some cells each, some with none, and the same as a plain array."""
-    dense = np.zeros((count, 17, 56, 56), np.float32)
+    dense = np.zeros((count, *recipe.frame_shape), np.float32)
     for frame in dense:
-        cells = rng.choice(CELLS, rng.integers(0, 40), replace=False)
+        cells = rng.choice(recipe.cells, rng.integers(0, 40), replace=False)
         frame.reshape(-1)[cells] = rng.uniform(0.1, 1, len(cells))
     frame, cells = np.nonzero(dense.reshape(count, -1))
     starts = np.searchsorted(frame, np.arange(count + 1)).astype(np.int32)
     values = dense.reshape(count, -1)[frame, cells]
-    return Frames(starts, cells.astype(np.uint16), values), dense
+    frames = Frames(starts, cells.astype(recipe.cell_type), values, recipe.frame_shape)
+    return frames, dense
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 9), data=st.data())
-def test_parts_and_clips(seed: int, count: int, data: Any) -> None:
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    count=st.integers(1, 9),
+    recipe=st.sampled_from(RECIPES),
+    data=st.data(),
+)
+def test_parts_and_clips(seed: int, count: int, recipe: Recipe, data: Any) -> None:
     rng = np.random.default_rng(seed)
-    frames, dense = made(rng, count)
+    frames, dense = made(rng, count, recipe)
     assert frames.flawed() is None
     np.testing.assert_array_equal(frames.dense(), dense)
     first = data.draw(st.integers(0, count))
@@ -40,7 +50,8 @@ def test_parts_and_clips(seed: int, count: int, data: Any) -> None:
         both.dense(), np.concatenate([dense[first:], dense[:last], dense])
     )
     plan = rng.integers(0, count, 7)
-    clip = np.full((17, 7, 56, 56), -1, np.float32)
+    channels, *area = recipe.frame_shape
+    clip = np.full((channels, 7, *area), -1, np.float32)
     frames.write_clip(plan, clip)
     np.testing.assert_array_equal(clip, dense[plan].swapaxes(0, 1))
 
@@ -58,5 +69,10 @@ def test_parts_and_clips(seed: int, count: int, data: Any) -> None:
     ],
 )
 def test_flawed(starts: list[int], cells: list[int], message: str) -> None:
-    frames = Frames(np.array(starts, np.int32), np.array(cells, np.uint16), np.ones(3, np.float32))
+    frames = Frames(
+        np.array(starts, np.int32),
+        np.array(cells, np.uint16),
+        np.ones(3, np.float32),
+        HMDB51_RECIPE.frame_shape,
+    )
     assert message in str(frames.flawed())

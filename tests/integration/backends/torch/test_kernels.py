@@ -12,6 +12,7 @@ import pytest
 
 from engine.backends.torch.steps import plan
 from engine.base.constants import REFERENCES, Reference
+from engine.base.recipe import HMDB51_RECIPE
 from engine.network.backend import Wave
 from engine.skeletons.clips import JointClips
 from tests.integration.backends.torch.test_torch import odd_joints
@@ -94,7 +95,8 @@ def test_drawing_and_the_first_step_at_once(
     from engine.backends.torch.waves import _drawn
 
     joints = odd_joints(np.random.default_rng(1), frames=1)
-    clips = JointClips(joints, np.zeros((1, 48), np.int32), reference)
+    recipe = HMDB51_RECIPE.drawn_as(reference)
+    clips = JointClips(joints, np.zeros((1, 48), np.int32), recipe)
     steps, device = plan(onnx.load(str(tiny_model))), torch.device("cpu")
     network = Network(steps, device, torch.float32, plain)
     frames = 2 * clips.unique

@@ -16,6 +16,7 @@ from engine.backends.registry import load
 from engine.base.choices import SHARED, Precision
 from engine.base.constants import REFERENCES, VIEWS, Reference
 from engine.base.errors import ModelError, UsageError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Failure, Prediction, Record
 from engine.network.backend import Wave, WavesBackend
 from engine.network.models import open_model
@@ -38,7 +39,11 @@ def poses(frames: int) -> PoseSequence:
 
 
 def runner(
-    path: Path, name: str, layout: Any = SHARED, precision: Precision = "f32", views: int = VIEWS
+    path: Path,
+    name: str,
+    layout: Any = SHARED,
+    precision: Precision = "f32",
+    recipe: Recipe = HMDB51_RECIPE,
 ) -> Runner:
     model = replace(open_model(str(path)), layout=layout)
     return open_runner(
@@ -46,7 +51,7 @@ def runner(
             name, model, device="cpu" if name == "torch" else None, precision=precision, threads=2
         ),
         model,
-        views,
+        recipe,
     )
 
 
@@ -59,10 +64,11 @@ def scored(path: Path, name: str, clips: list[Clips | JointClips], **more: Any) 
 
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_equal_to_the_default_runtime(tiny_model: Path, reference: Reference) -> None:
-    whole = scored(tiny_model, "openvino", [decode(poses(n), reference) for n in LENGTHS])
+    recipe = HMDB51_RECIPE.drawn_as(reference)
+    whole = scored(tiny_model, "openvino", [decode(poses(n), recipe) for n in LENGTHS])
     ways: list[list[Clips | JointClips]] = [
-        [sampled(poses(n), reference, VIEWS) for n in LENGTHS],  # drawn on the device
-        [decode(poses(n), reference) for n in LENGTHS],
+        [sampled(poses(n), recipe) for n in LENGTHS],  # drawn on the device
+        [decode(poses(n), recipe) for n in LENGTHS],
     ]
     for clips in ways:
         for found, expected in zip(scored(tiny_model, "torch", clips), whole, strict=True):
@@ -72,29 +78,31 @@ def test_equal_to_the_default_runtime(tiny_model: Path, reference: Reference) ->
 
 
 def test_whole_clips_and_one_view(tiny_model: Path) -> None:
-    clips: list[Any] = [decode(poses(n)) for n in (7, 60)]
+    clips: list[Any] = [decode(poses(n), HMDB51_RECIPE) for n in (7, 60)]
     for found, expected in zip(
         scored(tiny_model, "torch", clips, layout="clips"),
         scored(tiny_model, "openvino", clips, layout="clips"),
         strict=True,
     ):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    one: list[Any] = [sampled(poses(n), "0.24.1", 1) for n in (7, 60)]
-    for found, clip in zip(scored(tiny_model, "torch", one, views=1), clips, strict=True):
+    one: list[Any] = [sampled(poses(n), HMDB51_RECIPE.one_view) for n in (7, 60)]
+    for found, clip in zip(
+        scored(tiny_model, "torch", one, recipe=HMDB51_RECIPE.one_view), clips, strict=True
+    ):
         [expected] = scored(tiny_model, "torch", [clip])
         np.testing.assert_allclose(found, expected[:1], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize(("precision", "error"), [("f16", 0.01), ("bf16", 0.05)])
 def test_lower_precisions(tiny_model: Path, precision: Precision, error: float) -> None:
-    clips: list[Any] = [sampled(poses(30), "0.24.1", VIEWS)]
+    clips: list[Any] = [sampled(poses(30), HMDB51_RECIPE)]
     [exact], [found] = (scored(tiny_model, "torch", clips, precision=p) for p in ("f32", precision))
     assert 0 < np.abs(found - exact).max() < error * np.abs(exact).max()
 
 
 def test_samples_that_share_a_wave(tiny_model: Path) -> None:
     """Where the device takes several at once, each gets its own."""
-    clips: list[Any] = [sampled(poses(n), "0.24.1", VIEWS) for n in LENGTHS]
+    clips: list[Any] = [sampled(poses(n), HMDB51_RECIPE) for n in LENGTHS]
     alone = scored(tiny_model, "torch", clips)
     model = open_model(str(tiny_model)).with_layout("auto", whole_clips=False)
     backend = load("torch", model, device="cpu", precision="f32", threads=2)
@@ -103,7 +111,7 @@ def test_samples_that_share_a_wave(tiny_model: Path) -> None:
     waves: list[Wave] = []
     start = backend.start_wave
     backend.start_wave = lambda lane, wave: (waves.append(wave), start(lane, wave))[1]  # type: ignore[method-assign]
-    together = ResidentRunner(backend)
+    together = ResidentRunner(backend, HMDB51_RECIPE)
     for found, expected in zip(infer(together, clips), alone, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     assert 1 < len(waves) < len(clips)
@@ -143,8 +151,9 @@ def test_drawing_is_the_references() -> None:
     rng = np.random.default_rng(0)
     for reference in REFERENCES:
         joints = odd_joints(rng, frames=3)
-        clips = JointClips(joints, np.zeros((1, 48), np.int32), reference)
-        want = render(joints, reference).dense()
+        recipe = HMDB51_RECIPE.drawn_as(reference)
+        clips = JointClips(joints, np.zeros((1, 48), np.int32), recipe)
+        want = render(joints, recipe).dense()
         canvas = torch.zeros((len(want), 56, 56, 17))
         rasteriser.draw(canvas, rasteriser.Poses.of([clips], [0], len(want)))
         found = canvas.permute(0, 3, 1, 2).numpy()
@@ -196,3 +205,10 @@ def test_auto_takes_it_where_a_gpu_is(tmp_path: Path, monkeypatch: pytest.Monkey
         assert registry.choose("auto", device)[0] == "torch"
     assert registry.choose("auto", "CPU")[0] == "openvino"
     assert registry.choose("auto", quantised=True)[0] == "openvino"
+
+
+def test_another_recipe_is_refused(tiny_model: Path) -> None:
+    """By name: it draws HMDB51's joints only, so far."""
+    model = replace(open_model(str(tiny_model)), recipe=Recipe(size=64))
+    with pytest.raises(UsageError, match="another recipe than HMDB51's, which --backend torch"):
+        load("torch", model, device="cpu", precision="f32", threads=1)

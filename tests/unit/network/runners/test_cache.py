@@ -15,16 +15,16 @@ from engine.network.increments import lengths, slot_id
 from engine.network.runners.cache import CachedTrack, RowCache
 
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
-LEVELS = len(lengths(STRIDES))
+LEVELS = len(lengths(48, STRIDES))
 PARTS: Any = [SimpleNamespace(outputs={"this": (8, 1)})] * LEVELS
-OF_ONE = 4 * sum(lengths(STRIDES))  # bytes
+OF_ONE = 4 * sum(lengths(48, STRIDES))  # bytes
 
 
 class Windows:
     """What a runner does with it, less the network: what is stored is whose it is."""
 
     def __init__(self, tracks: int) -> None:
-        self.cache = RowCache(PARTS, STRIDES, np.dtype(np.float32), tracks * OF_ONE)
+        self.cache = RowCache(PARTS, 48, STRIDES, np.dtype(np.float32), tracks * OF_ONE)
         self.stored: list[dict[int, Any]] = [{} for _ in range(LEVELS)]  # by row
         self.read = 0
 

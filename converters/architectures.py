@@ -1,0 +1,216 @@
+"""Architectures: what a config's model means.
+
+Comes in: a config file (`converters.config`), or a name that ships. Goes out: the `Architecture`,
+and the `Recipe` of its input. A key that is not known here is refused by name: what it would change
+is not built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from converters.config import read_config, section
+from converters.dialects import recipe_of
+from converters.network import BLOCKS_BY_DEPTH, Architecture
+from engine.base.errors import ModelError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
+
+# Keys that change nothing at test time.
+_OF_TRAINING: Final = {
+    "pretrained",
+    "pretrained2d",
+    "frozen_stages",
+    "norm_eval",
+    "zero_init_residual",
+    "with_cp",
+    "init_cfg",
+    "dropout_ratio",
+    "dropout",
+    "init_std",
+    "loss_cls",
+    "loss_weight",
+    "label_smooth_eps",
+    "topk",
+    "multi_class",
+    "average_clips",  # is checked
+}
+_OF_MODEL: Final = {"type", "backbone", "cls_head", "train_cfg", "test_cfg", "data_preprocessor"}
+_OF_HEAD: Final = {"type", "in_channels", "num_classes", "spatial_type"} | _OF_TRAINING
+_OF_BACKBONE: Final = {
+    "type",
+    "depth",
+    "in_channels",
+    "base_channels",
+    "num_stages",
+    "stage_blocks",
+    "inflate",
+    "spatial_strides",
+    "temporal_strides",
+    "conv1_stride_s",
+    "pool1_stride_s",
+    "conv1_stride",
+    "pool1_stride",
+} | _OF_TRAINING
+
+
+SHIPPED: Final = {
+    "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint": (
+        Architecture(),
+        HMDB51_RECIPE,
+    ),
+}
+"""Configurations known by name: no file is needed for them."""
+
+
+def read_network(config: str) -> tuple[Architecture, Recipe]:
+    """What a shipped name or a config file describes. Raises `ModelError` that names what this
+    converter does not build."""
+    if config in SHIPPED:
+        return SHIPPED[config]
+    path = Path(config)
+    if not path.is_file():
+        known = "\n  ".join(SHIPPED)
+        raise ModelError(f"config {config}: no such file, and not a name that ships:\n  {known}")
+    values = read_config(path)
+    recipe = recipe_of(values, path)
+    return architecture_of(values, path, recipe.channels), recipe
+
+
+def architecture_of(values: Mapping[str, Any], path: Path, channels: int) -> Architecture:
+    """The architecture of a config's ``model``, for an input of so many channels. Raises
+    `ModelError`."""
+    try:
+        return _architecture(values, path, channels)
+    except ModelError as error:
+        said = str(error)
+        raise ModelError(said if said.startswith("config ") else f"config {path}: {said}") from None
+
+
+def _architecture(values: Mapping[str, Any], path: Path, channels: int) -> Architecture:
+    model = section(values, "model", path)
+    backbone = section(model, "backbone", path)
+    head = section(model, "cls_head", path)
+    types: tuple[tuple[Mapping[str, Any], str, str], ...] = (
+        (model, "model", "Recognizer3D"),
+        (backbone, "backbone", "ResNet3dSlowOnly"),
+        (head, "cls_head", "I3DHead"),
+    )
+    for found, name, kind in types:
+        if found.get("type") != kind:
+            raise ModelError(f"{name} is {found.get('type')!r}; this converter builds {kind} only")
+    _check_model(values, model, head)
+    stages = _number(backbone, "num_stages", 4)
+    if stages > 4:
+        raise ModelError(f"num_stages={stages}; at most 4")
+    depth = backbone.get("depth", 50)  # pyskl's only one, which it does not say
+    if not isinstance(depth, int) or depth not in BLOCKS_BY_DEPTH:
+        raise ModelError(f"backbone depth {depth!r}; known are {sorted(BLOCKS_BY_DEPTH)}")
+    _check_backbone(backbone, stages)
+    arch = Architecture(
+        in_channels=_number(backbone, "in_channels", 3),
+        base_channels=_number(backbone, "base_channels", 64),
+        stage_blocks=_per_stage(backbone, "stage_blocks", BLOCKS_BY_DEPTH[depth], stages),
+        inflate=_per_stage(backbone, "inflate", (0, 0, 1, 1), stages),
+        spatial_strides=_per_stage(backbone, "spatial_strides", (1, 2, 2, 2), stages),
+        temporal_strides=_per_stage(backbone, "temporal_strides", (1, 1, 1, 1), stages),
+        conv1_stride_s=_stride(backbone, "conv1_stride"),
+        pool1_stride_s=_stride(backbone, "pool1_stride"),
+        num_classes=_number(head, "num_classes", None),
+    )
+    if arch.in_channels != channels:
+        raise ModelError(
+            f"backbone in_channels={arch.in_channels}, but the test pipeline draws {channels}"
+        )
+    if head.get("in_channels") != arch.features:
+        raise ModelError(
+            f"cls_head in_channels={head.get('in_channels')!r}, "
+            f"but the backbone ends in {arch.features} channels"
+        )
+    return arch
+
+
+def _check_model(
+    values: Mapping[str, Any], model: Mapping[str, Any], head: Mapping[str, Any]
+) -> None:
+    """Raise `ModelError` for what would change the numbers around backbone and head."""
+    _known(model, _OF_MODEL, "model")
+    _known(head, _OF_HEAD, "cls_head")
+    if head.get("spatial_type", "avg") != "avg":
+        raise ModelError("cls_head spatial_type must be 'avg'")
+    preprocessor = model.get("data_preprocessor") or {}
+    for key in ("mean", "std"):
+        if isinstance(preprocessor, Mapping) and preprocessor.get(key) is not None:
+            raise ModelError(f"data_preprocessor has {key}; the engine normalises nothing")
+    for found in (values["model"].get("test_cfg"), head):  # 0.24.1's place and that of 1.x
+        got = found.get("average_clips", "prob") if isinstance(found, Mapping) else "prob"
+        if got != "prob":
+            raise ModelError(f"average_clips={got!r}; the engine computes 'prob'")
+
+
+def _check_backbone(backbone: Mapping[str, Any], stages: int) -> None:
+    """Raise `ModelError` for what the graph is not built for."""
+    fixed: dict[str, Any] = {
+        "conv1_kernel": (1, 7, 7),
+        "conv1_stride_t": 1,
+        "pool1_stride_t": 1,
+        "with_pool1": True,
+        "with_pool2": False,
+        "style": "pytorch",
+        "inflate_style": "3x1x1",
+        "out_indices": (stages - 1,),
+        "dilations": (1,) * stages,
+        "lateral": False,
+        "non_local": (0,) * stages,
+        "advanced": False,
+        "conv_cfg": {"type": "Conv3d"},
+    }
+    _known(backbone, _OF_BACKBONE | fixed.keys() | {"norm_cfg", "act_cfg"}, "backbone")
+    defaults = {"out_indices": (3,), "dilations": (1, 1, 1, 1)[:stages]}
+    for key, wanted in fixed.items():
+        got = backbone.get(key, defaults.get(key, wanted))
+        if (tuple(got) if isinstance(got, list) else got) != wanted:
+            raise ModelError(f"backbone {key}={got!r:.80} is not supported ({wanted!r})")
+    for key, kind, others in (
+        ("norm_cfg", "BN3d", "requires_grad"),
+        ("act_cfg", "ReLU", "inplace"),
+    ):
+        got = backbone.get(key, {"type": kind})
+        plain = isinstance(got, Mapping) and not got.keys() - {"type", others}
+        if not plain or got.get("type") != kind:
+            raise ModelError(f"backbone {key}={got!r:.80} is not supported ({kind} as it is)")
+
+
+def _known(found: Mapping[str, Any], keys: set[str], name: str) -> None:
+    if unknown := sorted(found.keys() - keys, key=str):
+        raise ModelError(f"{name} has unknown {', '.join(map(str, unknown))}")
+
+
+def _number(found: Mapping[str, Any], key: str, default: int | None) -> int:
+    got = found.get(key, default)
+    if type(got) is not int or not 1 <= got <= 65536:
+        raise ModelError(f"{key}={got!r:.40} is not a usable number")
+    return got
+
+
+def _per_stage(
+    backbone: Mapping[str, Any], key: str, default: tuple[int, ...], stages: int
+) -> tuple[int, ...]:
+    got = backbone.get(key, default)
+    if not isinstance(got, (list, tuple)) or len(got) < stages:
+        raise ModelError(f"backbone {key}={got!r} for {stages} stages")
+    return tuple(
+        int(one == 1) if key == "inflate" else _number({key: one}, key, None)
+        for one in got[:stages]
+    )
+
+
+def _stride(backbone: Mapping[str, Any], key: str) -> int:
+    """In space: mmaction2's key is that of space, pyskl's of time and space."""
+    if key not in backbone:
+        return _number(backbone, f"{key}_s", 2)
+    got = backbone[key]
+    if f"{key}_s" in backbone or not isinstance(got, (list, tuple)) or len(got) != 2 or got[0] != 1:
+        raise ModelError(f"backbone {key}={got!r:.40} is not supported (one frame, and a stride)")
+    return _number({key: got[1]}, key, None)
