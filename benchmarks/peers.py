@@ -27,7 +27,7 @@ from engine.base.assets import DEMO_CHECKPOINT
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import UsageError
 from engine.network.models import open_model
-from engine.skeletons.clips import preprocess
+from engine.preprocessing import preprocess
 
 Measure = Callable[[], float]
 _PURE_SAMPLES = 8

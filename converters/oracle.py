@@ -21,7 +21,7 @@ from engine.base.errors import EngineError
 from engine.base.options import Options
 from engine.base.records import Prediction
 from engine.pipeline import Pipeline
-from engine.skeletons.clips import preprocess
+from engine.preprocessing import preprocess
 
 TOLERANCE = 2e-4  # of a logit, absolute: mmaction2's own float32 is within 4e-5
 

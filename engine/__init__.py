@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.classifier import classify
     from engine.livestream import Stream, stream
     from engine.pipeline import Pipeline, predict
-    from engine.skeletons.clips import preprocess
+    from engine.preprocessing import preprocess
 
 __all__ = [
     "Options",
@@ -48,7 +48,7 @@ def __getattr__(name: str) -> Any:
 
         return classify
     if name == "preprocess":
-        from engine.skeletons.clips import preprocess
+        from engine.preprocessing import preprocess
 
         return preprocess
     if name == "Options":

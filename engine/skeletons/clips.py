@@ -6,16 +6,13 @@ to it; the tensor is materialised as late as the runtime demands, if at all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import REFERENCES, Reference
-from engine.base.errors import UsageError
-from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.base.recipe import Recipe
 from engine.skeletons.heatmaps import Joints, place, render
 from engine.skeletons.poses import PoseSequence, Track
 from engine.skeletons.sampling import clip_plan
@@ -121,21 +118,3 @@ def sampled(poses: PoseSequence, recipe: Recipe) -> JointClips:
     """The clips of a checked pose sequence, not drawn yet."""
     plan = clip_plan(poses.total_frames, recipe)
     return JointClips(place(poses, plan, recipe), plan.positions, recipe, poses.track)
-
-
-def preprocess(
-    annotation: Mapping[str, Any], reference: Reference = "0.24.1"
-) -> NDArray[np.float32]:
-    """The network's input for one annotation: float32 [20, 17, 48, 56, 56].
-
-    `annotation` is a dict as in mmaction2's pose pickles (``keypoint`` [P, T, 17, 2],
-    ``keypoint_score`` [P, T, 17], ``img_shape`` (height, width), ``total_frames``). The
-    values equal those of mmaction2's test pipeline bit for bit: ten clips, then the
-    same ten flipped. Raises `SampleError` for an annotation that cannot be used, and
-    `UsageError` for an unknown reference.
-    """
-    if reference not in REFERENCES:
-        raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
-    return decode(
-        PoseSequence.from_annotation(annotation), HMDB51_RECIPE.drawn_as(reference)
-    ).tensor()

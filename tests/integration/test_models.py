@@ -7,17 +7,22 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import engine
 from engine.base import assets
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.models import open_model
+from engine.skeletons.clips import decode
+from engine.skeletons.poses import PoseSequence
 from tests.support import DATA
 from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.samples import annotation
 
 
 def change(path: Path, tmp_path: Path, **properties: str | None) -> str:
@@ -179,3 +184,18 @@ def test_a_damaged_conversion_is_made_again(shared: Path) -> None:
     model = open_model(spec)
     model.path.write_bytes(model.path.read_bytes()[:1000])
     assert open_model(spec) == model
+
+
+def test_the_input_of_a_file(tmp_path: Path) -> None:
+    """By `engine.preprocess`, of its own recipe, or as another reference draws it."""
+    recipe = Recipe(size=64, clips=2)
+    path = write_model(tmp_path / "a.onnx", random_state_dict(TINY), TINY, recipe=recipe)
+    given = annotation(60, persons=2, seed=1)
+    found = engine.preprocess(given, model=path)
+    assert found.shape == (4, 17, 48, 64, 64)
+    poses = PoseSequence.from_annotation(given)
+    np.testing.assert_array_equal(found, decode(poses, recipe).tensor())
+    modern = engine.preprocess(given, "1.x", model=str(path))
+    np.testing.assert_array_equal(modern, decode(poses, recipe.drawn_as("1.x")).tensor())
+    with pytest.raises(ModelError, match="no such file"):
+        engine.preprocess(given, model=tmp_path / "b.onnx")

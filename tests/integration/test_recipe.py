@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks import npu_model, pure_inference, score_folder
 from engine.base.constants import CLIP_SHAPE, VIEWS
-from engine.skeletons.clips import preprocess
+from engine.preprocessing import preprocess
 from tests.doubles import om
 from tests.support import ROOT
 from tests.support.samples import annotation

@@ -13,7 +13,7 @@ from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
 from converters.quantize import quantise
 from engine.base.constants import HMDB51
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from tests.support.samples import annotation
@@ -46,11 +46,12 @@ def write_model(
     arch: Architecture,
     batch: int = DYNAMIC,
     classes: Sequence[str] = HMDB51,
+    recipe: Recipe = HMDB51_RECIPE,
 ) -> Path:
     """An ONNX file of layout ``clips``."""
     weights = select_weights(arch, state)
     model = build_clips(
-        arch, weights, recipe=HMDB51_RECIPE, batch=batch, classes=classes, source_sha256="0" * 64
+        arch, weights, recipe=recipe, batch=batch, classes=classes, source_sha256="0" * 64
     )
     path.write_bytes(model.SerializeToString())
     return path

@@ -191,7 +191,7 @@ def test_recorded_logits(
     """The golden model with random weights, in both references."""
     import importlib.util
 
-    from engine.skeletons.clips import preprocess
+    from engine.preprocessing import preprocess
     from engine.sources.annotations import read_annotations
 
     spec = importlib.util.spec_from_file_location("make_weights", golden / "make_weights.py")

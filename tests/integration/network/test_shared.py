@@ -17,7 +17,7 @@ from engine.backends.registry import load
 from engine.base.choices import CLIPS, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, HMDB51
 from engine.base.errors import ModelError
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
 from engine.network.cuts import FEATURES, FRAMES, HANDED, Cuts
 from engine.network.models import open_model
 from engine.network.recogniser import infer
@@ -25,17 +25,28 @@ from engine.network.runners.base import Runner
 from engine.network.runners.opening import open_runner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.support.networks import random_state_dict
+from tests.support.networks import TINY, random_state_dict, write_model
 from tests.support.samples import annotation
 
 LENGTHS = (1, 7, 30, 48, 60, 96, 300)
 
 
+LIMBS = ((0, 5), (0, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 6), (11, 12))
+LIMBS_MIRRORED = exchanged(len(LIMBS), (0, 2, 3), (1, 4, 5))
+OTHERS = {
+    "64 pixels": Recipe(size=64),
+    "limbs": Recipe(size=64, limbs=LIMBS),
+    "limbs, mirrored": Recipe(
+        size=64, fit="stretch", limbs=LIMBS, flip="mirror", twins=LIMBS_MIRRORED
+    ),
+    "one clip of 32 frames": Recipe(length=32, clips=1, flip=None),
+}
+
+
 def runner(path: Path, name: str, layout: Any, precision: Precision = "f32") -> Runner:
     model = replace(open_model(str(path)), layout=layout)
-    return open_runner(
-        load(name, model, device=None, precision=precision, threads=2), model, HMDB51_RECIPE
-    )
+    backend = load(name, model, device=None, precision=precision, threads=2)
+    return open_runner(backend, model, model.recipe)
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +179,25 @@ def test_waves_are_filled_across_batches(
         shared.close()
     assert waves[0] == waves[1] < 2 * len(samples)
     np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("recipe", OTHERS.values(), ids=OTHERS)
+def test_other_recipes(tmp_path: Path, recipe: Recipe, name: str) -> None:
+    """As HMDB51's: equal to whole clips, and the same bits beside any other sample."""
+    arch = replace(TINY, in_channels=recipe.channels)
+    path = write_model(tmp_path / "a.onnx", random_state_dict(arch), arch, recipe=recipe)
+    poses = [PoseSequence.from_annotation(annotation(n, 1 + n % 2, n)) for n in (7, 48, 96)]
+    clips = [decode(one, recipe) for one in poses]
+    whole, shared = (runner(path, name, layout) for layout in (CLIPS, SHARED))
+    together = list(infer(shared, clips))
+    for logits, expected, one in zip(together, infer(whole, clips), clips, strict=True):
+        assert logits.shape == (recipe.views, 51)
+        np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        [alone] = infer(shared, [one])
+        np.testing.assert_array_equal(alone, logits)
+    whole.close()
+    shared.close()
 
 
 def test_parts_of_the_published_network() -> None:

@@ -14,7 +14,7 @@ import pytest
 from engine.base.constants import REFERENCES, Reference
 from engine.base.errors import SampleError
 from engine.base.recipe import HMDB51_RECIPE
-from engine.skeletons.clips import preprocess
+from engine.preprocessing import preprocess
 from engine.skeletons.heatmaps import center_crop, compact, flip, resize
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.sampling import clip_plan

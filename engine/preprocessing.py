@@ -1,0 +1,46 @@
+"""Preprocessing alone: the network's input for an annotation, without a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.base.constants import REFERENCES, Reference
+from engine.base.errors import UsageError
+from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.skeletons.clips import decode
+from engine.skeletons.poses import PoseSequence
+
+
+def preprocess(
+    annotation: Mapping[str, Any],
+    reference: Reference | None = None,
+    *,
+    model: str | os.PathLike[str] | None = None,
+) -> NDArray[np.float32]:
+    """The network's input for one annotation: float32 [views, channels, length, size, size].
+
+    `annotation` is a dict as in mmaction2's pose pickles (``keypoint`` [P, T, joints, 2],
+    ``keypoint_score`` [P, T, joints], ``img_shape`` (height, width), ``total_frames``), or of
+    Kinetics-400's compressed form. `model`: the file, or what else ``--model`` takes, whose input
+    is wanted; without one that of HMDB51, [20, 17, 48, 56, 56]. `reference`: another mmaction2
+    than the model's. The values equal those of the reference's test pipeline bit for bit. Raises
+    `SampleError` for an annotation that cannot be used, `UsageError` for an unknown reference, and
+    `ModelError` for a file that is none.
+    """
+    if reference is not None and reference not in REFERENCES:
+        raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
+    recipe = HMDB51_RECIPE if model is None else _recipe_of(os.fspath(model))
+    if reference is not None:
+        recipe = recipe.drawn_as(reference)
+    return decode(PoseSequence.from_annotation(annotation, recipe), recipe).tensor()
+
+
+def _recipe_of(model: str) -> Recipe:
+    from engine.network.models import open_model  # which loads onnx
+
+    return open_model(model).recipe
