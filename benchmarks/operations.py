@@ -43,7 +43,7 @@ def shared(total_frames: int) -> float:
 def window(stride: int | None) -> float:
     """Of a window of a track, so many moments after the last one; None: computed anew."""
     _, blocks = _network()
-    ring = Ring(48, [stride for _, _, stride in blocks])
+    ring = Ring(CLIP_LEN, [stride for _, _, stride in blocks])
     found = ring.increment(0, stride)
     if stride is not None:
         ring.keep(found)

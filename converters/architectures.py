@@ -82,16 +82,15 @@ def architecture_of(values: Mapping[str, Any], path: Path, channels: int) -> Arc
     """The architecture of a config's ``model``, for an input of so many channels. Raises
     `ModelError`."""
     try:
-        return _architecture(values, path, channels)
+        return _architecture(values, channels)
     except ModelError as error:
-        said = str(error)
-        raise ModelError(said if said.startswith("config ") else f"config {path}: {said}") from None
+        raise ModelError(f"config {path}: {error}") from None
 
 
-def _architecture(values: Mapping[str, Any], path: Path, channels: int) -> Architecture:
-    model = section(values, "model", path)
-    backbone = section(model, "backbone", path)
-    head = section(model, "cls_head", path)
+def _architecture(values: Mapping[str, Any], channels: int) -> Architecture:
+    model = section(values, "model")
+    backbone = section(model, "backbone")
+    head = section(model, "cls_head")
     types: tuple[tuple[Mapping[str, Any], str, str], ...] = (
         (model, "model", "Recognizer3D"),
         (backbone, "backbone", "ResNet3dSlowOnly"),

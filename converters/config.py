@@ -118,13 +118,14 @@ def _merge(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def section(values: Mapping[str, Any], key: str, path: Path) -> Mapping[str, Any]:
+def section(values: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A dict in a config. Raises `ModelError` where it is none, or holds what is not readable."""
     section = values.get(key)
     if isinstance(section, Unreadable):
-        raise ModelError(f"config {path}: {key} ({section.where}) is not a plain literal")
+        raise ModelError(f"{key} ({section.where}) is not a plain literal")
     if not isinstance(section, Mapping):
-        raise ModelError(f"config {path}: no {key}")
+        raise ModelError(f"no {key}")
     for name, value in section.items():
         if isinstance(value, Unreadable):
-            raise ModelError(f"config {path}: {key}.{name} ({value.where}) is not a plain literal")
+            raise ModelError(f"{key}.{name} ({value.where}) is not a plain literal")
     return section

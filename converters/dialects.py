@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from engine.base.constants import LEFT_JOINTS, RIGHT_JOINTS
 from engine.base.errors import ModelError
-from engine.base.recipe import COCO_TWINS, LEFT_JOINTS, RIGHT_JOINTS, Limb, Recipe, exchanged
+from engine.base.recipe import COCO_TWINS, Limb, Recipe, exchanged
 
 _REQUIRED: Final = object()
 _DEFAULT_LIMBS: Final[tuple[Limb, ...]] = (

@@ -17,16 +17,26 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.constants import (
+    BOX_PADDING,
+    BOX_THRESHOLD,
+    CLIP_LEN,
+    JOINTS,
+    LEFT_JOINTS,
+    NUM_CLIPS,
+    RIGHT_JOINTS,
+    SCORE_THRESHOLD,
+    SEED,
+    SIGMA,
+    SIZE,
+)
 from engine.base.errors import ModelError
 
 Sampler = Literal["mmaction2", "pyskl"]
 Fit = Literal["crop", "stretch"]
 Flip = Literal["redraw", "mirror"]
-Precision = Literal["float64", "float32"]
+Coordinates = Literal["float64", "float32"]
 Limb = tuple[int, int]
-
-LEFT_JOINTS: Final = (1, 3, 5, 7, 9, 11, 13, 15)
-RIGHT_JOINTS: Final = (2, 4, 6, 8, 10, 12, 14, 16)
 
 
 def exchanged(count: int, left: Sequence[int], right: Sequence[int]) -> tuple[int, ...]:
@@ -39,7 +49,7 @@ def exchanged(count: int, left: Sequence[int], right: Sequence[int]) -> tuple[in
     return tuple(twins)
 
 
-COCO_TWINS: Final = exchanged(17, LEFT_JOINTS, RIGHT_JOINTS)
+COCO_TWINS: Final = exchanged(JOINTS, LEFT_JOINTS, RIGHT_JOINTS)
 
 
 def _twins_of_limbs(limbs: Sequence[Limb], twins: Sequence[int]) -> tuple[int, ...]:
@@ -66,21 +76,21 @@ class Recipe:
     of an annotation in Kinetics-400's compressed form; 0 where none may come.
     """
 
-    joints: int = 17
-    length: int = 48
-    clips: int = 10
-    seed: int = 255
+    joints: int = JOINTS
+    length: int = CLIP_LEN
+    clips: int = NUM_CLIPS
+    seed: int = SEED
     sampler: Sampler = "mmaction2"
-    size: int = 56
+    size: int = SIZE
     fit: Fit = "crop"
-    padding: float = 0.25
-    least_box: float = 10.0
-    threshold: float = 1e-4
-    sigma: float = 0.6
+    padding: float = BOX_PADDING
+    least_box: float = BOX_THRESHOLD
+    threshold: float = SCORE_THRESHOLD
+    sigma: float = SIGMA
     limbs: tuple[Limb, ...] | None = None
     flip: Flip | None = "redraw"
     twins: tuple[int, ...] = COCO_TWINS
-    precision: Precision = "float64"
+    precision: Coordinates = "float64"
     most: int = 0
 
     def __post_init__(self) -> None:
@@ -187,14 +197,8 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """JSON types only."""
-        return {
-            name: [list(one) for one in value]
-            if name == "limbs" and value
-            else list(value)
-            if isinstance(value, tuple)
-            else value
-            for name, value in asdict(self).items()
-        }
+        limbs = None if self.limbs is None else [list(limb) for limb in self.limbs]
+        return {**asdict(self), "limbs": limbs, "twins": list(self.twins)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Recipe:
@@ -253,7 +257,7 @@ _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "sampler": get_args(Sampler),
     "fit": get_args(Fit),
     "flip": (None, *get_args(Flip)),
-    "precision": get_args(Precision),
+    "precision": get_args(Coordinates),
 }
 
 HMDB51_RECIPE: Final = Recipe()

@@ -67,6 +67,8 @@ class Setup:
         recipe = model.recipe
         if options.reference is not None:
             recipe = recipe.drawn_as(options.reference)
+        if not options.averages:
+            recipe = recipe.one_view
         settings = ExecutorSettings(
             backend=name,
             model=model,
@@ -75,7 +77,7 @@ class Setup:
             threads=options.threads or max(1, host.cores() // len(devices)),
             max_batch=options.max_batch,
             max_wait=options.max_wait_ms / 1e3,
-            recipe=recipe if options.averages else recipe.one_view,
+            recipe=recipe,
             secret=secrets.token_bytes(32),
             listening=Listening.of(options.listen, options.keys)
             if options.listen is not None
@@ -122,8 +124,7 @@ class Setup:
 
 def _room(options: Options, recipe: Recipe) -> int:
     """Bytes for what is kept of tracks, where windows can have anything in common."""
-    many = options.averages and recipe.views > 1
-    if many or options.crop != "steady" or options.sampling != "grid":
+    if recipe.views > 1 or options.crop != "steady" or options.sampling != "grid":
         return 0
     return host.memory_limit() // 4 if options.track_memory is None else options.track_memory
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.base.recipe import COCO_TWINS, HMDB51_RECIPE, Limb, Precision, Recipe
+from engine.base.recipe import COCO_TWINS, HMDB51_RECIPE, Coordinates, Limb, Recipe
 from engine.skeletons import drawing
 from engine.skeletons.drawing import draw
 from engine.skeletons.heatmaps import Joints, render
 
 LIMBS: tuple[Limb, ...] = ((0, 5), (5, 7), (7, 9), (6, 8), (8, 6), (11, 12), (16, 14))
-BOTH: tuple[Precision, ...] = ("float64", "float32")
+BOTH: tuple[Coordinates, ...] = ("float64", "float32")
 # Around the threshold; 1e-4 itself is a little less in float32, and is not drawn.
 SCORES = np.float32([0, 5e-5, 1e-4, np.nextafter(np.float32(1e-4), np.float32(1)), 0.5, 1.7, -1])
 
@@ -118,7 +118,7 @@ def test_plain_drawing(seed: int, persons: int, frames: int, recipe: Recipe) -> 
     threshold=st.sampled_from([1e-4, 1e-3, 0.0]),
 )
 def test_plain_drawing_of_limbs(
-    precision: Precision,
+    precision: Coordinates,
     seed: int,
     persons: int,
     frames: int,
@@ -163,7 +163,7 @@ def limbs_of_every_kind(rng: np.random.Generator, persons: int, frames: int, siz
 
 
 @pytest.mark.parametrize("precision", BOTH)
-def test_kinds_of_limbs_one_by_one(precision: Precision) -> None:
+def test_kinds_of_limbs_one_by_one(precision: Coordinates) -> None:
     """That the plain loop has each of them, and what comes out where it can be said."""
     recipe = Recipe(joints=2, limbs=((0, 1),), flip=None, precision=precision)
 
