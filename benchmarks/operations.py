@@ -1,6 +1,6 @@
 """Operations: how many a video needs, once everything that repeats is computed once.
 
-Counted from the network's shapes (`converters.network`) and the contexts of a video
+Counted from the network's shapes (`converters.slowonly`) and the contexts of a video
 (`engine.network.contexts`); two a multiply-add, convolutions only.
 """
 
@@ -10,7 +10,8 @@ from math import prod
 
 import numpy as np
 
-from converters.network import Architecture, Conv, bottlenecks, stem
+from converters.network import Conv
+from converters.slowonly import SlowOnly
 from engine.base.constants import CLIP_LEN, SIZE, VIEWS
 from engine.base.recipe import HMDB51_RECIPE
 from engine.network.contexts import Contexts, of_plan
@@ -73,20 +74,21 @@ def _network() -> tuple[float, list[tuple[float, float, int]]]:
     """Operations a frame before the first temporal convolution; then, a block, those of its
     temporal convolution for a position that it reads, of the rest for one that it writes (its
     shortcut included), and its stride over time."""
-    arch = Architecture()
+    arch = SlowOnly()
     side = SIZE  # the stem keeps the size, pooling halves it
-    per_frame = _conv(stem(arch), side)
+    per_frame = _conv(arch.stem, side)
     side //= arch.pool1_stride_s
     blocks = []
-    for block in bottlenecks(arch):
-        space = block.conv2.stride[1]
-        after = _conv(block.conv2, side // space) + _conv(block.conv3, side // space)
-        if block.downsample is not None:
-            after += _conv(block.downsample, side // space)
-        if block.conv1.kernel[0] == 1:
-            per_frame += _conv(block.conv1, side) + after
+    for block in arch.bottlenecks():
+        conv1, conv2, conv3 = block.body
+        space = conv2.stride[1]
+        after = _conv(conv2, side // space) + _conv(conv3, side // space)
+        if block.shortcut is not None:
+            after += _conv(block.shortcut, side // space)
+        if conv1.kernel[0] == 1:
+            per_frame += _conv(conv1, side) + after
         else:
-            blocks.append((_conv(block.conv1, side), after, block.conv2.stride[0]))
+            blocks.append((_conv(conv1, side), after, conv2.stride[0]))
         side //= space
     return per_frame, blocks
 

@@ -110,10 +110,10 @@ def torch_loader(path: Path) -> Measure | None:
         from torch.utils.data import DataLoader
     except ImportError:
         return None
-    from converters.network import Architecture
+    from converters.slowonly import SlowOnly
     from converters.torch_network import Network
 
-    network = Network(Architecture(), dropout=0).eval()
+    network = Network(SlowOnly(), dropout=0).eval()
     state = torch.load(DEMO_CHECKPOINT, weights_only=True)["state_dict"]
     lacking, unknown = network.load_state_dict(
         {name: tensor.float() for name, tensor in state.items()}, strict=False

@@ -7,13 +7,16 @@ is not built.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from converters.c3d import C3D
 from converters.config import read_config, section
 from converters.dialects import recipe_of
-from converters.network import BLOCKS_BY_DEPTH, Architecture
+from converters.network import Architecture
+from converters.slowonly import BLOCKS_BY_DEPTH, SlowOnly
+from converters.x3d import EXPANSION, X3D
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 
@@ -38,7 +41,7 @@ _OF_TRAINING: Final = {
 }
 _OF_MODEL: Final = {"type", "backbone", "cls_head", "train_cfg", "test_cfg", "data_preprocessor"}
 _OF_HEAD: Final = {"type", "in_channels", "num_classes", "spatial_type"} | _OF_TRAINING
-_OF_BACKBONE: Final = {
+_OF_SLOWONLY: Final = {
     "type",
     "depth",
     "in_channels",
@@ -52,12 +55,34 @@ _OF_BACKBONE: Final = {
     "pool1_stride_s",
     "conv1_stride",
     "pool1_stride",
+    "conv_cfg",
+    "norm_cfg",
+    "act_cfg",
+} | _OF_TRAINING
+_OF_C3D: Final = {
+    "type",
+    "in_channels",
+    "base_channels",
+    "num_stages",
+    "temporal_downsample",
+} | _OF_TRAINING
+_OF_X3D: Final = {
+    "type",
+    "in_channels",
+    "base_channels",
+    "num_stages",
+    "stage_blocks",
+    "spatial_strides",
+    "se_style",  # of what is absent
+    "conv_cfg",
+    "norm_cfg",
+    "act_cfg",
 } | _OF_TRAINING
 
 
 SHIPPED: Final = {
     "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint": (
-        Architecture(),
+        SlowOnly(),
         HMDB51_RECIPE,
     ),
 }
@@ -91,33 +116,17 @@ def _architecture(values: Mapping[str, Any], channels: int) -> Architecture:
     model = section(values, "model")
     backbone = section(model, "backbone")
     head = section(model, "cls_head")
-    types: tuple[tuple[Mapping[str, Any], str, str], ...] = (
-        (model, "model", "Recognizer3D"),
-        (backbone, "backbone", "ResNet3dSlowOnly"),
-        (head, "cls_head", "I3DHead"),
-    )
-    for found, name, kind in types:
-        if found.get("type") != kind:
-            raise ModelError(f"{name} is {found.get('type')!r}; this converter builds {kind} only")
+    for found, name, kinds in (
+        (model, "model", ["Recognizer3D"]),
+        (backbone, "backbone", list(_BACKBONES)),
+        (head, "cls_head", ["I3DHead"]),
+    ):
+        if found.get("type") not in kinds:
+            raise ModelError(
+                f"{name} is {found.get('type')!r}; this converter builds {', '.join(kinds)} only"
+            )
     _check_model(values, model, head)
-    stages = _number(backbone, "num_stages", 4)
-    if stages > 4:
-        raise ModelError(f"num_stages={stages}; at most 4")
-    depth = backbone.get("depth", 50)  # pyskl's only one, which it does not say
-    if not isinstance(depth, int) or depth not in BLOCKS_BY_DEPTH:
-        raise ModelError(f"backbone depth {depth!r}; known are {sorted(BLOCKS_BY_DEPTH)}")
-    _check_backbone(backbone, stages)
-    arch = Architecture(
-        in_channels=_number(backbone, "in_channels", 3),
-        base_channels=_number(backbone, "base_channels", 64),
-        stage_blocks=_per_stage(backbone, "stage_blocks", BLOCKS_BY_DEPTH[depth], stages),
-        inflate=_per_stage(backbone, "inflate", (0, 0, 1, 1), stages),
-        spatial_strides=_per_stage(backbone, "spatial_strides", (1, 2, 2, 2), stages),
-        temporal_strides=_per_stage(backbone, "temporal_strides", (1, 1, 1, 1), stages),
-        conv1_stride_s=_stride(backbone, "conv1_stride"),
-        pool1_stride_s=_stride(backbone, "pool1_stride"),
-        num_classes=_number(head, "num_classes", None),
-    )
+    arch = _BACKBONES[backbone["type"]](backbone, _number(head, "num_classes", None))
     if arch.in_channels != channels:
         raise ModelError(
             f"backbone in_channels={arch.in_channels}, but the test pipeline draws {channels}"
@@ -148,8 +157,11 @@ def _check_model(
             raise ModelError(f"average_clips={got!r}; the engine computes 'prob'")
 
 
-def _check_backbone(backbone: Mapping[str, Any], stages: int) -> None:
-    """Raise `ModelError` for what the graph is not built for."""
+def _slowonly(backbone: Mapping[str, Any], classes: int) -> SlowOnly:
+    stages = _stages(backbone)
+    depth = backbone.get("depth", 50)  # pyskl's only one, which it does not say
+    if not isinstance(depth, int) or depth not in BLOCKS_BY_DEPTH:
+        raise ModelError(f"backbone depth {depth!r}; known are {sorted(BLOCKS_BY_DEPTH)}")
     fixed: dict[str, Any] = {
         "conv1_kernel": (1, 7, 7),
         "conv1_stride_t": 1,
@@ -163,15 +175,87 @@ def _check_backbone(backbone: Mapping[str, Any], stages: int) -> None:
         "lateral": False,
         "non_local": (0,) * stages,
         "advanced": False,
-        "conv_cfg": {"type": "Conv3d"},
     }
-    _known(backbone, _OF_BACKBONE | fixed.keys() | {"norm_cfg", "act_cfg"}, "backbone")
     defaults = {"out_indices": (3,), "dilations": (1, 1, 1, 1)[:stages]}
+    _fixed(backbone, _OF_SLOWONLY, fixed, defaults)
+    _check_layers(backbone)
+    return SlowOnly(
+        in_channels=_number(backbone, "in_channels", 3),
+        base_channels=_number(backbone, "base_channels", 64),
+        num_classes=classes,
+        stage_blocks=_per_stage(backbone, "stage_blocks", BLOCKS_BY_DEPTH[depth], stages),
+        inflate=_per_stage(backbone, "inflate", (0, 0, 1, 1), stages),
+        spatial_strides=_per_stage(backbone, "spatial_strides", (1, 2, 2, 2), stages),
+        temporal_strides=_per_stage(backbone, "temporal_strides", (1, 1, 1, 1), stages),
+        conv1_stride_s=_stride(backbone, "conv1_stride"),
+        pool1_stride_s=_stride(backbone, "pool1_stride"),
+    )
+
+
+def _c3d(backbone: Mapping[str, Any], classes: int) -> C3D:
+    """Defaults are pyskl's."""
+    _fixed(backbone, _OF_C3D, {}, {})
+    stages, halves = backbone.get("num_stages", 4), backbone.get("temporal_downsample", True)
+    for key, value, known in (
+        ("num_stages", stages, (3, 4)),
+        ("temporal_downsample", halves, (True, False)),
+    ):
+        if type(value) is not type(known[0]) or value not in known:
+            raise ModelError(f"backbone {key}={value!r:.40} is not supported {known}")
+    return C3D(
+        in_channels=_number(backbone, "in_channels", 3),
+        base_channels=_number(backbone, "base_channels", 64),
+        num_classes=classes,
+        num_stages=stages,
+        temporal_downsample=halves,
+    )
+
+
+def _x3d(backbone: Mapping[str, Any], classes: int) -> X3D:
+    """Defaults are pyskl's."""
+    stages = _stages(backbone)
+    fixed = {"gamma_w": 1, "gamma_b": EXPANSION, "gamma_d": 1, "se_ratio": None, "use_swish": False}
+    defaults = {"gamma_d": 2.2, "se_ratio": 1 / 16, "use_swish": True}
+    _fixed(backbone, _OF_X3D, fixed, defaults)
+    _check_layers(backbone)
+    width = _number(backbone, "base_channels", 24)
+    if width % 8:
+        raise ModelError(f"backbone base_channels={width} is not supported (a multiple of 8)")
+    return X3D(
+        in_channels=_number(backbone, "in_channels", 3),
+        base_channels=width,
+        num_classes=classes,
+        stage_blocks=_per_stage(backbone, "stage_blocks", (1, 2, 5, 3), stages),
+        spatial_strides=_per_stage(backbone, "spatial_strides", (2, 2, 2, 2), stages),
+    )
+
+
+_BACKBONES: Final[dict[str, Callable[[Mapping[str, Any], int], Architecture]]] = {
+    "ResNet3dSlowOnly": _slowonly,
+    "C3D": _c3d,
+    "X3D": _x3d,
+}
+
+
+def _fixed(
+    backbone: Mapping[str, Any],
+    free: set[str],
+    fixed: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+) -> None:
+    """Raise `ModelError` for what the graph is not built for: a key that is not known, or another
+    value than the one of a `fixed` key. `defaults`: where the backbone's own is another."""
+    _known(backbone, free | fixed.keys(), "backbone")
     for key, wanted in fixed.items():
         got = backbone.get(key, defaults.get(key, wanted))
         if (tuple(got) if isinstance(got, list) else got) != wanted:
             raise ModelError(f"backbone {key}={got!r:.80} is not supported ({wanted!r})")
+
+
+def _check_layers(backbone: Mapping[str, Any]) -> None:
+    """Raise `ModelError` for other convolutions, normalisation or activation than the usual."""
     for key, kind, others in (
+        ("conv_cfg", "Conv3d", ""),
         ("norm_cfg", "BN3d", "requires_grad"),
         ("act_cfg", "ReLU", "inplace"),
     ):
@@ -191,6 +275,13 @@ def _number(found: Mapping[str, Any], key: str, default: int | None) -> int:
     if type(got) is not int or not 1 <= got <= 65536:
         raise ModelError(f"{key}={got!r:.40} is not a usable number")
     return got
+
+
+def _stages(backbone: Mapping[str, Any]) -> int:
+    stages = _number(backbone, "num_stages", 4)
+    if stages > 4:
+        raise ModelError(f"num_stages={stages}; at most 4")
+    return stages
 
 
 def _per_stage(

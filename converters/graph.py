@@ -3,7 +3,7 @@
 Comes in: `Architecture` and the arrays of a checkpoint. Goes out: an `onnx.ModelProto` of layout
 ``clips``.
 
-Opset 11, IR version 6 and seven operators (Conv, Relu, Add, MaxPool,
+Opset 11, IR version 6 and eight operators (Conv, Relu, Add, MaxPool, AveragePool,
 GlobalAveragePool, Reshape, Gemm), so that an ATC of CANN 6 takes it. Batch
 normalisation is folded into the convolutions.
 """
@@ -19,11 +19,21 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, convolutions, stem
+from converters.network import (
+    BN_EPSILON,
+    Architecture,
+    AveragePool,
+    Conv,
+    Layer,
+    MaxPool,
+    Residual,
+    convolutions,
+)
 from engine import __version__
 from engine.base.constants import preprocessing
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.network.models import SLOWONLY
 
 OPSET = 11
 IR_VERSION = 6
@@ -41,9 +51,10 @@ def select_weights(
     """
     expected: dict[str, tuple[int, ...]] = {}
     for conv in convolutions(arch):
-        expected[f"backbone.{conv.name}.conv.weight"] = (conv.outputs, conv.inputs, *conv.kernel)
-        for part in ("weight", "bias", "running_mean", "running_var"):
-            expected[f"backbone.{conv.name}.bn.{part}"] = (conv.outputs,)
+        expected[f"backbone.{conv.name}.conv.weight"] = conv.shape
+        if conv.normalised:
+            for part in ("weight", "bias", "running_mean", "running_var"):
+                expected[f"backbone.{conv.name}.bn.{part}"] = (conv.outputs,)
     expected["cls_head.fc_cls.weight"] = (arch.num_classes, arch.features)
     expected["cls_head.fc_cls.bias"] = (arch.num_classes,)
 
@@ -74,6 +85,8 @@ def select_weights(
 
 def fold(conv: Conv, weights: Mapping[str, NDArray[np.float32]]) -> tuple[Any, Any]:
     """Weight and bias, float32, of a convolution with its batch norm folded in (in float64)."""
+    if not conv.normalised:
+        return weights[f"{conv.name}.conv.weight"], np.zeros(conv.outputs, np.float32)
     bn = {
         part: weights[f"{conv.name}.bn.{part}"].astype(np.float64)
         for part in ("weight", "bias", "running_mean", "running_var")
@@ -100,11 +113,30 @@ class _Graph:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
         return name
 
+    def layer(self, layer: Layer, x: str) -> str:
+        match layer:
+            case Conv():
+                y = self.conv(layer, x)
+                return self.relu(y) if layer.activated else y
+            case MaxPool(name, kernel, stride):
+                pads = layer.padding * 2
+                return self.node(
+                    "MaxPool", name, [x], kernel_shape=kernel, strides=stride, pads=pads
+                )
+            case AveragePool(name, kernel):
+                return self.node("AveragePool", name, [x], kernel_shape=kernel, strides=kernel)
+            case Residual(name, body, shortcut):
+                around = x if shortcut is None else self.layer(shortcut, x)
+                for conv in body:
+                    x = self.layer(conv, x)
+                return self.relu(self.node("Add", f"{name}.add", [x, around]))
+
     def conv(self, conv: Conv, x: str) -> str:
         kernel, bias = fold(conv, self.weights)
         inputs = [x]
         inputs.append(self.constant(f"{conv.name}.weight", kernel))
         inputs.append(self.constant(f"{conv.name}.bias", bias))
+        groups = {} if conv.groups == 1 else {"group": conv.groups}
         return self.node(
             "Conv",
             conv.name,
@@ -112,6 +144,7 @@ class _Graph:
             kernel_shape=conv.kernel,
             strides=conv.stride,
             pads=conv.padding * 2,
+            **groups,
         )
 
     def relu(self, x: str) -> str:
@@ -141,22 +174,8 @@ def build_clips(
         raise ModelError("the input needs a name")
     graph = _Graph(weights)
     x = graph.reshape("clips", input_name, (-1, *recipe.clip_shape))
-    x = graph.relu(graph.conv(stem(arch), x))
-    space = arch.pool1_stride_s
-    x = graph.node(
-        "MaxPool",
-        "maxpool",
-        [x],
-        kernel_shape=(1, 3, 3),
-        strides=(1, space, space),
-        pads=(0, 1, 1, 0, 1, 1),
-    )
-    for block in bottlenecks(arch):
-        shortcut = x if block.downsample is None else graph.conv(block.downsample, x)
-        y = graph.relu(graph.conv(block.conv1, x))
-        y = graph.relu(graph.conv(block.conv2, y))
-        y = graph.conv(block.conv3, y)
-        x = graph.relu(graph.node("Add", f"{block.name}.add", [y, shortcut]))
+    for layer in arch.layers:
+        x = graph.layer(layer, x)
     x = graph.node("GlobalAveragePool", "avg_pool", [x])
     x = graph.reshape("features", x, (-1, arch.features))
     for part in ("fc_cls.weight", "fc_cls.bias"):
@@ -191,6 +210,7 @@ def build_clips(
             "classes": json.dumps(list(classes)),
             "preprocessing": json.dumps(of_file(recipe)),
             "source_sha256": source_sha256,
+            **({} if arch.network == SLOWONLY else {"network": arch.network}),
         },
     )
     try:

@@ -181,6 +181,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     model = open_model(args.model)
+    model.require_slowonly("python -m converters.onnx2om")
     model.require_recipe("python -m converters.onnx2om")
     if model.compiled:
         raise UsageError(f"{args.model} is compiled already")

@@ -9,11 +9,14 @@ a CPU than three-dimensional ones and the same numbers.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, stem
+from converters.network import BN_EPSILON, Conv, Residual
+from converters.slowonly import SlowOnly
 
 
 class _ConvBn(nn.Module):
@@ -53,12 +56,12 @@ def _every(x: Tensor, frames: int, step: int) -> Tensor:
 class _Block(nn.Module):
     """A bottleneck."""
 
-    def __init__(self, conv1: Conv, conv2: Conv, conv3: Conv, downsample: Conv | None) -> None:
+    def __init__(self, block: Residual) -> None:
         super().__init__()
-        self.conv1, self.conv2, self.conv3 = _ConvBn(conv1), _ConvBn(conv2), _ConvBn(conv3)
+        self.conv1, self.conv2, self.conv3 = map(_ConvBn, block.body)
         nn.init.zeros_(self.conv3.bn.weight)  # a block starts as its shortcut
-        self.downsample = _ConvBn(downsample) if downsample is not None else None
-        self.step = conv2.stride[0]
+        self.downsample = _ConvBn(block.shortcut) if block.shortcut is not None else None
+        self.step = self.conv2.layer.stride[0]
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x, frames)
@@ -70,15 +73,14 @@ class _Block(nn.Module):
 class Network(nn.Module):
     """SlowOnly with an I3D head: heatmaps [B, 17, T, S, S] to logits [B, classes]."""
 
-    def __init__(self, arch: Architecture, dropout: float) -> None:
+    def __init__(self, arch: SlowOnly, dropout: float) -> None:
         super().__init__()
         self.backbone = nn.Module()
-        self.backbone.conv1 = _ConvBn(stem(arch))
+        self.backbone.conv1 = _ConvBn(arch.stem)
         self.blocks: list[_Block] = []  # the same modules as below, in order
+        bottlenecks = arch.bottlenecks()
         for index, count in enumerate(arch.stage_blocks):
-            first = sum(arch.stage_blocks[:index])
-            found = list(bottlenecks(arch))[first : first + count]
-            stage = [_Block(b.conv1, b.conv2, b.conv3, b.downsample) for b in found]
+            stage = [_Block(block) for block in islice(bottlenecks, count)]
             self.backbone.add_module(f"layer{index + 1}", nn.Sequential(*stage))
             self.blocks += stage
         self.cls_head = nn.Module()

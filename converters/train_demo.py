@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from converters.network import Architecture
+from converters.slowonly import SlowOnly
 from converters.torch_network import Network
 from engine.base.constants import SIGMA, SIZE
 from engine.base.progress import SampleProgress
@@ -84,7 +84,7 @@ def main() -> int:
 def train(seed: int, budget: float) -> Network:
     """All phases. Prints loss and rate, and the validation accuracy after each phase."""
     rng = np.random.RandomState(seed)
-    network = Network(Architecture(), DROPOUT)
+    network = Network(SlowOnly(), DROPOUT)
     optimizer = torch.optim.AdamW(_groups(network), lr=PEAK_RATE, weight_decay=WEIGHT_DECAY)
     phases = [Phase(max(1, round(p.steps * budget)), p.frames, p.size, p.batch) for p in PHASES]
     total, done, number = sum(p.cost for p in phases), 0.0, 0

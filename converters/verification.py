@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.network import BN_EPSILON, Architecture, Conv, bottlenecks, stem
+from converters.network import (
+    BN_EPSILON,
+    Architecture,
+    AveragePool,
+    Conv,
+    MaxPool,
+    Residual,
+    Triple,
+)
 from engine.base.recipe import Recipe
 
 TOLERANCE = 1e-4  # relative to the largest logit
@@ -66,16 +74,24 @@ def run_checkpoint(
 def _network(
     arch: Architecture, clip: NDArray[np.float32], layers: _NumpyLayers | _TorchLayers
 ) -> F64:
+    def convolved(conv: Conv, x: Any) -> Any:
+        y = layers.conv_bn(conv, x)
+        return layers.relu(y) if conv.activated else y
+
     x: Any = layers.enter(clip)
-    x = layers.relu(layers.conv_bn(stem(arch), x))
-    x = layers.max_pool(x, arch.pool1_stride_s)
-    for block in bottlenecks(arch):
-        y = layers.relu(layers.conv_bn(block.conv1, x))
-        y = layers.relu(layers.conv_bn(block.conv2, y))
-        y = layers.conv_bn(block.conv3, y)
-        x = layers.relu(
-            y + (x if block.downsample is None else layers.conv_bn(block.downsample, x))
-        )
+    for layer in arch.layers:
+        match layer:
+            case Conv():
+                x = convolved(layer, x)
+            case MaxPool():
+                x = layers.max_pool(layer, x)
+            case AveragePool():
+                x = layers.average_pool(layer, x)
+            case Residual(_, body, shortcut):
+                around = x if shortcut is None else convolved(shortcut, x)
+                for conv in body:
+                    x = convolved(conv, x)
+                x = layers.relu(x + around)
     return layers.head(x)
 
 
@@ -94,7 +110,8 @@ class _NumpyLayers:
         padded = np.pad(x, borders)
         axes = list(zip(padded.shape[1:], conv.kernel, conv.stride, strict=True))
         size = [(length - kernel) // stride + 1 for length, kernel, stride in axes]
-        out = np.zeros((conv.outputs, int(np.prod(size))))
+        weight = weight.reshape(conv.groups, -1, *conv.shape[1:])
+        out = np.zeros((*weight.shape[:2], int(np.prod(size))))
         for tap in np.ndindex(*conv.kernel):
             # what this tap of the kernel sees, one column for each output
             seen = padded
@@ -102,27 +119,39 @@ class _NumpyLayers:
                 places = np.arange(first, first + count * stride, stride)
                 seen = seen.take(places, axis=axis + 1)
             t, h, w = tap
-            out += weight[:, :, t, h, w] @ seen.reshape(conv.inputs, -1)
+            out += weight[..., t, h, w] @ seen.reshape(conv.groups, conv.shape[1], -1)
+        out = out.reshape(conv.outputs, *size)
+        if not conv.normalised:
+            return out
         mean, var, scale, shift = (
-            self.weights[f"{conv.name}.bn.{part}"].astype(np.float64)[:, None]
+            self.weights[f"{conv.name}.bn.{part}"].astype(np.float64)[:, None, None, None]
             for part in ("running_mean", "running_var", "weight", "bias")
         )
-        out = (out - mean) / np.sqrt(var + BN_EPSILON) * scale + shift
-        return out.reshape(conv.outputs, *size)
+        return np.asarray((out - mean) / np.sqrt(var + BN_EPSILON) * scale + shift, np.float64)
 
     def relu(self, x: F64) -> F64:
         return np.maximum(x, 0)
 
-    def max_pool(self, x: F64, stride: int) -> F64:
-        padded = np.pad(x, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=-np.inf)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
-        return np.asarray(windows[:, :, ::stride, ::stride].max(axis=(-2, -1)), np.float64)
+    def max_pool(self, pool: MaxPool, x: F64) -> F64:
+        borders = [(0, 0), *((p, p) for p in pool.padding)]
+        padded = np.pad(x, borders, constant_values=-np.inf)
+        return np.asarray(_windows(padded, pool.kernel, pool.stride).max((-3, -2, -1)), np.float64)
+
+    def average_pool(self, pool: AveragePool, x: F64) -> F64:
+        return np.asarray(_windows(x, pool.kernel, pool.kernel).mean((-3, -2, -1)), np.float64)
 
     def head(self, x: F64) -> F64:
         pooled = x.mean(axis=(1, 2, 3))
         return np.asarray(
             self.weights["fc_cls.weight"] @ pooled + self.weights["fc_cls.bias"], np.float64
         )
+
+
+def _windows(x: F64, kernel: Triple, stride: Triple) -> F64:
+    """[channels, time, height, width, *kernel]: what a pool sees for each of its outputs."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, kernel, axis=(1, 2, 3))
+    t, h, w = stride
+    return windows[:, ::t, ::h, ::w]
 
 
 class _TorchLayers:
@@ -142,9 +171,12 @@ class _TorchLayers:
         return self.tensor(np.array(self.weights[name]))
 
     def conv_bn(self, conv: Conv, x: Any) -> Any:
+        kernel = self._get(f"{conv.name}.conv.weight")
         y = self.functional.conv3d(
-            x, self._get(f"{conv.name}.conv.weight"), stride=conv.stride, padding=conv.padding
+            x, kernel, stride=conv.stride, padding=conv.padding, groups=conv.groups
         )
+        if not conv.normalised:
+            return y
         parts = ("running_mean", "running_var", "weight", "bias")
         return self.functional.batch_norm(
             y, *(self._get(f"{conv.name}.bn.{part}") for part in parts), eps=BN_EPSILON
@@ -153,8 +185,11 @@ class _TorchLayers:
     def relu(self, x: Any) -> Any:
         return self.functional.relu(x)
 
-    def max_pool(self, x: Any, stride: int) -> Any:
-        return self.functional.max_pool3d(x, (1, 3, 3), (1, stride, stride), (0, 1, 1))
+    def max_pool(self, pool: MaxPool, x: Any) -> Any:
+        return self.functional.max_pool3d(x, pool.kernel, pool.stride, pool.padding)
+
+    def average_pool(self, pool: AveragePool, x: Any) -> Any:
+        return self.functional.avg_pool3d(x, pool.kernel)
 
     def head(self, x: Any) -> F64:
         pooled = x.mean(dim=(2, 3, 4))

@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.base.choices import AUTO, INT8, PRECISIONS, TORCH, Precision
 from engine.base.errors import UsageError
 from engine.network.backend import Backend, Loader
-from engine.network.models import ModelFile
+from engine.network.models import SLOWONLY, ModelFile
 
 GROUP = "engine.backends"
 _OF_COMPILED = {"acl": "aclruntime", "pyacl": "acl"}  # and the module of each
@@ -27,11 +27,16 @@ def available() -> dict[str, EntryPoint]:
 
 
 def choose(
-    name: str, device: str | None = None, *, compiled: bool = False, quantised: bool = False
+    name: str,
+    device: str | None = None,
+    *,
+    compiled: bool = False,
+    quantised: bool = False,
+    network: str = SLOWONLY,
 ) -> tuple[str, str]:
     """The backend to load for ``--backend NAME --device DEVICE``, and why; `compiled` says that
-    the model is an OM, `quantised` that it is in int8. Raises `UsageError` where they do not go
-    together."""
+    the model is an OM, `quantised` that it is in int8, `network` what it holds. Raises `UsageError`
+    where they do not go together."""
     found = available()
     if compiled and name not in (AUTO, *_OF_COMPILED):
         raise UsageError(f"--backend {name}: an OM runs on an Ascend NPU only (--backend acl)")
@@ -42,7 +47,7 @@ def choose(
             reason = "the model is an OM"
         elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
-        elif _on_gpu(device) and not quantised and find_spec(TORCH) and NVIDIA.exists():
+        elif _for_torch(device, quantised, network) and find_spec(TORCH) and NVIDIA.exists():
             name, reason = TORCH, "there is an NVIDIA GPU"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.
@@ -55,9 +60,11 @@ def choose(
     return name, reason
 
 
-def _on_gpu(device: str | None) -> bool:
-    """Whether ``--device`` leaves room for a GPU of PyTorch's, or names one."""
-    return device is None or device.startswith("cuda") or device[:1].isdecimal()
+def _for_torch(device: str | None, quantised: bool, network: str) -> bool:
+    """Whether ``--device`` leaves room for a GPU of PyTorch's, or names one, for a network that
+    backend ``torch`` computes."""
+    on_gpu = device is None or device.startswith("cuda") or device[:1].isdecimal()
+    return on_gpu and not quantised and network == SLOWONLY
 
 
 def default_precision(model: ModelFile) -> Precision:

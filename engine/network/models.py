@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 from google.protobuf.message import DecodeError, Message
@@ -32,6 +32,7 @@ from engine.network.om import CompiledFile
 
 log = logging.getLogger("engine")
 
+SLOWONLY: Final = "SlowOnly"  # the network of a file that names none
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
 
 
@@ -45,7 +46,7 @@ class ModelFile:
     for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
     ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all.
     Then `path` is the first of them, `input_name` is empty, and `batch` is None. `recipe`: of its
-    input.
+    input. `network`: the kind of it, as messages call it.
     """
 
     path: Path
@@ -57,6 +58,15 @@ class ModelFile:
     layout: Layout = CLIPS
     recipe: Recipe = HMDB51_RECIPE
     compiled: tuple[CompiledFile, ...] = ()
+    network: str = SLOWONLY
+
+    def require_slowonly(self, by: str) -> None:
+        """Raise `UsageError` for another network, for what computes no other."""
+        if self.network != SLOWONLY:
+            raise UsageError(
+                f"{self.path} holds the network {self.network:.40}, which {by} does not compute; "
+                "--backend openvino and onnxruntime do"
+            )
 
     def require_recipe(self, by: str) -> None:
         """Raise `UsageError` where the recipe is not HMDB51's (of either mmaction2), for what
@@ -74,6 +84,11 @@ class ModelFile:
             return self._as_compiled(wanted, whole_clips)
         if wanted == SHARED and whole_clips:
             raise UsageError("--layout shared needs distinct frames, which --wire clips has not")
+        if wanted == SHARED and not self._can_be_cut():
+            raise UsageError(
+                f"--layout shared: {self.path} ({self.network:.40}) cannot be cut between frames; "
+                "--layout clips runs it"
+            )
         if wanted == "auto":
             shares = not whole_clips and self.batch is None and self._can_be_cut()
             return replace(self, layout=SHARED if shares else CLIPS)
@@ -268,6 +283,7 @@ def _read_onnx(path: Path) -> ModelFile:
         classes=_classes(path, properties, columns[1]),
         precision=_precision(graph),
         recipe=recipe,
+        network=printable(properties.get("network", SLOWONLY)),
     )
 
 

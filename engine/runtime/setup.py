@@ -55,6 +55,7 @@ class Setup:
             options.device,
             compiled=bool(model.compiled),
             quantised=model.precision == INT8,
+            network=model.network,
         )
         wanted = options.precision
         precision = registry.default_precision(model) if wanted == AUTO else wanted

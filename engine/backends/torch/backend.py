@@ -51,6 +51,7 @@ class TorchBackend:
         # PyTorch would round float32 to 10 bits of precision for its convolutions.
         torch.backends.cudnn.allow_tf32 = False
         kernels, version = _kernels(self._device)
+        model.require_slowonly("--backend torch")
         model.require_recipe("--backend torch")
         steps = plan(onnx.load(str(model.path)))
         dtype = _DTYPES[precision]

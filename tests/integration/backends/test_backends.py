@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 import pytest
 
-from converters.network import Architecture
+from converters.slowonly import SlowOnly
 from engine.backends import registry
 from engine.backends.registry import choose, load
 from engine.base.constants import CLIP_SHAPE, REFERENCES, Reference
@@ -199,7 +199,7 @@ def test_recorded_logits(
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    arch = Architecture()
+    arch = SlowOnly()
     path = write_model(tmp_path / "golden.onnx", script.state_dict(), arch)
     annotation = read_annotations(golden / "annotations.pkl").annotations[int(video)]
     tensor = preprocess(annotation, reference)

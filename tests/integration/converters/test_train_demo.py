@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from converters.graph import select_weights
-from converters.network import Architecture
+from converters.slowonly import SlowOnly
 from converters.verification import difference, run_checkpoint
 from engine.base.constants import CLIP_LEN, JOINTS, SIZE
 from engine.base.recipe import HMDB51_RECIPE
@@ -21,7 +21,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (pip install
 from converters import train_demo  # noqa: E402
 from converters.torch_network import Network  # noqa: E402
 
-SMALL = Architecture(base_channels=4, stage_blocks=(2, 1, 2))
+SMALL = SlowOnly(base_channels=4, stage_blocks=(2, 1, 2))
 
 
 def test_the_network_is_the_one_that_is_converted() -> None:
@@ -82,7 +82,7 @@ def test_the_rate_warms_up_and_ends_at_nothing() -> None:
 
 
 def test_training_ends_in_a_checkpoint_that_converts(tmp_path: Any) -> None:
-    state = train_demo.compressed(Network(Architecture(), 0.0))
+    state = train_demo.compressed(Network(SlowOnly(), 0.0))
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
-    weights = select_weights(Architecture(), arrays)
+    weights = select_weights(SlowOnly(), arrays)
     assert all(array.dtype == np.float32 for array in weights.values())

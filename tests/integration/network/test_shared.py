@@ -12,7 +12,7 @@ import openvino as ov
 import pytest
 
 from converters.graph import build_clips, select_weights
-from converters.network import Architecture
+from converters.slowonly import SlowOnly
 from engine.backends.registry import load
 from engine.base.choices import CLIPS, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, HMDB51
@@ -201,7 +201,7 @@ def test_other_recipes(tmp_path: Path, recipe: Recipe, name: str) -> None:
 
 
 def test_parts_of_the_published_network() -> None:
-    arch = Architecture()
+    arch = SlowOnly()
     model = build_clips(
         arch,
         select_weights(arch, random_state_dict(arch)),

@@ -9,7 +9,7 @@ import pytest
 
 from converters.architectures import SHIPPED, read_network
 from converters.config import read_config
-from converters.network import Architecture
+from converters.slowonly import SlowOnly
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
 
@@ -44,7 +44,7 @@ def write(folder: Path, text: str, name: str = "config.py") -> str:
 def test_file_equals_shipped_name(tmp_path: Path) -> None:
     [shipped] = SHIPPED
     assert read_network(write(tmp_path, MODEL)) == read_network(shipped)
-    assert read_network(shipped) == (Architecture(), HMDB51_RECIPE)
+    assert read_network(shipped) == (SlowOnly(), HMDB51_RECIPE)
 
 
 def test_base_files(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_base_files(tmp_path: Path) -> None:
 
 def test_nothing_is_executed(chdir_tmp: Path) -> None:
     text = MODEL + "import os\nos.system('touch pwned')\nload_from = open('pwned', 'w')\n"
-    assert read_network(write(chdir_tmp, text))[0] == Architecture()
+    assert read_network(write(chdir_tmp, text))[0] == SlowOnly()
     assert not (chdir_tmp / "pwned").exists()
 
 
@@ -185,7 +185,7 @@ def test_what_a_pipeline_means(tmp_path: Path) -> None:
 def test_strides_as_pyskl_spells_them(tmp_path: Path) -> None:
     text = MODEL.replace("depth=50, ", "").replace("conv1_stride_s=1", "conv1_stride=(1, 1)")
     text = text.replace("pool1_stride_s=1", "pool1_stride=(1, 1)")
-    assert read_network(write(tmp_path, text))[0] == Architecture()
+    assert read_network(write(tmp_path, text))[0] == SlowOnly()
     for wrong in ("(2, 1)", "1", "(1, 1, 1)"):
         with pytest.raises(ModelError, match="conv1_stride=.* is not supported"):
             read_network(
@@ -205,5 +205,5 @@ def test_classes_in_place_of_names(tmp_path: Path) -> None:
         "with read_base():\n    from ..runtime import *\n"
     )
     path = write(folder, text + re.sub(r"type='(\w+)'", r"type=\1", MODEL), "config.py")
-    assert read_network(path) == (Architecture(), HMDB51_RECIPE)
+    assert read_network(path) == (SlowOnly(), HMDB51_RECIPE)
     assert read_config(Path(path))["runner"] == {"epochs": 1}

@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from converters.graph import build_clips, fold, select_weights
-from converters.network import Architecture, Conv, convolutions
+from converters.network import Conv, convolutions
+from converters.slowonly import SlowOnly
 from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE
@@ -21,7 +22,7 @@ ALLOWED = {"Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool", "Reshape", "Ge
 
 
 def build(batch: int = 8, **options: Any) -> onnx.ModelProto:
-    arch = Architecture()
+    arch = SlowOnly()
     weights = select_weights(arch, random_state_dict(arch))
     return build_clips(
         arch,
@@ -84,9 +85,9 @@ def test_metadata() -> None:
 
 
 def test_parameters() -> None:
-    state = random_state_dict(Architecture())
+    state = random_state_dict(SlowOnly())
     assert sum(a.size for n, a in state.items() if "running" not in n) == 3_029_523
-    assert len(list(convolutions(Architecture()))) == 43
+    assert len(list(convolutions(SlowOnly()))) == 43
 
 
 def test_folding() -> None:
