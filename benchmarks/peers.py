@@ -23,7 +23,7 @@ import openvino as ov
 
 from engine.backends.openvino import executed_precision, float_precision
 from engine.base import host
-from engine.base.assets import DEMO_CHECKPOINT
+from engine.base.assets import demo_checkpoint
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import UsageError
 from engine.network.models import open_model
@@ -114,7 +114,7 @@ def torch_loader(path: Path) -> Measure | None:
     from converters.torch_network import Network
 
     network = Network(SlowOnly(), dropout=0).eval()
-    state = torch.load(DEMO_CHECKPOINT, weights_only=True)["state_dict"]
+    state = torch.load(demo_checkpoint(), weights_only=True)["state_dict"]
     lacking, unknown = network.load_state_dict(
         {name: tensor.float() for name, tensor in state.items()}, strict=False
     )

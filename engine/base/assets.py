@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from engine.base.errors import EngineError, UsageError
+from engine.base.files import guarded, write_atomically
 from engine.base.progress import ByteProgress
 
 _TIMEOUT_S = 30.0  # without a byte
@@ -35,7 +36,8 @@ class Asset:
 
 
 DEMO = "demo"  # data and weights that ship
-DEMO_CHECKPOINT = Path(__file__).parents[1] / "sources" / "demo" / "posec3d_demo.pth"
+_DEMO_PACKED = Path(__file__).parents[1] / "sources" / "demo" / "posec3d_demo.pth.xz"
+_DEMO_SHA256 = "3210fe2acbb203eb83fec82e71d87ef7f991d04322107ab44f0bb70be67d0ee0"  # unpacked
 
 _CONFIG = "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint"
 
@@ -85,6 +87,21 @@ def locate(asset: Asset) -> Path:
             f"Fetch {asset.url}\n"
             f"and put it at {path}, or into a directory that ENGINE_DATA_DIR names."
         ) from None
+    return path
+
+
+def demo_checkpoint() -> Path:
+    """The checkpoint of the demo, unpacked into the cache where it is not there yet. Raises
+    `EngineError`."""
+    path = cache_dir() / _DEMO_PACKED.stem
+    if not (path.is_file() and file_sha256(path) == _DEMO_SHA256):
+        try:
+            import lzma
+        except ImportError as error:  # a Python that was built without it
+            raise EngineError(f"the demo's weights are packed by xz: {error}") from None
+        guarded(path, lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        unpacked = lzma.decompress(_DEMO_PACKED.read_bytes())
+        write_atomically(path, lambda target: target.write(unpacked))
     return path
 
 

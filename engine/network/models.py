@@ -20,7 +20,7 @@ import onnx
 from google.protobuf.message import DecodeError, Message
 
 from engine.base import assets
-from engine.base.assets import DEMO, DEMO_CHECKPOINT
+from engine.base.assets import DEMO
 from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
 from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError, UsageError, printable
@@ -124,7 +124,7 @@ def open_model(spec: str, gears: str | None = None) -> ModelFile:
     if gears is not None:
         raise UsageError(f"--gears is for an .om file, which {spec} is not")
     if spec == DEMO:
-        path = _converted(DEMO_CHECKPOINT)
+        path = _converted(assets.demo_checkpoint())
     elif spec in assets.CHECKPOINTS:
         path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
     else:

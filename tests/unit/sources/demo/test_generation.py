@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base.assets import DEMO_CHECKPOINT
 from engine.base.constants import HMDB51
 from engine.base.errors import DatasetError
 from engine.skeletons.poses import PoseSequence
@@ -135,6 +134,3 @@ def test_opening_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DatasetError, match="not a named file"):
         open_dataset("demo", ann_file="x.pkl")
 
-
-def test_the_weights_are_small() -> None:
-    assert DEMO_CHECKPOINT.stat().st_size < 8e6
