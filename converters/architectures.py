@@ -8,6 +8,7 @@ is not built.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,8 @@ from converters.network import Architecture
 from converters.slowonly import BLOCKS_BY_DEPTH, SlowOnly
 from converters.x3d import EXPANSION, X3D
 from engine.base.errors import ModelError
-from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.base.published import BENCHMARKS, CHECKPOINTS, Network
+from engine.base.recipe import Recipe
 
 # Keys that change nothing at test time.
 _OF_TRAINING: Final = {
@@ -80,13 +82,21 @@ _OF_X3D: Final = {
 } | _OF_TRAINING
 
 
-SHIPPED: Final = {
-    "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint": (
-        SlowOnly(),
-        HMDB51_RECIPE,
-    ),
+_NETWORKS: Final[dict[Network, Architecture]] = {
+    "slowonly-346": SlowOnly(),
+    "slowonly-463": SlowOnly(stage_blocks=(4, 6, 3)),
+    "slowonly-463-long": SlowOnly(stage_blocks=(4, 6, 3), temporal_strides=(1, 1, 1)),
+    "c3d-light": C3D(),
+    "x3d-shallow": X3D(),
 }
-"""Configurations known by name: no file is needed for them."""
+SHIPPED: Final = {
+    name: (
+        replace(_NETWORKS[one.network], num_classes=BENCHMARKS[one.benchmark].count),
+        one.recipe,
+    )
+    for name, one in CHECKPOINTS.items()
+}
+"""Configurations known by name, those of the published checkpoints: no file is needed for them."""
 
 
 def read_network(config: str) -> tuple[Architecture, Recipe]:
@@ -96,8 +106,9 @@ def read_network(config: str) -> tuple[Architecture, Recipe]:
         return SHIPPED[config]
     path = Path(config)
     if not path.is_file():
-        known = "\n  ".join(SHIPPED)
-        raise ModelError(f"config {config}: no such file, and not a name that ships:\n  {known}")
+        raise ModelError(
+            f"config {config}: no such file, and not a name that python -m engine.run --list shows"
+        )
     values = read_config(path)
     recipe = recipe_of(values, path)
     return architecture_of(values, path, recipe.channels), recipe

@@ -26,8 +26,11 @@ class Unreadable:
     where: str
 
 
-def read_config(path: Path, _parents: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The variables of a config file, those of its ``_base_`` files merged below them."""
+def read_config(
+    path: Path, _parents: tuple[Path, ...] = (), found: list[Path] | None = None
+) -> dict[str, Any]:
+    """The variables of a config file, those of its ``_base_`` files merged below them. All of them
+    are appended to `found`."""
     path = path.resolve()
     if path in _parents:
         raise ModelError(f"config {path}: _base_ leads back to itself")
@@ -35,6 +38,8 @@ def read_config(path: Path, _parents: tuple[Path, ...] = ()) -> dict[str, Any]:
         tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
     except (OSError, SyntaxError, ValueError, RecursionError) as error:
         raise ModelError(f"config {path}: {error}") from None
+    if found is not None:
+        found.append(path)
     own: dict[str, Any] = {}
     classes: dict[str, str] = {}  # 1.x's new style has them in place of their names
     below: list[str] = []
@@ -56,8 +61,15 @@ def read_config(path: Path, _parents: tuple[Path, ...] = ()) -> dict[str, Any]:
     for base in bases if isinstance(bases, (list, tuple)) else [bases]:
         if not isinstance(base, str):
             raise ModelError(f"config {path}: _base_ holds {base!r:.60}, not a path")
-        merged.update(read_config(path.parent / base, (*_parents, path)))
+        merged.update(read_config(path.parent / base, (*_parents, path), found))
     return _merge(merged, own)
+
+
+def files_of(path: Path) -> list[Path]:
+    """A config file and its ``_base_`` files, as `read_config` finds them."""
+    found: list[Path] = []
+    read_config(path, found=found)
+    return found
 
 
 def _as_path(module: str | None) -> str:

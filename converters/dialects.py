@@ -11,17 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from engine.base.constants import LEFT_JOINTS, RIGHT_JOINTS
+from engine.base.constants import LEFT_JOINTS, LEFT_LIMBS, LIMBS, RIGHT_JOINTS, RIGHT_LIMBS
 from engine.base.errors import ModelError
-from engine.base.recipe import COCO_TWINS, Limb, Recipe, exchanged
+from engine.base.recipe import COCO_TWINS, Recipe, exchanged
 
 _REQUIRED: Final = object()
-_DEFAULT_LIMBS: Final[tuple[Limb, ...]] = (
-    *((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (5, 7), (7, 9), (0, 6), (6, 8), (8, 10)),
-    *((5, 11), (11, 13), (13, 15), (6, 12), (12, 14), (14, 16), (11, 12)),
-)
-_LEFT_LIMBS: Final = (0, 2, 4, 5, 6, 10, 11, 12)
-_RIGHT_LIMBS: Final = (1, 3, 7, 8, 9, 13, 14, 15)
 _MOST_PERSONS: Final = 10
 
 # The keys that a step may have, and their defaults. Those that change no number stand below.
@@ -48,12 +42,12 @@ _STEPS: Final[dict[str, dict[str, Any]]] = {
         "use_score": True,
         "with_kp": True,
         "with_limb": False,
-        "skeletons": _DEFAULT_LIMBS,
+        "skeletons": LIMBS,
         "double": False,
         "left_kp": LEFT_JOINTS,
         "right_kp": RIGHT_JOINTS,
-        "left_limb": _LEFT_LIMBS,
-        "right_limb": _RIGHT_LIMBS,
+        "left_limb": LEFT_LIMBS,
+        "right_limb": RIGHT_LIMBS,
         "scaling": 1.0,
     },
 }

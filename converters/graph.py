@@ -30,7 +30,7 @@ from converters.network import (
     convolutions,
 )
 from engine import __version__
-from engine.base.constants import preprocessing
+from engine.base.constants import DEFAULT_SPLIT, preprocessing
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.models import SLOWONLY
@@ -163,12 +163,14 @@ def build_clips(
     batch: int,
     classes: Sequence[str],
     source_sha256: str,
+    split: str | None = None,
     input_name: str = DEFAULT_INPUT,
 ) -> onnx.ModelProto:
     """The layout ``clips``: float32 [batch, views, channels, length, size, size] to logits
     [batch * views, classes].
 
-    `batch` is the number of samples, or `DYNAMIC`.
+    `batch` is the number of samples, or `DYNAMIC`. `split`: which a data set is tested on, where
+    that is not the usual one.
     """
     if not input_name:
         raise ModelError("the input needs a name")
@@ -211,6 +213,7 @@ def build_clips(
             "preprocessing": json.dumps(of_file(recipe)),
             "source_sha256": source_sha256,
             **({} if arch.network == SLOWONLY else {"network": arch.network}),
+            **({"split": split} if split not in (None, DEFAULT_SPLIT) else {}),
         },
     )
     try:

@@ -16,15 +16,19 @@ from pathlib import Path
 
 import onnx
 
-from converters.architectures import SHIPPED, read_network
+from converters.architectures import read_network
 from converters.checkpoint import read_checkpoint
+from converters.config import files_of
+from converters.evaluation import evaluation_of
 from converters.graph import DEFAULT_INPUT, DYNAMIC, OPSET, build_clips, select_weights
 from converters.network import Architecture
 from converters.old_python import run_script
 from converters.output import exit_code, proven
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
-from engine.base.constants import HMDB51
+from engine.base.assets import file_sha256
 from engine.base.errors import ModelError, UsageError
+from engine.base.files import write_json
+from engine.base.published import BENCHMARKS, CHECKPOINTS, Benchmark, read_class_names
 
 MAX_BATCH = 4096  # what a device takes at most
 
@@ -41,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Convert a PoseC3D checkpoint (mmaction2) to ONNX and prove the result.",
     )
     parser.add_argument(
-        "config", help=f"mmaction2 config file, or a name that ships: {', '.join(SHIPPED)}"
+        "config",
+        help="config file of mmaction2 or pyskl, or the name of a published checkpoint "
+        "(python -m engine.run --list)",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pth)")
     parser.add_argument("--output-file", type=Path, default=Path("tmp.onnx"), metavar="FILE")
@@ -56,7 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "--input-name", default=DEFAULT_INPUT, help="name of the input (default: %(default)s)"
     )
     parser.add_argument(
-        "--classes", type=Path, metavar="FILE", help="class names, one a line (default: HMDB51's)"
+        "--classes",
+        type=Path,
+        metavar="FILE",
+        help="class names, one a line (default: those of the published data set that the config "
+        "tests on; of HMDB51 for 51 classes)",
     )
     parser.add_argument(
         "--verify",
@@ -64,6 +74,12 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help=f"compare the file with an independent computation; a relative difference over "
         f"{TOLERANCE:g} is an error (default: on)",
+    )
+    parser.add_argument(
+        "--sources",
+        type=Path,
+        metavar="FILE.json",
+        help="write which config files were read, and their SHA-256, to FILE",
     )
     parser.add_argument("--show", action="store_true", help="print the graph")
     parser.add_argument("--opset-version", type=int, default=OPSET, choices=[OPSET])
@@ -101,7 +117,8 @@ def _convert(args: argparse.Namespace) -> None:
     if rest != shape or not (batch == DYNAMIC or 1 <= batch <= MAX_BATCH):
         wanted = " ".join(map(str, shape))
         raise UsageError(f"--shape {' '.join(map(str, args.shape))}: expected BS {wanted}")
-    classes = _class_names(args.classes, arch)
+    tested = evaluation_of(args.config)
+    classes = _class_names(args.classes, arch, tested.benchmark)
     checkpoint = read_checkpoint(args.checkpoint)
     weights = select_weights(arch, checkpoint.state_dict)
     model = build_clips(
@@ -111,6 +128,7 @@ def _convert(args: argparse.Namespace) -> None:
         batch=batch,
         classes=classes,
         source_sha256=checkpoint.sha256,
+        split=tested.split,
         input_name=args.input_name,
     )
     if args.via:
@@ -130,24 +148,21 @@ def _convert(args: argparse.Namespace) -> None:
                     f"(relative; allowed {TOLERANCE:g})"
                 )
             print(f"verified against {by}: largest relative difference {found:.1e}")
+    if args.sources is not None:
+        files = [] if args.config in CHECKPOINTS else files_of(Path(args.config))
+        write_json(args.sources, {str(path): file_sha256(path) for path in files})
     print(f"wrote {args.output_file}")
 
 
-def _class_names(path: Path | None, arch: Architecture) -> list[str]:
-    if path is None:
-        if arch.num_classes == len(HMDB51):
-            return list(HMDB51)
-        return [f"class_{i}" for i in range(arch.num_classes)]
-    try:
-        names = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--classes {path}: {error}") from None
-    names = [name.strip() for name in names if name.strip()]
-    if len(names) != arch.num_classes:
-        raise UsageError(
-            f"--classes {path}: {len(names)} names for a network of {arch.num_classes} classes"
-        )
-    return names
+def _class_names(
+    path: Path | None, arch: Architecture, benchmark: Benchmark | None
+) -> Sequence[str]:
+    if path is not None:
+        return read_class_names(path, arch.num_classes)
+    for one in (benchmark, BENCHMARKS["hmdb51"]):
+        if one is not None and one.count == arch.num_classes:
+            return one.classes
+    return [f"class_{i}" for i in range(arch.num_classes)]
 
 
 def _export_via_mmaction2(

@@ -27,7 +27,7 @@ from engine.runtime.in_process import InProcessDriver
 from engine.runtime.scheduler import Listed
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
-from engine.sources.dataset import open_dataset
+from engine.sources.dataset import find_dataset
 
 
 class Pipeline(Execution[Record]):
@@ -42,9 +42,10 @@ class Pipeline(Execution[Record]):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        self.dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
+        found = find_dataset(options.dataset, options.ann_file)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
+        self.dataset = found(options.split, options.limit, self.model.split)
         self.resumed: list[Record] = []
         # A run may have been killed before it wrote anything.
         self.resumes = options.resume is not None and holds_records(Path(options.resume))

@@ -39,25 +39,6 @@ DEMO = "demo"  # data and weights that ship
 _DEMO_PACKED = Path(__file__).parents[1] / "sources" / "demo" / "posec3d_demo.pth.xz"
 _DEMO_SHA256 = "3210fe2acbb203eb83fec82e71d87ef7f991d04322107ab44f0bb70be67d0ee0"  # unpacked
 
-_CONFIG = "slowonly_kinetics400_pretrained_r50_u48_120e_hmdb51_split1_keypoint"
-
-DATASETS = {
-    "hmdb51": Asset(
-        "hmdb51",
-        "hmdb51.pkl",
-        "https://download.openmmlab.com/mmaction/posec3d/hmdb51.pkl",
-    ),
-}
-CHECKPOINTS = {
-    _CONFIG: Asset(
-        _CONFIG,
-        f"{_CONFIG}-76ffdd8b.pth",
-        f"https://download.openmmlab.com/mmaction/skeleton/posec3d/{_CONFIG}/{_CONFIG}-76ffdd8b.pth",
-        "76ffdd8b",
-    ),
-}
-DEFAULT_CHECKPOINT = _CONFIG
-
 
 def cache_dir() -> Path:
     """Where downloads and converted models are kept; created on first use."""
@@ -69,15 +50,23 @@ def cache_dir() -> Path:
     return user_cache_path("posec3d-engine")
 
 
-def locate(asset: Asset) -> Path:
-    """The asset's path on this machine. Raises `UsageError` that says where to put the file."""
+def find(asset: Asset) -> Path | None:
+    """Where the asset is on this machine."""
     data_dir = os.environ.get("ENGINE_DATA_DIR")
     for folder in [*([Path(data_dir)] if data_dir else []), cache_dir()]:
-        path = folder / asset.filename
-        if path.is_file():
-            _check_digest(path, asset)
+        if (path := folder / asset.filename).is_file():
             return path
-    try:  # into the last of them, the cache
+    return None
+
+
+def locate(asset: Asset) -> Path:
+    """The asset's path on this machine, downloaded if need be. Raises `UsageError` that says where
+    to put the file."""
+    if (path := find(asset)) is not None:
+        _check_digest(path, asset)
+        return path
+    path = cache_dir() / asset.filename
+    try:
         _download(asset, path)
     except (OSError, HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error

@@ -27,6 +27,12 @@ BOX_THRESHOLD: Final = 10.0  # pixels; smaller boxes are left as they are
 SCORE_THRESHOLD: Final = 1e-4  # joints below are not drawn
 LEFT_JOINTS: Final = (1, 3, 5, 7, 9, 11, 13, 15)
 RIGHT_JOINTS: Final = (2, 4, 6, 8, 10, 12, 14, 16)
+LIMBS: Final = (  # what the references draw where a configuration lists none
+    *((0, 1), (0, 2), (1, 3), (2, 4), (0, 5), (5, 7), (7, 9), (0, 6), (6, 8), (8, 10)),
+    *((5, 11), (11, 13), (13, 15), (6, 12), (12, 14), (14, 16), (11, 12)),
+)
+LEFT_LIMBS: Final = (0, 2, 4, 5, 6, 10, 11, 12)
+RIGHT_LIMBS: Final = (1, 3, 7, 8, 9, 13, 14, 15)
 
 CLIP_SHAPE: Final = (JOINTS, CLIP_LEN, SIZE, SIZE)
 
@@ -52,6 +58,8 @@ def preprocessing() -> dict[str, Any]:
         "right_kp": list(RIGHT_JOINTS),
     }
 
+
+DEFAULT_SPLIT: Final = "test1"  # where neither a user nor a model names one
 
 HMDB51 = (
     "brush_hair",

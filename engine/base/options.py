@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Literal, get_args
 
-from engine.base import assets
 from engine.base.choices import (
     AUTO,
     LAYOUTS,
@@ -38,6 +37,7 @@ from engine.base.option_field import (
     parse_bytes,
     texts,
 )
+from engine.base.published import DEFAULT_CHECKPOINT
 
 DASHBOARD = "127.0.0.1:8017"  # where it is without an address
 
@@ -55,8 +55,9 @@ class Options:
 
     dataset: str = _input(
         "hmdb51",
-        "demo (generated motion), hmdb51, an annotation file (.pkl, .npz, .jsonl), or a folder "
-        "that converters.annotations wrote, here or elsewhere (s3://…)",
+        "demo (generated motion), the name of a published dataset (hmdb51, …; --list), an "
+        "annotation file (.pkl, .npz, .jsonl), or a folder that converters.annotations wrote, here "
+        "or elsewhere (s3://…)",
         metavar="NAME|PATH",
         only="dataset",
         reads=one_path,
@@ -70,7 +71,8 @@ class Options:
     )
     split: str | None = _input(
         None,
-        "split of the annotation file (default: test1 where it has splits); `all` takes everything",
+        "split of the annotation file (default: the one that the model was tested on, else test1, "
+        "where it has splits); `all` takes everything",
         metavar="NAME",
         only="dataset",
     )
@@ -176,10 +178,25 @@ class Options:
         None,
         "an .onnx file, a checkpoint (.pth, converted once into the cache), an .om file or several "
         "(a_bs8.om,a_bs1.om: as large as the device has memory for), demo (the "
-        "weights that ship), or the name of a published checkpoint (default: demo for its own "
-        f"data, else {assets.DEFAULT_CHECKPOINT})",
+        "weights that ship), or the name of a published checkpoint (--list; default: the one for a "
+        "named dataset, demo for its own data, "
+        f"else {DEFAULT_CHECKPOINT})",
         metavar="NAME|PATH",
         reads=comma_separated,
+    )
+    config: str | None = _model(
+        None,
+        "the config of a checkpoint (.pth): a file of mmaction2 or pyskl, or the name of a "
+        "published checkpoint whose network it has (default: that of the published checkpoint that "
+        "the file is, else HMDB51's)",
+        metavar="NAME|PATH",
+        reads=one_path,
+    )
+    classes: str | None = _model(
+        None,
+        "names of the classes, one a line in FILE (default: what the model file says)",
+        metavar="FILE",
+        reads=one_path,
     )
     gears: str | None = _model(
         None,

@@ -38,6 +38,9 @@ def parse_as(
         epilog="Every flag can be given as a variable, too: --max-batch as ENGINE_MAX_BATCH.",
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--list", action=_List, nargs=0, help="list the named datasets and checkpoints, and exit"
+    )
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for f in fields(options):
         _add(groups[about(f).group], f)
@@ -53,6 +56,16 @@ def parse_as(
         return options(**{**values, **{f.name: f.default for f in unset}})
     except UsageError as error:
         parser.error(str(error))
+
+
+class _List(argparse.Action):
+    """Prints the listing and exits, as ``--help`` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *unused: Any, **also_unused: Any) -> None:
+        from engine.cli.listing import listing
+
+        print(listing())
+        parser.exit()
 
 
 def _add(group: Any, f: Field[Any]) -> None:

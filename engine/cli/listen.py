@@ -15,7 +15,8 @@ from engine.outputs.output import raise_first
 from engine.outputs.run_info import LiveRun, ModelFacts
 from engine.outputs.table import outputs_of_live
 from engine.outputs.totals import LabelTotals
-from engine.sources.dataset import open_dataset
+from engine.runtime.setup import model_of
+from engine.sources.dataset import find_dataset
 from engine.sources.recorded import recorded
 from engine.sources.sockets import admitting
 from engine.sources.source import Source
@@ -28,7 +29,8 @@ def listen(options: Options) -> int:
     if options.windows:
         if sources:
             raise UsageError("--windows cuts the videos of --dataset; a --source is cut anyway")
-        data = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
+        found = find_dataset(options.dataset, options.ann_file)
+        data = found(options.split, options.limit, model_of(options).split)
         sources = [recorded(data.name, data.samples)]
     with interruptible() as interruption, outputs_of_live(options) as outputs:
         if outputs.origins:

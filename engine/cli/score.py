@@ -50,7 +50,9 @@ def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
     keep_logits = options.logits is not None
     return DatasetRun(
         options=options,
-        model=ModelFacts(model.path, model.sha256, model.layout, model.classes, setup.recipe),
+        model=ModelFacts(
+            model.path, model.sha256, model.layout, model.classes, setup.recipe, model.published
+        ),
         backend=setup.backend_name,
         backend_reason=setup.backend_reason,
         facts=pipeline.facts,

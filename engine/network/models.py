@@ -1,15 +1,12 @@
 """Model files: what a file says of itself, and whether this engine can honour it.
 
-Comes in: what ``--model`` says. Goes out: a `ModelFile`. Checkpoints are converted once, by one
-call of ``python -m converters.pytorch2onnx``, into the cache directory.
+Comes in: what ``--model`` says. Goes out: a `ModelFile`.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -24,9 +21,10 @@ from engine.base.assets import DEMO
 from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
 from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError, UsageError, printable
+from engine.base.published import CHECKPOINTS, Checkpoint, checkpoint_of, read_class_names
 from engine.base.recipe import HMDB51_RECIPE, Recipe
-from engine.base.version import __version__
 from engine.network import om
+from engine.network.conversions import converted
 from engine.network.cuts import Cuts
 from engine.network.om import CompiledFile
 
@@ -46,7 +44,9 @@ class ModelFile:
     for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
     ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all.
     Then `path` is the first of them, `input_name` is empty, and `batch` is None. `recipe`: of its
-    input. `network`: the kind of it, as messages call it.
+    input. `network`: the kind of it, as messages call it. `split`: which a data set is tested on,
+    where the file says so. `published`: the checkpoint that it was made from, where that is a known
+    one.
     """
 
     path: Path
@@ -59,6 +59,8 @@ class ModelFile:
     recipe: Recipe = HMDB51_RECIPE
     compiled: tuple[CompiledFile, ...] = ()
     network: str = SLOWONLY
+    split: str | None = None
+    published: Checkpoint | None = None
 
     def require_slowonly(self, by: str) -> None:
         """Raise `UsageError` for another network, for what computes no other."""
@@ -111,73 +113,54 @@ class ModelFile:
         return True
 
 
-def open_model(spec: str, gears: str | None = None) -> ModelFile:
+def open_model(
+    spec: str, gears: str | None = None, config: str | None = None, classes: str | None = None
+) -> ModelFile:
     """Find, convert if need be, and check the model that `spec` names.
 
     `spec` is an ``.onnx`` path, one ``.om`` path or several separated by commas, a checkpoint
-    (``.pth``), ``demo``, or the name of a published checkpoint. `gears` as of ``--gears``.
-    Raises `ModelError` (or `UsageError` where a published file is not at hand) that says what
-    to do.
+    (``.pth``), ``demo``, or the name of a published checkpoint. `gears`, `config` and `classes` as
+    of ``--gears``, ``--config`` and ``--classes``. Raises `ModelError` (or `UsageError` where a
+    published file is not at hand) that says what to do.
     """
-    if spec.endswith(om.SUFFIX):
-        return _read_compiled([Path(part) for part in spec.split(",")], gears)
-    if gears is not None:
+    if gears is not None and not spec.endswith(om.SUFFIX):
         raise UsageError(f"--gears is for an .om file, which {spec} is not")
-    if spec == DEMO:
-        path = _converted(assets.demo_checkpoint())
-    elif spec in assets.CHECKPOINTS:
-        path = _converted(assets.locate(assets.CHECKPOINTS[spec]))
+    path = Path(spec)
+    if config is not None and (_is_known(spec) or path.suffix not in _CHECKPOINT_SUFFIXES):
+        raise UsageError(f"--config is for a checkpoint (.pth), which {spec} is not")
+    if spec.endswith(om.SUFFIX):
+        model = _read_compiled([Path(part) for part in spec.split(",")], gears)
     else:
-        path = Path(spec)
-        if path.is_dir():
-            raise ModelError(f"model {spec} is a folder; a .onnx, .om or .pth file is needed")
-        if not path.is_file():
-            known = "\n  ".join((DEMO, *assets.CHECKPOINTS))
-            raise ModelError(f"model {spec}: no such file, and not a known name:\n  {known}")
-        if path.suffix in _CHECKPOINT_SUFFIXES:
-            path = _converted(path)
+        model = _read_onnx(_found(spec, config))
+    if spec in CHECKPOINTS:
+        model = replace(model, published=CHECKPOINTS[spec])
+    if classes is not None:
+        model = replace(model, classes=read_class_names(Path(classes), len(model.classes)))
+    return model
+
+
+def _is_known(spec: str) -> bool:
+    return spec == DEMO or spec in CHECKPOINTS
+
+
+def _found(spec: str, config: str | None) -> Path:
+    """The ONNX file that `spec` names."""
+    if spec == DEMO:
+        return converted(assets.demo_checkpoint())
+    if spec in CHECKPOINTS:
+        return converted(assets.locate(CHECKPOINTS[spec]), spec)
+    path = Path(spec)
+    if path.is_dir():
+        raise ModelError(f"model {spec} is a folder; a .onnx, .om or .pth file is needed")
+    if not path.is_file():
+        raise ModelError(
+            f"model {spec}: no such file, and neither {DEMO} nor the name of a published "
+            "checkpoint (--list shows them)"
+        )
+    if path.suffix in _CHECKPOINT_SUFFIXES:
+        return converted(path, config)
     if path.suffix != ".onnx":
         raise ModelError(f"{path}: models end in .onnx, .om or .pth")
-    return _read_onnx(path)
-
-
-def _converted(checkpoint: Path) -> Path:
-    """The ONNX of a checkpoint, from the cache or converted now."""
-    digest = assets.file_sha256(checkpoint)
-    folder = assets.cache_dir() / "models"
-    path = folder / f"{checkpoint.stem}-{digest[:12]}-v{__version__}.onnx"
-    if path.is_file():
-        try:
-            _read_onnx(path)
-            return path
-        except ModelError:
-            log.warning("%s is damaged; converting again", path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ModelError(
-            f"the cache directory {printable(folder)} cannot be made ({error.strerror}), and "
-            f"{printable(checkpoint)} must be converted into it; ENGINE_CACHE_DIR names another"
-        ) from None
-    log.info("converting %s (once)", checkpoint)
-    command = [
-        sys.executable,
-        "-m",
-        "converters.pytorch2onnx",
-        assets.DEFAULT_CHECKPOINT,
-        str(checkpoint),
-        "--output-file",
-        str(path),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
-        if "than the config describes" in reason:
-            reason += (
-                f"\nCheckpoints are converted as {assets.DEFAULT_CHECKPOINT}; for another network "
-                "run python -m converters.pytorch2onnx with its config and pass the .onnx"
-            )
-        raise ModelError(reason)
     return path
 
 
@@ -284,6 +267,8 @@ def _read_onnx(path: Path) -> ModelFile:
         precision=_precision(graph),
         recipe=recipe,
         network=printable(properties.get("network", SLOWONLY)),
+        split=properties.get("split"),
+        published=checkpoint_of(properties.get("source_sha256", "")),
     )
 
 

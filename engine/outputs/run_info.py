@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine.base.options import Options
+from engine.base.published import Checkpoint
 from engine.base.recipe import Recipe
 from engine.base.records import Facts, Figures
 from engine.live.streams import Streams
@@ -61,13 +62,15 @@ class LiveState(RunState, Protocol):
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The network that runs. `classes`: names, one an output; `recipe`: of its samples."""
+    """The network that runs. `classes`: names, one an output; `recipe`: of its samples;
+    `published`: the checkpoint that it was made from, where that is a known one."""
 
     path: Path
     sha256: str
     layout: str
     classes: Sequence[str]
     recipe: Recipe
+    published: Checkpoint | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,6 +18,7 @@ import numpy as np
 from engine.base import host
 from engine.base.errors import printable
 from engine.base.files import write_json
+from engine.base.published import BENCHMARKS, Checkpoint, Metric, benchmark_of
 from engine.base.records import Failure, Prediction
 from engine.base.version import __version__
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
@@ -73,6 +74,8 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
     return {
         "version": __version__,
         **_accuracies(totals.predictions),
+        "metric": _metric(run),
+        "published": _published(run.model.published),
         "samples": totals.done,
         "ok": len(totals.predictions),
         "failed": totals.failed,
@@ -141,12 +144,41 @@ def _accuracies(predictions: Sequence[Prediction]) -> dict[str, Any]:
     }
 
 
+def _beside(summary: dict[str, Any], metric: str) -> str:
+    """The published figure, beside ours. It is that of its own split, whatever was scored here."""
+    published = summary["published"]
+    if published is None or published["metric"] != metric:
+        return ""
+    where = " ".join(filter(None, (published["dataset"], published["split"])))
+    return f" (published: {published['accuracy']:.3f} on all of {where})"
+
+
+def _metric(run: DatasetRun) -> Metric:
+    """Which accuracy comes first: the one that the benchmark's authors report."""
+    benchmark = benchmark_of(run.model.classes)
+    return "top1_acc" if benchmark is None else benchmark.metric
+
+
+def _published(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """What is reported of a published checkpoint, the accuracy as a share."""
+    if checkpoint is None or checkpoint.accuracy is None:
+        return None
+    return {
+        "checkpoint": checkpoint.name,
+        "metric": BENCHMARKS[checkpoint.benchmark].metric,
+        "accuracy": checkpoint.accuracy / 100,
+        "dataset": checkpoint.dataset,
+        "split": checkpoint.split,
+    }
+
+
 def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     """What is printed at the end of a run."""
     out: list[str] = []
     if summary["labelled"]:
-        for name in ("top1_acc", "top5_acc", "mean_class_accuracy"):
-            out.append(f"{name}\t{summary[name]:.4f}")
+        names = ["top1_acc", "top5_acc", "mean_class_accuracy"]
+        for name in sorted(names, key=lambda name: name != summary["metric"]):
+            out.append(f"{name}\t{summary[name]:.4f}{_beside(summary, name)}")
         if summary["labelled"] < summary["ok"]:
             out.append(f"accuracy is over the {summary['labelled']} samples that have a label")
     elif summary["ok"]:

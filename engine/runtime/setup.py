@@ -13,12 +13,13 @@ from dataclasses import dataclass, replace
 from engine.backends import registry
 from engine.backends.ascend.common import device_number
 from engine.backends.ascend.npus import warn_of_others
-from engine.base import assets, host
+from engine.base import host
 from engine.base.assets import DEMO
 from engine.base.choices import AUTO, CLIPS, FRAMES, INT8, KEYPOINTS, SHARED, TORCH, Precision, Wire
 from engine.base.curve import Listening
 from engine.base.errors import UsageError
 from engine.base.options import Options
+from engine.base.published import DATASETS, DEFAULT_CHECKPOINT, checkpoint_for
 from engine.base.recipe import Recipe
 from engine.network.models import ModelFile, open_model
 from engine.network.recogniser import Recogniser
@@ -47,9 +48,7 @@ class Setup:
     @classmethod
     def of(cls, options: Options) -> Setup:
         """Open the model and choose. Starts nothing. Raises `UsageError` or `ModelError`."""
-        model = open_model(options.model or _default_model(options), options.gears).with_layout(
-            options.layout, whole_clips=options.wire == CLIPS
-        )
+        model = model_of(options).with_layout(options.layout, whole_clips=options.wire == CLIPS)
         name, reason = registry.choose(
             options.backend,
             options.device,
@@ -130,9 +129,19 @@ def _room(options: Options, recipe: Recipe) -> int:
     return host.memory_limit() // 4 if options.track_memory is None else options.track_memory
 
 
+def model_of(options: Options) -> ModelFile:
+    """The model file that options name, or that suits the data. Raises as `open_model` does."""
+    name = options.model or _default_model(options)
+    return open_model(name, options.gears, options.config, options.classes)
+
+
 def _default_model(options: Options) -> str:
-    sources = {source.partition(":")[0] for source in options.source} or {options.dataset}
-    return DEMO if sources == {DEMO} else assets.DEFAULT_CHECKPOINT
+    sources = {source.partition(":")[0] for source in options.source}
+    if (sources or {options.dataset}) == {DEMO}:
+        return DEMO
+    if not sources and options.dataset in DATASETS:
+        return checkpoint_for(options.dataset).name
+    return DEFAULT_CHECKPOINT
 
 
 def default_workers() -> int:

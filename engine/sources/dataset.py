@@ -7,8 +7,9 @@ all read at once, those of a folder of `engine.sources.columns` as they are need
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from engine.base import assets
 from engine.base.assets import DEMO
+from engine.base.constants import DEFAULT_SPLIT
 from engine.base.errors import DatasetError
+from engine.base.published import DATASETS
 from engine.base.version import __version__
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
@@ -26,7 +29,6 @@ from engine.sources.demo import generation as generator
 if TYPE_CHECKING:
     from engine.sources.columns import Columns
 
-DEFAULT_SPLIT = "test1"
 ALL = "all"  # a --split that takes every annotation
 
 
@@ -55,46 +57,79 @@ class Dataset:
 def open_dataset(
     name: str, ann_file: str | None = None, split: str | None = None, limit: int | None = None
 ) -> Dataset:
-    """Open ``demo``, ``hmdb51``, a path or an address. Raises `DatasetError` with what to do.
+    """As `find_dataset`, and a split of it where no model has a say."""
+    return find_dataset(name, ann_file)(split, limit, None)
 
-    `split` None means ``test1`` where the file has splits and everything where it has
-    none; ``all`` takes every annotation.
-    """
-    known = ", ".join((DEMO, *assets.DATASETS))
+
+Selection = Callable[[str | None, int | None, str | None], Dataset]
+"""A data set that has been found: (split, limit, usual) to what is selected of it.
+
+`split` None means `usual`, which a model is tested on, where the file has that, else ``test1``, or
+everything where it has no splits; ``all`` takes every annotation. Raises `DatasetError`."""
+
+
+def find_dataset(name: str, ann_file: str | None = None) -> Selection:
+    """Open ``demo``, a published data set by name, a path or an address. Raises `DatasetError`
+    with what to do."""
     if name == DEMO and ann_file is None:
-        return _open_demo(split or DEFAULT_SPLIT, limit)
-    if name in assets.DATASETS:
-        address = ann_file or str(assets.locate(assets.DATASETS[name]))
+        return _select_demo
+    if name in DATASETS:
+        address = ann_file or str(assets.locate(DATASETS[name]))
     elif ann_file is not None:
         raise DatasetError(
-            f"dataset {name!r} is not a named file ({', '.join(assets.DATASETS)}), so --ann-file "
-            "cannot replace it"
+            f"dataset {name!r} is not a named file (--list shows them), so --ann-file cannot "
+            "replace it"
         )
     else:
         address = name
     path = Path(address)
     if "://" in address or path.is_dir():
-        return _open_columns(name, address, split, limit)
+        return partial(_select_columns, name, address, _columns(address))
     if address == name and not path.suffix and not path.exists():
-        raise DatasetError(f"dataset {name!r}: neither a path nor a known name ({known})")
+        raise DatasetError(
+            f"dataset {name!r}: neither a path nor a known name ({DEMO}, hmdb51, …; --list shows "
+            "them all)"
+        )
     content = read_annotations(path)
     if not content.annotations:
         raise DatasetError(f"{path} holds no annotations")
-    split = _split(content.splits, split, str(path))
+    return partial(_select_annotations, name, path, content)
+
+
+def _select_annotations(
+    name: str,
+    path: Path,
+    content: AnnotationFile,
+    split: str | None,
+    limit: int | None,
+    usual: str | None,
+) -> Dataset:
+    """Of an annotation file."""
+    split = _split(content.splits, split, usual, str(path))
     selected = _select(content, split)
     if not selected:
         raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
     return Dataset(name, str(path), path, split, _number(selected[:limit]))
 
 
-def _open_columns(name: str, address: str, split: str | None, limit: int | None) -> Dataset:
-    """A folder of columns."""
+def _columns(address: str) -> Columns:
     try:
         from engine.sources.columns import Columns
     except ImportError as error:
         raise DatasetError(f"{address}: {error}; pip install '.[arrow]'") from None
-    columns = Columns(address)
-    split = _split(columns.splits, split, address)
+    return Columns(address)
+
+
+def _select_columns(
+    name: str,
+    address: str,
+    columns: Columns,
+    split: str | None,
+    limit: int | None,
+    usual: str | None,
+) -> Dataset:
+    """Of a folder of columns."""
+    split = _split(columns.splits, split, usual, address)
     rows = columns.rows(None if split == ALL else split)
     if not len(rows):
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
@@ -102,8 +137,9 @@ def _open_columns(name: str, address: str, split: str | None, limit: int | None)
     return Dataset(name, address, None, split, samples, columns.digest)
 
 
-def _open_demo(split: str, limit: int | None) -> Dataset:
-    """The demo: any number of samples of its train split, all of its test split."""
+def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dataset:
+    """Of the demo: any number of samples of its train split, all of its test split."""
+    split = split or DEFAULT_SPLIT
     if split not in generator.SPLITS:
         known = ", ".join(generator.SPLITS)
         raise DatasetError(f"the demo has no split {split!r}; it has {known}")
@@ -125,7 +161,7 @@ def identifier(annotation: Any, key: str) -> str | None:
     return value.encode("utf-8", "backslashreplace").decode()
 
 
-def _split(known: Iterable[str] | None, split: str | None, where: str) -> str:
+def _split(known: Iterable[str] | None, split: str | None, usual: str | None, where: str) -> str:
     """The name of the split that is meant."""
     if split == ALL or (split is None and known is None):
         return ALL
@@ -133,7 +169,9 @@ def _split(known: Iterable[str] | None, split: str | None, where: str) -> str:
         raise DatasetError(
             f"{where} is a bare list without splits; leave --split out, or say --split {ALL}"
         )
-    split, names = split or DEFAULT_SPLIT, sorted(known)
+    names = sorted(known)
+    if split is None:
+        split = usual if usual in names and usual is not None else DEFAULT_SPLIT
     if split not in names:
         listed = ", ".join(names) or "none"
         raise DatasetError(

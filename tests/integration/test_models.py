@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import engine
 from engine.base import assets
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
+from engine.base.published import CHECKPOINTS, DEFAULT_CHECKPOINT
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.models import open_model
 from engine.skeletons.clips import decode
@@ -137,7 +139,7 @@ def test_truncated(tiny_model: Path, tmp_path: Path) -> None:
 
 
 def test_missing() -> None:
-    with pytest.raises(ModelError, match="no such file, and not a known name"):
+    with pytest.raises(ModelError, match="no such file, and neither demo nor the name"):
         open_model("nowhere.onnx")
 
 
@@ -147,10 +149,9 @@ def test_a_checkpoint_of_another_network() -> None:
 
 
 def test_published_checkpoint_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = assets.DEFAULT_CHECKPOINT
-    published = assets.CHECKPOINTS[name]
-    unreachable = assets.Asset(name, published.filename, "http://127.0.0.1:9/x", "76ffdd8b")
-    monkeypatch.setitem(assets.CHECKPOINTS, name, unreachable)
+    name = DEFAULT_CHECKPOINT
+    unreachable = replace(CHECKPOINTS[name], url="http://127.0.0.1:9/x")
+    monkeypatch.setitem(CHECKPOINTS, name, unreachable)
     with pytest.raises(UsageError, match="ENGINE_DATA_DIR"):
         open_model(name)
 
@@ -182,8 +183,11 @@ def test_metadata_of_another_form(tiny_model: Path, tmp_path: Path, text: str) -
 def test_a_damaged_conversion_is_made_again(shared: Path) -> None:
     spec = str(shared / "models" / "posec3d_jhmdb_split1.pth")
     model = open_model(spec)
-    model.path.write_bytes(model.path.read_bytes()[:1000])
-    assert open_model(spec) == model
+    whole = model.path.read_bytes()
+    for damaged in (whole[:1000], whole[:-400_000] + bytes(400) + whole[-399_600:]):
+        model.path.write_bytes(damaged)
+        assert open_model(spec) == model
+        assert model.path.read_bytes() == whole
 
 
 def test_the_input_of_a_file(tmp_path: Path) -> None:

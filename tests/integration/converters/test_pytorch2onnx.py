@@ -12,17 +12,15 @@ import pytest
 from onnx import numpy_helper
 
 from converters import pytorch2onnx, verification
-from converters.architectures import SHIPPED
 from converters.graph import select_weights
 from converters.pytorch2onnx import main
 from converters.slowonly import SlowOnly
 from converters.verification import difference, example_clip, run_checkpoint, run_onnx
+from engine.base.published import DEFAULT_CHECKPOINT as CONFIG
 from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
 from tests.support import DATA
 from tests.support.networks import TINY, random_state_dict, write_model
-
-[CONFIG] = SHIPPED
 
 
 @pytest.fixture

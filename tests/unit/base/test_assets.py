@@ -9,14 +9,6 @@ import pytest
 from engine.base import assets
 
 
-def test_published_addresses() -> None:
-    hmdb51 = assets.DATASETS["hmdb51"]
-    assert hmdb51.url == "https://download.openmmlab.com/mmaction/posec3d/hmdb51.pkl"
-    checkpoint = assets.CHECKPOINTS[assets.DEFAULT_CHECKPOINT]
-    assert checkpoint.filename.endswith("-76ffdd8b.pth")
-    assert checkpoint.sha256 == "76ffdd8b"
-
-
 def test_cache_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("ENGINE_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

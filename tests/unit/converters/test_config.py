@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from converters.architectures import SHIPPED, read_network
+from converters.architectures import read_network
 from converters.config import read_config
 from converters.slowonly import SlowOnly
 from engine.base.errors import ModelError
+from engine.base.published import DEFAULT_CHECKPOINT
 from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
 
 MODEL = """
@@ -42,7 +43,7 @@ def write(folder: Path, text: str, name: str = "config.py") -> str:
 
 
 def test_file_equals_shipped_name(tmp_path: Path) -> None:
-    [shipped] = SHIPPED
+    shipped = DEFAULT_CHECKPOINT
     assert read_network(write(tmp_path, MODEL)) == read_network(shipped)
     assert read_network(shipped) == (SlowOnly(), HMDB51_RECIPE)
 
@@ -132,7 +133,7 @@ def test_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
 def test_circle_and_absence(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="leads back"):
         read_network(write(tmp_path, "_base_ = 'config.py'\n"))
-    with pytest.raises(ModelError, match="not a name that ships"):
+    with pytest.raises(ModelError, match="not a name that python -m engine.run --list"):
         read_network("slowfast")
 
 

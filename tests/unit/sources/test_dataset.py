@@ -13,7 +13,7 @@ import pytest
 
 from engine.base.errors import DatasetError, SampleError
 from engine.skeletons.samples import Sample
-from engine.sources.dataset import open_dataset
+from engine.sources.dataset import find_dataset, open_dataset
 
 
 def write(path: Path, root: Any) -> str:
@@ -65,8 +65,33 @@ def test_unknown_split(tmp_path: Path) -> None:
     assert len(open_dataset(path, split="all").samples) == 1
 
 
+@pytest.mark.parametrize(
+    ("usual", "split", "expected"),
+    [
+        ("xsub_val", None, "xsub_val"),
+        ("val", None, "test1"),  # the file has no such split
+        (None, None, "test1"),
+        ("xsub_val", "test1", "test1"),
+        ("xsub_val", "all", "all"),
+    ],
+)
+def test_the_split_that_a_model_is_tested_on(
+    tmp_path: Path, usual: str | None, split: str | None, expected: str
+) -> None:
+    splits = {"test1": ["a"], "xsub_val": ["b"]}
+    root = {"split": splits, "annotations": [{"frame_dir": "a"}, {"frame_dir": "b"}]}
+    found = find_dataset(write(tmp_path / "a.pkl", root))(split, None, usual)
+    assert found.split == expected
+    assert ids(found.samples) == {**splits, "all": ["a", "b"]}[expected]
+
+
+def test_a_bare_list_has_no_usual_split(tmp_path: Path) -> None:
+    found = find_dataset(write(tmp_path / "a.pkl", [{"frame_dir": "a"}]))
+    assert found(None, None, "val").split == "all"
+
+
 def test_unknown_name() -> None:
-    with pytest.raises(DatasetError, match=r"neither a path nor a known name \(demo, hmdb51\)"):
+    with pytest.raises(DatasetError, match=r"neither a path nor a known name \(demo, hmdb51, "):
         open_dataset("hmdb52")
 
 

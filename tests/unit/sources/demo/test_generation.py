@@ -133,4 +133,3 @@ def test_opening_it(monkeypatch: pytest.MonkeyPatch) -> None:
         open_dataset("demo", split="val")
     with pytest.raises(DatasetError, match="not a named file"):
         open_dataset("demo", ann_file="x.pkl")
-

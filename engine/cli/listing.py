@@ -1,0 +1,61 @@
+"""The listing: what ``--list`` prints, every data set and checkpoint that has a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from engine.base.assets import DEMO, Asset, find
+from engine.base.published import BENCHMARKS, CHECKPOINTS, DATASETS, Checkpoint, checkpoint_for
+
+
+def listing() -> str:
+    """Two tables, as text."""
+    datasets = [("data set", "classes", "here", "default split", "default model")]
+    datasets.append((DEMO, "hmdb51", "yes", "test1", DEMO))
+    for name, data in DATASETS.items():
+        model = checkpoint_for(name)
+        split = model.split or "none"
+        if model.dataset != name and not name.endswith(("_2d", "_hrnet")):
+            split = "none"  # mmaction2 0.x: a file a split
+        datasets.append((name, data.benchmark, _here(data), split, model.name))
+    models = [("checkpoint", "classes", "here", "input", "published", "on")]
+    for one in CHECKPOINTS.values():
+        where = f"{one.dataset} {one.split or ''}".strip()
+        models.append((one.name, one.benchmark, _here(one), _input(one), _accuracy(one), where))
+    return "\n".join(
+        [
+            *_aligned(datasets),
+            "",
+            *_aligned(models),
+            "",
+            "What is not here yet is downloaded on first use. Accuracies are what the authors of a "
+            "checkpoint report,",
+            "in percent: top-1, for gym99 mean class accuracy. --dataset takes a name of the first "
+            "table or a path,",
+            "--model and --config one of the second.",
+        ]
+    )
+
+
+def _here(asset: Asset) -> str:
+    return "no" if find(asset) is None else "yes"
+
+
+def _input(one: Checkpoint) -> str:
+    recipe = one.recipe
+    drawn = "joints" if recipe.limbs is None else "limbs"
+    return f"{recipe.views} x {drawn} {recipe.length}x{recipe.size}x{recipe.size}, {one.network}"
+
+
+def _accuracy(one: Checkpoint) -> str:
+    if one.accuracy is None:
+        return ""
+    mean = " mean" if BENCHMARKS[one.benchmark].metric == "mean_class_accuracy" else ""
+    return f"{one.accuracy:.1f}{mean}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

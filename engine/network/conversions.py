@@ -1,0 +1,104 @@
+"""Checkpoints become ONNX files once, in the cache.
+
+Comes in: a checkpoint, and the config of its network. Goes out: the ONNX file that one call of
+``python -m converters.pytorch2onnx`` made of them, now or before. Beside each file lies a record of
+its digest and of the config files: a config that was edited is converted again, and so is a
+checkpoint whose file is not what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from engine.base import assets
+from engine.base.errors import ModelError, printable
+from engine.base.files import part_of, write_json
+from engine.base.published import CHECKPOINTS, DEFAULT_CHECKPOINT, checkpoint_of
+from engine.base.version import CONVERSION, __version__
+
+log = logging.getLogger("engine")
+
+
+def converted(checkpoint: Path, config: str | None = None) -> Path:
+    """The ONNX file of a checkpoint. `config`: the name or the file of its config; None means
+    that of the published checkpoint that it is, else HMDB51's. Raises `ModelError`."""
+    digest = assets.file_sha256(checkpoint)
+    if config is None:
+        published = checkpoint_of(digest)
+        config = DEFAULT_CHECKPOINT if published is None else published.name
+    key = hashlib.sha256(_meaning(config).encode()).hexdigest()
+    folder = assets.cache_dir() / "models"
+    version = f"v{__version__}.{CONVERSION}"
+    path = folder / f"{checkpoint.stem}-{digest[:12]}-{key[:8]}-{version}.onnx"
+    if path.is_file():
+        if _as_written(path):
+            return path
+        log.warning("%s is not what was written, or its config has changed; converting again", path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(
+            f"the cache directory {printable(folder)} cannot be made ({error.strerror}), and "
+            f"{printable(checkpoint)} must be converted into it; ENGINE_CACHE_DIR names another"
+        ) from None
+    log.info("converting %s (once)", checkpoint)
+    _convert(checkpoint, config, path)
+    return path
+
+
+def _convert(checkpoint: Path, config: str, path: Path) -> None:
+    sources = part_of(path.with_suffix(".sources"))
+    command = [
+        sys.executable,
+        "-m",
+        "converters.pytorch2onnx",
+        config,
+        str(checkpoint),
+        *("--output-file", str(path)),
+        *("--sources", str(sources)),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
+        if "the config " in reason:
+            reason += (
+                f"\nIt was read as {config}. Where it is of another network, or of other classes, "
+                "--config CONFIG names its own config; "
+                f"python -m converters.pytorch2onnx CONFIG {checkpoint} --output-file FILE.onnx "
+                "does the same once and for all"
+            )
+        raise ModelError(reason)
+    made_from = orjson.loads(sources.read_bytes())
+    sources.unlink(missing_ok=True)
+    write_json(_record_of(path), {"sha256": assets.file_sha256(path), "config": made_from})
+
+
+def _meaning(config: str) -> str:
+    """What tells configs apart: the contents of a known one, the place of a file. (What is in the
+    file is in the record.)"""
+    if (known := CHECKPOINTS.get(config)) is not None:
+        return f"{known.network} {json.dumps(known.recipe.to_json(), sort_keys=True)}"
+    return str(Path(config).resolve())
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _as_written(path: Path) -> bool:
+    """Whether a conversion is what was written, of configs that are still the same."""
+    try:
+        record: dict[str, Any] = orjson.loads(_record_of(path).read_bytes())
+        return bool(record["sha256"] == assets.file_sha256(path)) and all(
+            assets.file_sha256(Path(name)) == digest for name, digest in record["config"].items()
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return False

@@ -1,0 +1,161 @@
+"""Published models: their figures beside ours, their splits, and checkpoints with their configs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+from onnx import helper
+
+from engine.base.errors import ModelError, UsageError
+from engine.base.options import Options
+from engine.base.published import BENCHMARKS, CHECKPOINTS
+from engine.cli.score import score
+from engine.network import conversions
+from engine.network.models import open_model
+from engine.pipeline import Pipeline
+from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.samples import annotation
+
+GYM = CHECKPOINTS["slowonly_r50_u48_240e_gym_keypoint"]
+CONFIG = """
+_base_ = 'base.py'
+model = dict(
+    type='Recognizer3D',
+    backbone=dict(
+        type='ResNet3dSlowOnly', depth=50, in_channels=17, base_channels=4, num_stages=3,
+        out_indices=(2, ), conv1_stride_s=1, pool1_stride_s=1,
+        inflate=(0, 1, 1), spatial_strides=(2, 2, 2), temporal_strides=(1, 1, 2),
+        dilations=(1, 1, 1)),
+    cls_head=dict(type='I3DHead', in_channels=64, num_classes=7))
+data = dict(test=dict(ann_file='mine.pkl', split='val'))
+"""
+BLOCKS = "model = dict(backbone=dict(stage_blocks=(1, 1, {})))\n"
+
+
+@pytest.fixture
+def gym(tmp_path: Path) -> Path:
+    """A small network that says it was made from a published checkpoint."""
+    arch = replace(TINY, num_classes=99)
+    path = tmp_path / "gym.onnx"
+    write_model(path, random_state_dict(arch), arch, classes=BENCHMARKS["gym99"].classes)
+    model = onnx.load(str(path))
+    props = {p.key: p.value for p in model.metadata_props}
+    del model.metadata_props[:]
+    digest = GYM.sha256 + "0" * 56
+    helper.set_model_props(model, {**props, "source_sha256": digest, "split": "val"})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_figures_beside_the_published_ones(
+    gym: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mean class accuracy first, as FineGYM's authors report it; the split is the model's."""
+    annotations = [annotation(50, seed=i, frame_dir=f"v{i}", label=i) for i in range(3)]
+    splits = {"train": ["v0"], "val": ["v1", "v2"], "test1": ["v0"]}
+    data = tmp_path / "data.pkl"
+    data.write_bytes(pickle.dumps({"split": splits, "annotations": annotations}))
+    summary = tmp_path / "summary.json"
+    options = Options(
+        dataset=str(data), model=str(gym), in_process=True, summary=str(summary), tta=False
+    )
+    assert score(options) == 0
+    text = capsys.readouterr().out
+    assert f"{data}, split val: 2 samples" in text
+    first, second, _ = (line for line in text.split("\n") if "_acc" in line.split("\t")[0])
+    assert first.startswith("mean_class_accuracy\t")
+    assert first.endswith(" (published: 0.937 on all of gym_val)")
+    assert second.startswith("top1_acc\t")
+    assert "published" not in second
+    figures = json.loads(summary.read_text())
+    assert figures["metric"] == figures["published"]["metric"] == "mean_class_accuracy"
+    assert figures["published"]["checkpoint"] == GYM.name
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Weights of a small network, and its config in two files."""
+    torch = pytest.importorskip("torch")
+    arch = replace(TINY, num_classes=7)
+    state = {name: torch.from_numpy(a) for name, a in random_state_dict(arch).items()}
+    torch.save({"state_dict": state}, tmp_path / "own.pth")
+    (tmp_path / "own.py").write_text(CONFIG)
+    (tmp_path / "base.py").write_text(BLOCKS.format(1))
+    return tmp_path / "own.pth"
+
+
+def test_a_checkpoint_with_its_config(checkpoint: Path, tmp_path: Path) -> None:
+    config = tmp_path / "own.py"
+    model = open_model(str(checkpoint), config=str(config))
+    assert (model.classes, model.split) == (tuple(f"class_{i}" for i in range(7)), "val")
+    stamp = model.path.stat().st_mtime_ns
+    assert open_model(str(checkpoint), config=str(config)) == model
+    assert model.path.stat().st_mtime_ns == stamp
+    (tmp_path / "names.txt").write_text("\n".join("abcdefg"))
+    named = open_model(str(checkpoint), None, str(config), str(tmp_path / "names.txt"))
+    assert named == replace(model, classes=tuple("abcdefg"))
+
+
+def test_a_config_that_was_edited_is_read_again(
+    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "own.py"
+    open_model(str(checkpoint), config=str(config))
+    (tmp_path / "base.py").write_text(BLOCKS.format(2))
+    with pytest.raises(ModelError, match=r"lacks backbone.layer3.1"):
+        open_model(str(checkpoint), config=str(config))
+    assert "converting again" in caplog.text
+
+
+def test_a_checkpoint_without_its_config(checkpoint: Path) -> None:
+    with pytest.raises(ModelError, match=r"--config CONFIG .*pytorch2onnx CONFIG .*own.pth"):
+        open_model(str(checkpoint))
+
+
+@pytest.mark.parametrize("model", ["demo", GYM.name, "a.onnx", "a.om"])
+def test_a_config_is_for_a_checkpoint(model: str) -> None:
+    with pytest.raises(UsageError, match=rf"--config is for a checkpoint \(.pth\), which {model}"):
+        open_model(model, config="config.py")
+
+
+def test_a_record_that_is_damaged(checkpoint: Path, tmp_path: Path) -> None:
+    config = str(tmp_path / "own.py")
+    model = open_model(str(checkpoint), config=config)
+    model.path.with_suffix(".json").write_text('{"sha256": 3, "config": []}')
+    assert open_model(str(checkpoint), config=config) == model
+    assert not list(model.path.parent.glob("*.sources"))
+    assert conversions.converted(checkpoint, config) == model.path
+
+
+def test_the_network_of_a_published_name(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a known name says, of a checkpoint whose bytes it does not know: of its own folder."""
+    weights = shared / "models" / "posec3d_jhmdb_split1.pth"
+    of_1x = "slowonly_kinetics400-pretrained-r50_8xb16-u48-120e_hmdb51-split1-keypoint"
+    model = open_model(str(weights), config=of_1x)
+    assert model.recipe == CHECKPOINTS[of_1x].recipe
+    assert model.recipe.flip == "mirror"
+    assert open_model(str(weights)).recipe.flip == "redraw"
+
+
+def test_options(checkpoint: Path, tmp_path: Path) -> None:
+    """The same as options of a run."""
+    data: list[Any] = [annotation(50, label=3)]
+    (tmp_path / "data.pkl").write_bytes(pickle.dumps(data))
+    (tmp_path / "names.txt").write_text("\n".join("abcdefg"))
+    options = Options(
+        dataset=str(tmp_path / "data.pkl"),
+        model=str(checkpoint),
+        config=str(tmp_path / "own.py"),
+        classes=str(tmp_path / "names.txt"),
+        in_process=True,
+        tta=False,
+    )
+    with Pipeline(options) as pipeline:
+        assert pipeline.model.classes == tuple("abcdefg")
+        assert len(list(pipeline)) == 1
