@@ -40,6 +40,7 @@ IR_VERSION = 6
 DEFAULT_INPUT = "onnx::Reshape_0"  # the name that the published recipe's OM has
 OUTPUT = "logits"
 DYNAMIC = -1  # batch size: any
+_CLASSIFIER = "cls_head.fc_cls.weight"
 
 
 def select_weights(
@@ -55,7 +56,7 @@ def select_weights(
         if conv.normalised:
             for part in ("weight", "bias", "running_mean", "running_var"):
                 expected[f"backbone.{conv.name}.bn.{part}"] = (conv.outputs,)
-    expected["cls_head.fc_cls.weight"] = (arch.num_classes, arch.features)
+    expected[_CLASSIFIER] = (arch.num_classes, arch.features)
     expected["cls_head.fc_cls.bias"] = (arch.num_classes,)
 
     # DataParallel checkpoints carry a prefix that mmcv drops as well.
@@ -74,6 +75,10 @@ def select_weights(
     weights: dict[str, NDArray[np.float32]] = {}
     for name, shape in expected.items():
         array = found[name]
+        if name == _CLASSIFIER and array.shape == (len(array), arch.features) != shape:
+            raise ModelError(
+                f"the checkpoint has {len(array)} classes, the config {arch.num_classes}"
+            )
         if array.shape != shape:
             raise ModelError(f"{name} has shape {array.shape}; the config asks for {shape}")
         if array.dtype.kind != "f" or not np.isfinite(array).all():

@@ -70,10 +70,9 @@ def _convert(checkpoint: Path, config: str, path: Path) -> None:
         reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
         if "the config " in reason:
             reason += (
-                f"\nIt was read as {config}. Where it is of another network, or of other classes, "
-                "--config CONFIG names its own config; "
-                f"python -m converters.pytorch2onnx CONFIG {checkpoint} --output-file FILE.onnx "
-                "does the same once and for all"
+                f"\n{printable(checkpoint)} was read as {printable(config)}. If it is another "
+                "network's, --config CONFIG says whose; so does python -m converters.pytorch2onnx "
+                f"CONFIG {printable(checkpoint)} --output-file FILE.onnx, once and for all"
             )
         raise ModelError(reason)
     made_from = orjson.loads(sources.read_bytes())

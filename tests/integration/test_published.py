@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from converters.architectures import read_network
 from engine.base.errors import ModelError, UsageError
 from engine.base.options import Options
 from engine.base.published import BENCHMARKS, CHECKPOINTS
@@ -113,9 +114,34 @@ def test_a_config_that_was_edited_is_read_again(
     assert "converting again" in caplog.text
 
 
-def test_a_checkpoint_without_its_config(checkpoint: Path) -> None:
+def test_a_checkpoint_without_its_config(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"--config CONFIG .*pytorch2onnx CONFIG .*own.pth"):
         open_model(str(checkpoint))
+    config = tmp_path / "own.py"
+    config.write_text(CONFIG.replace("num_classes=7", "num_classes=60"))
+    with pytest.raises(ModelError, match=r"has 7 classes, the config 60\n.*own.pth was read as"):
+        open_model(str(checkpoint), config=str(config))
+
+
+def test_a_published_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found beside other data; without a digest nothing but its network can be checked."""
+    torch = pytest.importorskip("torch")
+    name = "pyskl/x3d_shallow_ntu60_xsub/limb"
+    arch, recipe = read_network(name)
+    state = {name: torch.from_numpy(a) for name, a in random_state_dict(arch).items()}
+    torch.save(state, tmp_path / CHECKPOINTS[name].filename)
+    monkeypatch.setenv("ENGINE_DATA_DIR", str(tmp_path))
+    model = open_model(name)
+    assert (model.recipe, model.split, model.network) == (recipe, "xsub_val", "X3D")
+    assert (model.classes, model.published) == (BENCHMARKS["ntu60"].classes, CHECKPOINTS[name])
+    data = [annotation(50, label=3)]
+    (tmp_path / "ntu60_hrnet.pkl").write_bytes(
+        pickle.dumps({"split": {"xsub_val": ["video_0"]}, "annotations": data})
+    )
+    with Pipeline(Options(dataset="ntu60_hrnet", model=name, in_process=True)) as pipeline:
+        assert pipeline.dataset.split == "xsub_val"
+        assert pipeline.model.layout == "clips"
+        assert [record.id for record in pipeline] == ["video_0"]
 
 
 @pytest.mark.parametrize("model", ["demo", GYM.name, "a.onnx", "a.om"])

@@ -110,7 +110,11 @@ def _until_arguments(module: str, arguments: Sequence[str], *, parse: bool) -> _
 def check(module: str, arguments: Sequence[str]) -> None:
     """Raise `SystemExit` where a program's own parser refuses the arguments."""
     if module == "engine.run":  # whose options are checked against each other, too
-        parse(arguments, {})
+        try:
+            parse(arguments, {})
+        except SystemExit as ended:
+            if ended.code:  # --list ends, too, and well
+                raise
     else:
         _until_arguments(module, arguments, parse=True)
 

@@ -31,6 +31,7 @@ THEIRS = {"venv", "ais_bench", "ruff", "mypy"}  # modules
 
 PARSED = {
     "hmdb51": "downloads data and weights",
+    "ntu60_2d": "as hmdb51",
     "zmq+pull:": "waits for somebody who sends poses",
     "ws:": "waits for a browser",
     "webcam:": "needs a camera",
