@@ -22,7 +22,7 @@ from typing import Any
 import onnx
 import orjson
 
-from benchmarks import lengths, operations, peers, roofline, workloads
+from benchmarks import lengths, operations, peers, roofline, untrained, workloads
 from benchmarks.measurement import Rates, interleave, publish, ratio, table
 from benchmarks.memory import PeakMemory
 from converters import quantize
@@ -52,11 +52,14 @@ def main() -> None:
         nargs="+",
         default=[workloads.HMDB51_LIKE, f"{DEMO}:96"],
         metavar="DEMO[:N]",
-        help="hmdb51_like, crowd, demo, or annotation files; N "
+        help="hmdb51_like, crowd, ntu_like, demo, or annotation files; N "
         "evenly spaced samples of it, or all (default: %(default)s)",
     )
     parser.add_argument(
-        "--model", default=DEMO, help="as --model of engine.run (default: %(default)s)"
+        "--model",
+        default=DEMO,
+        help="as --model of engine.run, or untrained:NAME for a published network with made-up "
+        "weights (default: %(default)s)",
     )
     parser.add_argument(
         "--precision",
@@ -104,6 +107,9 @@ def main() -> None:
 
 def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything that is published of a run."""
+    arch = untrained.architecture(args.model)
+    args.model = untrained.resolve(args.model, folder)
+    recipe = open_model(args.model).recipe
     models = _models(args.model, args.precision, folder)
     exact = [precision for precision in models if precision != "int8"]
     ceilings = {precision: peers.ceiling(precision) for precision in exact}
@@ -112,11 +118,13 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     contestants: dict[str, Callable[[], float]] = {}
     # Length does not matter to these: once a round for all workloads.
     first = next(iter(files.values()))
-    if recipe := peers.recipe(first, args.model, folder):
-        contestants[f"{RECIPE}, f32"] = recipe
+    if steps := peers.recipe(first, args.model, folder):
+        contestants[f"{RECIPE}, f32"] = steps
     else:
         print("onnxruntime is not installed (pip install '.[bench]'): the recipe is left out")
-    if loader := peers.torch_loader(first):
+    if recipe != HMDB51_RECIPE:
+        print("torch is left out: it is compared with on the demo's network")
+    elif loader := peers.torch_loader(first):
         contestants[f"{TORCH}, f32"] = loader
     else:
         print("torch is not installed (pip install '.[bench]'): its row is left out")
@@ -131,7 +139,8 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     together = interleave(contestants, args.rounds, warm_up=False)
     peers_alone = {name: found for name, found in together.items() if "/" not in name}
     rates = {name: {**_within(together, name), **peers_alone} for name in files}
-    counts = {name: _operations(path) for name, path in files.items()}
+    network = operations.Network(arch, recipe)
+    counts = {name: _operations(path, network) for name, path in files.items()}
     results: dict[str, Any] = {
         "ratios": _ratios(list(models), rates, counts, ceilings),
         "rates": rates,
@@ -140,7 +149,7 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "ceiling": ceilings,
         "rounds": args.rounds,
         "samples": {name: len(pickle.loads(path.read_bytes())) for name, path in files.items()},
-        "recipe_bytes_per_sample": most_nbytes(HMDB51_RECIPE),
+        "recipe_bytes_per_sample": most_nbytes(recipe),
         "seeds": {workloads.HMDB51_LIKE: workloads.SEED},
     }
     if args.ablations:
@@ -240,10 +249,11 @@ def _engine(
     return measure
 
 
-def _operations(path: Path) -> dict[str, float]:
+def _operations(path: Path, network: operations.Network) -> dict[str, float]:
     """Mean operations a sample: of the reference, and with everything shared."""
     frames = [a["total_frames"] for a in pickle.loads(path.read_bytes())]
-    return {"whole": operations.whole(), "shared": statistics.mean(map(operations.shared, frames))}
+    shared = statistics.mean(operations.shared(number, network) for number in frames)
+    return {"whole": operations.whole(network), "shared": shared}
 
 
 def _ratios(

@@ -1,28 +1,70 @@
 """Operations: how many a video needs, once everything that repeats is computed once.
 
 Counted from the network's shapes (`converters.slowonly`) and the contexts of a video
-(`engine.network.contexts`); two a multiply-add, convolutions only.
+(`engine.network.contexts`); two a multiply-add, convolutions only. Without a `Network` it is
+HMDB51's.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
 
 from converters.network import Conv
 from converters.slowonly import SlowOnly
-from engine.base.constants import CLIP_LEN, SIZE, VIEWS
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.constants import CLIP_LEN, VIEWS
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.contexts import Contexts, of_plan
 from engine.network.increments import Ring
 from engine.skeletons.sampling import clip_plan
 
 
-def whole() -> float:
+@dataclass(frozen=True)
+class Network:
+    """A network and the recipe of its input."""
+
+    arch: SlowOnly = SlowOnly()
+    recipe: Recipe = HMDB51_RECIPE
+
+    @cached_property
+    def shapes(self) -> tuple[float, list[tuple[float, float, int]]]:
+        """Operations a frame before the first temporal convolution; then, a block, those of its
+        temporal convolution for a position that it reads, of the rest for one that it writes (its
+        shortcut included), and its stride over time."""
+        side = self.recipe.size // self.arch.conv1_stride_s
+        per_frame = _conv(self.arch.stem, side)
+        side //= self.arch.pool1_stride_s
+        blocks = []
+        for block in self.arch.bottlenecks():
+            conv1, conv2, conv3 = block.body
+            space = conv2.stride[1]
+            after = _conv(conv2, side // space) + _conv(conv3, side // space)
+            if block.shortcut is not None:
+                after += _conv(block.shortcut, side // space)
+            if conv1.kernel[0] == 1:
+                per_frame += _conv(conv1, side) + after
+            else:
+                blocks.append((_conv(conv1, side), after, conv2.stride[0]))
+            side //= space
+        return per_frame, blocks
+
+    @property
+    def strides(self) -> list[int]:
+        """Of the blocks with a temporal convolution."""
+        return [stride for _, _, stride in self.shapes[1]]
+
+
+_HMDB51 = Network()
+
+
+def whole(network: Network = _HMDB51) -> float:
     """Of the reference: every layer over all frames of all clips."""
-    per_frame, blocks = _network()
-    total, positions = VIEWS * CLIP_LEN * per_frame, VIEWS * CLIP_LEN
+    per_frame, blocks = network.shapes
+    positions = network.recipe.views * network.recipe.length
+    total = positions * per_frame
     for before, after, stride in blocks:
         total += positions * before
         positions //= stride
@@ -30,31 +72,30 @@ def whole() -> float:
     return total
 
 
-def shared(total_frames: int) -> float:
+def shared(total_frames: int, network: Network = _HMDB51) -> float:
     """Of a video of so many frames, its distinct frames and contexts once (both halves).
 
     Where a layer strides over time, a context that is only ever in the middle needs only that
     tap of the convolution, one that is only ever beside it only the other two.
     """
-    _, blocks = _network()
-    strides = [stride for _, _, stride in blocks]
-    return 2 * _once(of_plan(clip_plan(total_frames, HMDB51_RECIPE).positions, strides))
+    plan = clip_plan(total_frames, network.recipe).positions
+    halves = network.recipe.views // network.recipe.clips
+    return halves * _once(of_plan(plan, network.strides), network)
 
 
 def window(stride: int | None) -> float:
     """Of a window of a track, so many moments after the last one; None: computed anew."""
-    _, blocks = _network()
-    ring = Ring(CLIP_LEN, [stride for _, _, stride in blocks])
+    ring = Ring(_HMDB51.recipe.length, _HMDB51.strides)
     found = ring.increment(0, stride)
     if stride is not None:
         ring.keep(found)
         found = ring.increment(stride, stride)
-    return _once(found.contexts)
+    return _once(found.contexts, _HMDB51)
 
 
-def _once(found: Contexts) -> float:
+def _once(found: Contexts, network: Network) -> float:
     """Of every context once."""
-    per_frame, blocks = _network()
+    per_frame, blocks = network.shapes
     total = found.frames * per_frame
     counts = np.array([found.frames, 0, 0])
     for (before, after, _), level in zip(blocks, found.levels, strict=True):
@@ -66,31 +107,8 @@ def _once(found: Contexts) -> float:
 
 def planned(frames: int) -> float:
     """Of the compiled graph of frames and a plan (`Cuts.planned`), made for so many frames."""
-    per_frame, _ = _network()
+    per_frame, _ = _HMDB51.shapes
     return whole() + (frames - VIEWS * CLIP_LEN) * per_frame
-
-
-def _network() -> tuple[float, list[tuple[float, float, int]]]:
-    """Operations a frame before the first temporal convolution; then, a block, those of its
-    temporal convolution for a position that it reads, of the rest for one that it writes (its
-    shortcut included), and its stride over time."""
-    arch = SlowOnly()
-    side = SIZE  # the stem keeps the size, pooling halves it
-    per_frame = _conv(arch.stem, side)
-    side //= arch.pool1_stride_s
-    blocks = []
-    for block in arch.bottlenecks():
-        conv1, conv2, conv3 = block.body
-        space = conv2.stride[1]
-        after = _conv(conv2, side // space) + _conv(conv3, side // space)
-        if block.shortcut is not None:
-            after += _conv(block.shortcut, side // space)
-        if conv1.kernel[0] == 1:
-            per_frame += _conv(conv1, side) + after
-        else:
-            blocks.append((_conv(conv1, side), after, conv2.stride[0]))
-        side //= space
-    return per_frame, blocks
 
 
 def _conv(conv: Conv, side: int) -> float:

@@ -5,7 +5,7 @@ with clips prepared beforehand, and against ``--in-process``. Interleaved, each 
 process; prints medians and ratios. Start-up is not counted for any of them.
 
 Clips are prepared as the device takes them: rendered frames, or keypoints on the canvas where the
-device draws.
+device draws. ``--model untrained:NAME`` is a published network with made-up weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import multiprocess
 
-from benchmarks import workloads
+from benchmarks import untrained, workloads
 from benchmarks.measurement import common_arguments, interleave, publish, ratio, table
 from engine.base.choices import WIRES
 from engine.base.options import Options
@@ -47,6 +47,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         _, path = workloads.write(args.dataset, args.samples, Path(folder))
+        args.model = untrained.resolve(args.model, Path(folder))
         _compare(args, path)
 
 

@@ -24,7 +24,6 @@ import openvino as ov
 from engine.backends.openvino import executed_precision, float_precision
 from engine.base import host
 from engine.base.assets import demo_checkpoint
-from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import UsageError
 from engine.network.models import open_model
 from engine.preprocessing import preprocess
@@ -44,9 +43,10 @@ def pure(model: str, precision: str) -> Measure:
 
 
 def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure:
-    core = ov.Core()
-    network = core.read_model(open_model(model).path)
-    network.reshape([1, 1, *CLIP_SHAPE])
+    core, file = ov.Core(), open_model(model)
+    network = core.read_model(file.path)
+    shape = (1, 1, *file.recipe.clip_shape)
+    network.reshape(list(shape))
     settings = {
         "INFERENCE_PRECISION_HINT": float_precision(core, "CPU", precision),
         "INFERENCE_NUM_THREADS": host.cores(),
@@ -55,13 +55,13 @@ def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure
     if executed_precision(compiled) != precision:
         raise UsageError(f"OpenVINO executes {executed_precision(compiled)}, not {precision}")
     queue = ov.AsyncInferQueue(compiled, int(compiled.get_property("NUM_STREAMS")) + 1)
-    clip = np.random.default_rng(0).random((1, 1, *CLIP_SHAPE), np.float32)
+    clip = np.random.default_rng(0).random(shape, np.float32)
     for request in queue:
         request.set_input_tensor(ov.Tensor(clip.copy()))
 
     def measure() -> float:
         start = time.monotonic()
-        for _ in range(_PURE_SAMPLES * VIEWS):
+        for _ in range(_PURE_SAMPLES * file.recipe.views):
             queue.start_async()
         queue.wait_all()
         return _PURE_SAMPLES / (time.monotonic() - start)
@@ -79,18 +79,20 @@ def recipe(path: Path, model: str, folder: Path) -> Measure | None:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = host.cores()
+    opened = open_model(model)
     session = onnxruntime.InferenceSession(
-        str(open_model(model).path), options, providers=["CPUExecutionProvider"]
+        str(opened.path), options, providers=["CPUExecutionProvider"]
     )
+    shape = (1, opened.recipe.views, *opened.recipe.clip_shape)
     name = session.get_inputs()[0].name
     annotations = pickle.loads(path.read_bytes())[:_PEER_SAMPLES]
 
     def measure() -> float:
         start = time.monotonic()
         for number, annotation in enumerate(annotations):
-            preprocess(annotation).tofile(folder / f"{number}.bin")
+            preprocess(annotation, model=str(opened.path)).tofile(folder / f"{number}.bin")
         for file in sorted(folder.glob("*.bin")):
-            clips = np.fromfile(file, np.float32).reshape(1, VIEWS, *CLIP_SHAPE)
+            clips = np.fromfile(file, np.float32).reshape(shape)
             np.save(file.with_suffix(".npy"), session.run(None, {name: clips})[0])
             file.unlink()
         for file in folder.glob("*.npy"):

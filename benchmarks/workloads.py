@@ -3,11 +3,14 @@
 ``hmdb51_like`` has as many frames in its videos as HMDB51 has: log-normal, median 80, 18 to 650.
 ``crowd`` is the same with ten persons in every video.
 ``demo`` is the demo's test split.
+``ntu_like`` is what of the demo's train split has the lengths of NTU RGB+D: 60 to 150 frames of one
+or two persons.
 """
 
 from __future__ import annotations
 
 import pickle
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,11 @@ from engine.base.errors import UsageError
 from engine.sources.dataset import open_dataset
 from engine.sources.demo.generation import TEST_SAMPLES, sample
 
-HMDB51_LIKE, CROWD = "hmdb51_like", "crowd"
+HMDB51_LIKE, CROWD, NTU_LIKE = "hmdb51_like", "crowd", "ntu_like"
 _PERSONS = {HMDB51_LIKE: 1, CROWD: 10}
 SEED = 51
 _SAMPLES = 200
+_NTU_FRAMES = 60, 150
 _MEDIAN, _SPREAD, _SHORTEST, _LONGEST = 80, 0.5, 18, 650  # frames; of the logarithm
 
 
@@ -33,23 +37,33 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
             drifting(frames, number, _PERSONS[workload])
             for number, frames in enumerate(lengths(samples or 0))
         ]
+    elif workload == NTU_LIKE:
+        annotations = _ntu_like()
     elif workload == DEMO:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:
         annotations = [_plain(one.annotation) for one in open_dataset(workload).samples]
     if not annotations:
         raise UsageError(f"{workload} has no samples")
-    count = min(samples or len(annotations), len(annotations))
-    chosen = np.linspace(0, len(annotations) - 1, count).round().astype(int)
+    number = min(samples or len(annotations), len(annotations))
+    chosen = np.linspace(0, len(annotations) - 1, number).round().astype(int)
     name = Path(workload).stem
     path = folder / f"{name}.pkl"
     path.write_bytes(pickle.dumps([annotations[i] for i in chosen]))
     return name, path
 
 
-def demo_train(count: int) -> list[dict[str, Any]]:
-    """Annotations of the demo's train split."""
-    return [sample("train", number) for number in range(count)]
+def demo_train(most: int) -> list[dict[str, Any]]:
+    """So many annotations of the demo's train split."""
+    return [sample("train", number) for number in range(most)]
+
+
+def _ntu_like() -> list[dict[str, Any]]:
+    """The first of the split that are neither too short nor too long."""
+    candidates = (sample("train", number) for number in count())
+    shortest, longest = _NTU_FRAMES
+    fitting = (one for one in candidates if shortest <= one["total_frames"] <= longest)
+    return list(islice(fitting, _SAMPLES))
 
 
 def lengths(most: int = 0) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,18 @@ def preprocess(
     """
     if reference is not None and reference not in REFERENCES:
         raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
-    recipe = HMDB51_RECIPE if model is None else _recipe_of(os.fspath(model))
+    recipe = HMDB51_RECIPE
+    if model is not None:
+        path = os.fspath(model)
+        recipe = _recipe_of(path, os.stat(path).st_mtime_ns if os.path.isfile(path) else 0)
     if reference is not None:
         recipe = recipe.drawn_as(reference)
     return decode(PoseSequence.from_annotation(annotation, recipe), recipe).tensor()
 
 
-def _recipe_of(model: str) -> Recipe:
+@lru_cache(maxsize=16)
+def _recipe_of(model: str, changed: int) -> Recipe:
+    """Of a model that was changed then: a loop over annotations opens it once."""
     from engine.network.models import open_model  # which loads onnx
 
     return open_model(model).recipe
