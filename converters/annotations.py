@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from converters import piecemeal
 from converters.output import exit_code
@@ -23,6 +24,7 @@ from engine.base.host import peak_memory
 from engine.base.option_field import parse_bytes
 from engine.base.progress import SampleProgress
 from engine.sources.annotations import Splits
+from engine.sources.contents import Contents
 
 try:
     from converters.columns import ShardWriter, seal
@@ -89,9 +91,14 @@ def _convert(source: Path, out: str, shard_bytes: int) -> None:
 
 def _read(source: Path, part: Path, shard_bytes: int) -> tuple[ShardWriter, Splits | None]:
     """The shards of all annotations, and the splits."""
+    contents = Contents(source)
+
+    def take(annotation: Any) -> None:
+        writer.take(contents.listed(annotation))
+
     writer = ShardWriter(part, shard_bytes)
     try:
-        splits = piecemeal.read(source, writer.take)
+        splits = piecemeal.read(source, take)
     except piecemeal.Irregular as error:
         print(
             f"annotations: {source}: {error}; reading it as a whole, which takes the memory that "
@@ -102,7 +109,7 @@ def _read(source: Path, part: Path, shard_bytes: int) -> tuple[ShardWriter, Spli
         for path in part.iterdir():
             path.unlink()
         writer = ShardWriter(part, shard_bytes)
-        splits = piecemeal.read_whole(source, writer.take)
+        splits = piecemeal.read_whole(source, take)
     writer.finish()
     return writer, splits
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def checked(annotation: Any, key: str) -> Row:
     row: dict[str, Any] = dict.fromkeys(SHARD.names)
     row |= {"identifier": identifier(annotation, key), "label": sample.label}
     try:
-        if isinstance(annotation, dict):
+        if isinstance(annotation, Mapping):
             if sample.label is None and annotation.get("label") is not None:
                 row["odd_label"] = _spelt(annotation["label"])
             # whether there is such a class depends on the model

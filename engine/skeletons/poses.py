@@ -60,7 +60,8 @@ class PoseSequence:
 
         Reads ``keypoint``, ``keypoint_score`` (optional), ``img_shape`` and
         ``total_frames`` (optional, default T); or Kinetics-400's compressed form, which has
-        ``frame_inds``. Raises `SampleError` that says which field is wrong and what was expected.
+        ``frame_inds`` and perhaps ``anno_inds``, which rows count. Raises `SampleError` that says
+        which field is wrong and what was expected.
         """
         if not isinstance(annotation, Mapping):
             raise SampleError(f"an annotation is a dict, this is a {type(annotation).__name__}")
@@ -121,6 +122,14 @@ def _dense(annotation: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
             f"keypoint has shape {rows.shape} and frame_inds {frames.shape}; the compressed form "
             f"has [rows, {recipe.joints}, 3] (x, y and score) and [rows]"
         )
+    if annotation.get("anno_inds") is not None:
+        chosen = np.asarray(annotation["anno_inds"])
+        if chosen.dtype != bool or chosen.shape != frames.shape:
+            raise SampleError(
+                f"anno_inds has dtype {chosen.dtype} and shape {chosen.shape}; the rows that count "
+                f"are marked by booleans {frames.shape}"
+            )
+        rows, frames = rows[chosen], frames[chosen]
     if not len(rows):
         raise SampleError("keypoint holds no rows: nobody is seen in any frame")
     if frames.dtype.kind not in "iu":

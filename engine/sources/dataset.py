@@ -2,12 +2,14 @@
 
 Comes in: what ``--dataset``, ``--ann-file``, ``--split`` and ``--limit`` say. Goes out: a
 `Dataset`. Selection and order follow ``PoseDataset`` of mmaction2 0.24.1. Annotations of a file are
-all read at once, those of a folder of `engine.sources.columns` as they are needed.
+all read at once, those of a folder of `engine.sources.columns` as they are needed, and so are the
+skeletons beside a table of contents (`engine.sources.contents`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,6 +26,7 @@ from engine.base.published import DATASETS
 from engine.base.version import __version__
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
+from engine.sources.contents import FOLDER, MARKS, Contents
 from engine.sources.demo import generation as generator
 
 if TYPE_CHECKING:
@@ -109,7 +112,27 @@ def _select_annotations(
     selected = _select(content, split)
     if not selected:
         raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
-    return Dataset(name, str(path), path, split, _number(selected[:limit]))
+    contents = _contents(path, [annotation for _, annotation in selected])
+    samples = _number(selected[:limit])
+    chosen = samples if contents is None else _ListedSamples(contents, samples)
+    return Dataset(name, str(path), path, split, chosen)
+
+
+def _contents(path: Path, annotations: list[Any]) -> Contents | None:
+    """The files of a table of contents; None for a file that has its skeletons itself. Raises
+    `DatasetError` where a table stands alone."""
+    entries = [one for one in annotations if isinstance(one, Mapping)]
+    lacking = [entry for entry in entries if "keypoint" not in entry]
+    if not lacking:
+        return None
+    contents = Contents(path)
+    table = len(lacking) == len(entries) and any(MARKS & entry.keys() for entry in entries)
+    if table and not any(map(contents.has, lacking)):
+        raise DatasetError(
+            f"{path} is a table of contents, and no file of skeletons is beside it. Put "
+            f"Kinetics-400's {FOLDER} there"
+        )
+    return contents
 
 
 def _columns(address: str) -> Columns:
@@ -153,7 +176,7 @@ def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dat
 
 def identifier(annotation: Any, key: str) -> str | None:
     """The name of a video, fit to be written anywhere; None where there is none."""
-    value = annotation.get(key) if isinstance(annotation, dict) else None
+    value = annotation.get(key) if isinstance(annotation, Mapping) else None
     if isinstance(value, (int, np.integer)) and -(2**63) <= value < 2**63:
         return str(value)
     if not isinstance(value, str):
@@ -210,15 +233,8 @@ def _unique(names: Iterable[str | None]) -> Iterator[str]:
         yield unique
 
 
-class _StoredSamples(Sequence[Sample]):
-    """Samples of columns, made when they are asked for; arrays are read by `Sample.poses`."""
-
-    def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
-        self._columns, self._rows = columns, rows
-        self._ids = None if columns.distinct else list(_unique(columns.identifiers(rows)))
-
-    def __len__(self) -> int:
-        return len(self._rows)
+class _LazySamples(Sequence[Sample]):
+    """Samples made when they are asked for, so that what one has read goes with it."""
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...
@@ -229,6 +245,35 @@ class _StoredSamples(Sequence[Sample]):
     def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
         chosen = range(len(self))[index]
         return self._sample(chosen) if isinstance(chosen, int) else [*map(self._sample, chosen)]
+
+    @abstractmethod
+    def _sample(self, index: int) -> Sample:
+        """One of them."""
+
+
+class _ListedSamples(_LazySamples):
+    """Samples of a table of contents."""
+
+    def __init__(self, contents: Contents, entries: list[Sample]) -> None:
+        self._contents, self._entries = contents, entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _sample(self, index: int) -> Sample:
+        entry = self._entries[index]
+        return Sample(index, entry.id, self._contents.listed(entry.annotation))
+
+
+class _StoredSamples(_LazySamples):
+    """Samples of columns; arrays are read by `Sample.poses`."""
+
+    def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
+        self._columns, self._rows = columns, rows
+        self._ids = None if columns.distinct else list(_unique(columns.identifiers(rows)))
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def _sample(self, index: int) -> Sample:
         row = int(self._rows[index])

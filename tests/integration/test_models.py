@@ -14,6 +14,9 @@ import pytest
 from onnx import TensorProto, helper
 
 import engine
+from converters import onnx2om
+from converters.network import Architecture
+from engine.backends.registry import load
 from engine.base import assets
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError
@@ -23,7 +26,7 @@ from engine.network.models import open_model
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from tests.support import DATA
-from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.networks import TINY, TINY_C3D, TINY_X3D, random_state_dict, write_model
 from tests.support.samples import annotation
 
 
@@ -141,6 +144,24 @@ def test_truncated(tiny_model: Path, tmp_path: Path) -> None:
 def test_missing() -> None:
     with pytest.raises(ModelError, match="no such file, and neither demo nor the name"):
         open_model("nowhere.onnx")
+
+
+@pytest.mark.parametrize("arch", [TINY_C3D, TINY_X3D])
+def test_networks_of_whole_clips(
+    tmp_path: Path, arch: Architecture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C3D and X3D look along time from their first convolution on: nothing is shared."""
+    path = write_model(tmp_path / "other.onnx", random_state_dict(arch), arch)
+    model = open_model(str(path))
+    assert model.network == arch.network
+    assert model.with_layout("auto", whole_clips=False).layout == "clips"
+    with pytest.raises(UsageError, match=rf"\({arch.network}\) cannot be cut .* --layout clips"):
+        model.with_layout("shared", whole_clips=False)
+    refused = f"holds the network {arch.network}, which"
+    with pytest.raises(UsageError, match=f"{refused} --backend torch"):
+        load("torch", model, device="cpu", precision="f32", threads=1)
+    assert onnx2om.main([str(path), "--dry-run"]) == 2
+    assert f"{refused} python -m converters.onnx2om" in capsys.readouterr().err
 
 
 def test_a_checkpoint_of_another_network() -> None:

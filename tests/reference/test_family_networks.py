@@ -19,17 +19,43 @@ from tests.reference.test_family import RECIPES, configurations
 CONFIG = """
 model = dict(
     type='Recognizer3D',
-    backbone=dict(
+    backbone={backbone},
+    cls_head=dict(type='I3DHead', in_channels={features}, num_classes={classes}),
+    test_cfg=dict(average_clips='prob'))
+test_pipeline = {steps!r}
+"""
+SLOWONLY = """dict(
         type='ResNet3dSlowOnly', depth=50, pretrained=None, in_channels=17, base_channels=32,
         num_stages=3, out_indices=(2, ), stage_blocks={blocks}, conv1_stride_s=1,
         pool1_stride_s=1, inflate=(0, 1, 1), spatial_strides=(2, 2, 2),
-        temporal_strides=(1, 1, 2), dilations=(1, 1, 1)),
-    cls_head=dict(
-        type='I3DHead', in_channels=512, num_classes={classes}, spatial_type='avg',
-        dropout_ratio=0.5),
-    train_cfg=dict(), test_cfg=dict(average_clips='prob'))
-test_pipeline = {steps!r}
-"""
+        temporal_strides=(1, 1, 2), dilations=(1, 1, 1))"""
+C3D = """dict(
+        type='C3D', in_channels=17, base_channels=32, num_stages=3, temporal_downsample=False)"""
+X3D = """dict(
+        type='X3D', gamma_d=1, in_channels=17, base_channels=24, num_stages=3, se_ratio=None,
+        use_swish=False, stage_blocks=(2, 5, 3), spatial_strides=(2, 2, 2))"""
+OTHERS = {"c3d_light_ntu60": (C3D, 256), "x3d_shallow_ntu60": (X3D, 216)}
+
+# Whose logits are recorded, and the reference and configuration that drew their input.
+NETWORKS = {
+    **{
+        name: ("0.24.1", name)
+        for name in ("ntu60_xsub_keypoint", "ntu60_xsub_limb", "gym_keypoint", "gym_limb", "ucf101")
+    },
+    "k400_keypoint": ("1.2.0", "k400_keypoint"),
+    **dict.fromkeys(OTHERS, ("pyskl", "pyskl_ntu60_joint")),
+}
+WHOLE = [
+    pytest.param(name, backend, layout, 2, marks=pytest.mark.slow)
+    for name in NETWORKS
+    for backend in ("openvino", "onnxruntime")
+    for layout in (("clips",) if name in OTHERS else ("shared", "clips"))
+]
+FIRST = [  # of each kind of network, one sample in every run
+    ("ntu60_xsub_limb", "openvino", "shared", 1),
+    ("c3d_light_ntu60", "openvino", "clips", 1),
+    ("x3d_shallow_ntu60", "openvino", "clips", 1),
+]
 
 
 @pytest.mark.parametrize(("reference", "config"), RECIPES)
@@ -41,7 +67,7 @@ def test_pipelines_are_translated(family: Path, reference: str, config: str) -> 
     assert found == RECIPES[reference, config]
 
 
-@pytest.fixture(scope="module", params=["ntu60_xsub_keypoint", "ntu60_xsub_limb"])
+@pytest.fixture(scope="module")
 def network(
     request: pytest.FixtureRequest,
     family: Path,
@@ -49,17 +75,26 @@ def network(
     shared: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path, Path]:
-    """The name of a configuration, its network, and its annotations with recorded logits."""
+    """The name of a network, its file, and its annotations with recorded logits."""
     name, folder = request.param, tmp_path_factory.mktemp("family")
     blocks, classes = family_script.STAGES[name]
-    steps = configurations(family, "0.24.1")[name]["steps"]
+    reference, drawn = NETWORKS[name]
+    steps = [*configurations(family, reference)[drawn]["steps"]]
+    if reference == "1.2.0":
+        steps.append({"type": "PackActionInputs"})
+    backbone, features = OTHERS.get(name, (SLOWONLY.format(blocks=blocks), 512))
     config = folder / "config.py"
-    config.write_text(CONFIG.format(blocks=blocks, classes=classes, steps=steps))
+    config.write_text(
+        CONFIG.format(backbone=backbone, features=features, classes=classes, steps=steps)
+    )
     family_script.write_checkpoint(folder / "a.pth", family_script.state_dict(name, family))
     model = folder / "a.onnx"
     arguments = [str(config), str(folder / "a.pth"), "--output-file", str(model)]
     assert pytorch2onnx.main(arguments) == 0
-    known = family_script.annotations(family, shared / "data")
+    known = {
+        **family_script.annotations(family, shared / "data"),
+        **family_script.k400_annotations(family, shared / "data"),
+    }
     with np.load(family / "logits.npz") as recorded:
         ids = sorted({key.split("/")[1] for key in recorded if key.startswith(f"{name}/")})
     data = folder / "a.pkl"
@@ -68,27 +103,29 @@ def network(
 
 
 @pytest.mark.parametrize(
-    ("backend", "layout"),
-    [
-        ("openvino", "shared"),
-        *(
-            pytest.param(*one, marks=pytest.mark.slow)
-            for one in (("openvino", "clips"), ("onnxruntime", "shared"), ("onnxruntime", "clips"))
-        ),
-    ],
+    ("network", "backend", "layout", "samples"), FIRST + WHOLE, indirect=["network"]
 )
 def test_recorded_logits(
-    family: Path, network: tuple[str, Path, Path], backend: str, layout: Any
+    family: Path, network: tuple[str, Path, Path], backend: str, layout: Any, samples: int
 ) -> None:
+    """Against what the reference computes in float32, and of some clips in double precision."""
     name, model, data = network
     chosen = Options(
-        dataset=str(data), model=str(model), backend=backend, layout=layout, precision="f32"
+        dataset=str(data),
+        model=str(model),
+        backend=backend,
+        layout=layout,
+        precision="f32",
+        limit=samples,
     )
     with Pipeline(chosen) as pipeline, np.load(family / "logits.npz") as recorded:
         records = list(pipeline)
-        assert len(records) == 2
+        assert len(records) == samples
         for record in records:
             assert isinstance(record, Prediction)
+            assert record.logits is not None
             known = f"{name}/{record.id}"
-            np.testing.assert_allclose(record.logits, recorded[f"{known}/logits"], atol=2e-4)
-            np.testing.assert_allclose(record.scores, recorded[f"{known}/scores"], atol=1e-5)
+            exact = record.logits[recorded[f"{known}/clips_float64"]]
+            np.testing.assert_allclose(exact, recorded[f"{known}/logits_float64"], 0, 2e-4)
+            np.testing.assert_allclose(record.logits, recorded[f"{known}/logits"], 0, 2e-4)
+            np.testing.assert_allclose(record.scores, recorded[f"{known}/scores"], 0, 1e-5)

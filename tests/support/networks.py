@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import onnx
 
+from converters.c3d import C3D
 from converters.graph import DYNAMIC, build_clips, select_weights
 from converters.network import Architecture, convolutions
 from converters.quantize import quantise
 from converters.slowonly import SlowOnly
+from converters.x3d import X3D
 from engine.base.constants import HMDB51
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.skeletons.clips import decode
@@ -21,6 +23,8 @@ from tests.support.samples import annotation
 
 TINY = SlowOnly(base_channels=4, stage_blocks=(1, 1, 1))
 """A network of the same form, 40 times cheaper."""
+TINY_C3D = C3D(base_channels=2, num_stages=4, temporal_downsample=True)
+TINY_X3D = X3D(base_channels=8, stage_blocks=(1, 2), spatial_strides=(1, 2))
 
 
 def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:

@@ -21,7 +21,10 @@ from engine.network.models import ModelFile
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample, Unreadable
 
-_FIELDS = ("keypoint", "keypoint_score", "img_shape", "total_frames", "label")  # that are read
+_FIELDS = (  # that are read
+    *("keypoint", "keypoint_score", "img_shape", "total_frames", "label"),
+    *("frame_inds", "anno_inds"),
+)
 
 
 def files_of(model: ModelFile) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 
 from converters import pytorch2onnx, verification
 from converters.graph import select_weights
+from converters.network import Architecture, convolutions
 from converters.pytorch2onnx import main
 from converters.slowonly import SlowOnly
 from converters.verification import difference, example_clip, run_checkpoint, run_onnx
@@ -20,7 +21,7 @@ from engine.base.published import DEFAULT_CHECKPOINT as CONFIG
 from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
 from tests.support import DATA
-from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.networks import TINY, TINY_C3D, TINY_X3D, random_state_dict, write_model
 
 
 @pytest.fixture
@@ -121,8 +122,8 @@ def test_verification_sees_every_tensor(tmp_path: Path) -> None:
         assert difference(found, expected) > verification.TOLERANCE
 
 
-@pytest.mark.parametrize("arch", [SlowOnly(), TINY])
-def test_torch_and_numpy_agree(arch: SlowOnly) -> None:
+@pytest.mark.parametrize("arch", [SlowOnly(), TINY, TINY_C3D, TINY_X3D])
+def test_torch_and_numpy_agree(arch: Architecture) -> None:
     pytest.importorskip("torch", reason="torch is not installed; numpy alone verifies")
     weights = select_weights(arch, random_state_dict(arch))
     clip = example_clip(HMDB51_RECIPE)
@@ -130,6 +131,22 @@ def test_torch_and_numpy_agree(arch: SlowOnly) -> None:
     assert name.startswith("torch")
     by_numpy = verification._network(arch, clip, verification._NumpyLayers(weights))
     assert difference(by_torch, by_numpy) < 1e-5
+
+
+@pytest.mark.parametrize("arch", [TINY_C3D, TINY_X3D])
+def test_other_networks(arch: Architecture, tmp_path: Path) -> None:
+    """The file computes what the checkpoint says, and each convolution matters to that."""
+    state = random_state_dict(arch)
+    clip = example_clip(HMDB51_RECIPE)
+    expected, _ = run_checkpoint(arch, select_weights(arch, state), clip)
+    found = run_onnx(write_model(tmp_path / "a.onnx", state, arch), clip)
+    assert difference(found, expected) < 1e-5
+    for conv in convolutions(arch):
+        changed = dict(state)
+        name = f"backbone.{conv.name}.conv.weight"
+        changed[name] = state[name] * np.float32(1.1)
+        found = run_onnx(write_model(tmp_path / "b.onnx", changed, arch), clip)
+        assert difference(found, expected) > verification.TOLERANCE, name
 
 
 def test_via_mmaction2_says_what_is_missing(

@@ -205,6 +205,7 @@ def test_auto_takes_it_where_a_gpu_is(tmp_path: Path, monkeypatch: pytest.Monkey
         assert registry.choose("auto", device)[0] == "torch"
     assert registry.choose("auto", "CPU")[0] == "openvino"
     assert registry.choose("auto", quantised=True)[0] == "openvino"
+    assert registry.choose("auto", network="C3D")[0] == "openvino"
 
 
 def test_another_recipe_is_refused(tiny_model: Path) -> None:
