@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engine.base.options import Options
     from engine.classifier import classify
     from engine.livestream import Stream, stream
+    from engine.outputs.fusion import fuse_scores
     from engine.pipeline import Pipeline, predict
     from engine.preprocessing import preprocess
 
@@ -26,6 +27,7 @@ __all__ = [
     "Stream",
     "__version__",
     "classify",
+    "fuse_scores",
     "predict",
     "preprocess",
     "stream",
@@ -47,6 +49,10 @@ def __getattr__(name: str) -> Any:
         from engine.classifier import classify
 
         return classify
+    if name == "fuse_scores":
+        from engine.outputs.fusion import fuse_scores
+
+        return fuse_scores
     if name == "preprocess":
         from engine.preprocessing import preprocess
 

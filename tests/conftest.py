@@ -129,6 +129,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def limb_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An ONNX file of another recipe than HMDB51's in every number: see `LIMBS`."""
+    from tests.support.networks import LIMBS, TINY_LIMBS, random_state_dict, write_model
+
+    path = tmp_path_factory.mktemp("model") / "limbs.onnx"
+    return write_model(path, random_state_dict(TINY_LIMBS, seed=1), TINY_LIMBS, recipe=LIMBS)
+
+
+@pytest.fixture(scope="session")
 def quantised_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same network in int8; skips where NNCF is not installed."""
     pytest.importorskip("nncf")

@@ -344,14 +344,14 @@ class Options:
     )
     scores: str | None = _output(
         None,
-        "write id [N] and scores [N, classes] to FILE",
+        "write id [N], label [N], classes and scores [N, classes] to FILE",
         metavar="FILE.npz",
         writes="file",
         only="samples",
     )
     logits: str | None = _output(
         None,
-        "write id [N] and logits [N, 20, classes] to FILE",
+        "write id [N], label [N], classes and logits [N, clips, classes] to FILE",
         metavar="FILE.npz",
         writes="file",
         only="samples",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from pathlib import Path
 
@@ -24,20 +25,34 @@ def check_outputs(options: Options) -> None:
     if options.save_video is not None and Path(options.save_video).suffix != ".mp4":
         raise UsageError(f"--save-video {options.save_video}: a file .mp4 is what is written")
     for f, name in files_written(options):
-        path, option = Path(name), flag(f.name)
-        if name == "-":
-            raise UsageError(f"{option} - : a file is needed; standard output is /dev/stdout")
-        if path.resolve() in taken:
-            raise UsageError(f"{option} {name} is the file of {taken[path.resolve()]} as well")
-        if (folder := path.resolve().parent) in folders:
-            raise UsageError(f"{option} {name} is in the folder of {taken[folder]}")
-        taken[path.resolve()] = option
+        check_output(flag(f.name), name, taken, folders, lines=about(f).writes == "lines")
         if f.name in ("output", "resume"):
-            taken[identity_path(path).resolve()] = f"what {option} is identified by"
-        if path.is_dir() or (is_stream(path) and about(f).writes != "lines"):
-            raise OutputError(f"{name} exists and is not a file")
-        if not is_stream(path):
-            guarded(path, partial(_probe, part_of(path)))
+            beside = identity_path(Path(name)).resolve()
+            taken[beside] = f"what {flag(f.name)} is identified by"
+
+
+def check_output(
+    option: str,
+    name: str,
+    taken: dict[Path, str],
+    folders: Collection[Path] = (),
+    *,
+    lines: bool = False,
+) -> None:
+    """As `check_outputs`, of one file. It must be none of `taken` (path to what it is), which it
+    then joins, nor lie in one of `folders`. Of `lines` it may be a device."""
+    path = Path(name)
+    if name == "-":
+        raise UsageError(f"{option} - : a file is needed; standard output is /dev/stdout")
+    if path.resolve() in taken:
+        raise UsageError(f"{option} {name} is the file of {taken[path.resolve()]} as well")
+    if (folder := path.resolve().parent) in folders:
+        raise UsageError(f"{option} {name} is in the folder of {taken[folder]}")
+    taken[path.resolve()] = option
+    if path.is_dir() or (is_stream(path) and not lines):
+        raise OutputError(f"{name} exists and is not a file")
+    if not is_stream(path):
+        guarded(path, partial(_probe, part_of(path)))
 
 
 def _probe(path: Path) -> None:

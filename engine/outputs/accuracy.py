@@ -6,7 +6,9 @@ Where scores tie, the reference's order is an accident of its numpy; here it is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,3 +49,17 @@ def mean_class_accuracy(scores: Scores, labels: Sequence[int]) -> float:
         own = predicted[truth == cls]
         shares.append(float((own == cls).mean()) if own.size else 0.0)
     return float(np.mean(shares))
+
+
+def accuracies(scores: Scores, labels: Sequence[int]) -> dict[str, Any]:
+    """All of them, of rows [N, classes], as a summary has them: JSON types only, and None without
+    rows. ``labelled`` is how many rows there are."""
+    found = {
+        "top1_acc": top_k_accuracy(scores, labels, 1),
+        "top5_acc": top_k_accuracy(scores, labels, 5),
+        "mean_class_accuracy": mean_class_accuracy(scores, labels),
+    }
+    return {
+        "labelled": len(labels),
+        **{name: None if math.isnan(value) else value for name, value in found.items()},
+    }

@@ -5,15 +5,13 @@ Comes in: records. Goes out: the files that ``--output``, ``--scores`` and ``--l
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.base.files import write_atomically
 from engine.base.records import Record
+from engine.outputs.archive import UNKNOWN, write_archive
 from engine.outputs.journal import Journal, record_json
 from engine.outputs.output import DatasetOutput
 from engine.outputs.run_info import DatasetRun
@@ -37,11 +35,12 @@ class RecordLines(DatasetOutput):
 
 
 class Archive(DatasetOutput):
-    """Writes ``id`` [N] and the ``scores`` [N, classes] or ``logits`` [N, views, classes] of all
-    samples, in the data set's order."""
+    """Writes the ``scores`` or ``logits`` of all samples, in the data set's order
+    (`engine.outputs.archive`)."""
 
     def __init__(self, path: Path, field: Literal["scores", "logits"]) -> None:
-        self._path, self._field = path, field
+        self._path = path
+        self._field: Literal["scores", "logits"] = field
 
     def begin(self, run: DatasetRun) -> None:
         self._run = run
@@ -49,12 +48,13 @@ class Archive(DatasetOutput):
     def end(self) -> None:
         model = self._run.model
         rows = sorted(self._run.totals.predictions, key=lambda p: p.index)
-        ids = np.array([p.id for p in rows], dtype=np.str_)
         views = (model.recipe.views,) if self._field == "logits" else ()
         values = np.array([getattr(p, self._field) for p in rows], np.float32)
-        arrays = {"id": ids, self._field: values.reshape(len(rows), *views, len(model.classes))}
-        write_atomically(self._path, partial(_save, arrays))
-
-
-def _save(arrays: dict[str, NDArray[Any]], target: IO[bytes]) -> None:
-    np.savez(target, **arrays)  # type: ignore[arg-type]  # a stub takes a name for a flag
+        write_archive(
+            self._path,
+            self._field,
+            [p.id for p in rows],
+            values.reshape(len(rows), *views, len(model.classes)),
+            [UNKNOWN if p.label is None else p.label for p in rows],
+            model.classes,
+        )

@@ -6,7 +6,6 @@ ours.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from engine.base.files import write_json
 from engine.base.published import BENCHMARKS, Checkpoint, Metric, benchmark_of
 from engine.base.records import Failure, Prediction
 from engine.base.version import __version__
-from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
+from engine.outputs.accuracy import accuracies
 from engine.outputs.output import Output, RunT
 from engine.outputs.run_info import DatasetRun
 
@@ -131,17 +130,8 @@ def spell_shares(shares: dict[str, float]) -> str:
 
 def _accuracies(predictions: Sequence[Prediction]) -> dict[str, Any]:
     labelled = [p for p in predictions if p.label is not None]
-    labels = [p.label for p in labelled if p.label is not None]
     scores = np.array([p.scores for p in labelled], np.float32)
-    found = {
-        "top1_acc": top_k_accuracy(scores, labels, 1),
-        "top5_acc": top_k_accuracy(scores, labels, 5),
-        "mean_class_accuracy": mean_class_accuracy(scores, labels),
-    }
-    return {
-        "labelled": len(labels),
-        **{name: None if math.isnan(value) else value for name, value in found.items()},
-    }
+    return accuracies(scores, [p.label for p in labelled if p.label is not None])
 
 
 def _beside(summary: dict[str, Any], metric: str) -> str:

@@ -18,7 +18,6 @@ An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
 from engine.base.errors import DatasetError
-from engine.base.host import memory_limit
+from engine.base.npz import opened_npz
 from engine.skeletons.samples import Unreadable
 from engine.sources import pickles
 
@@ -93,20 +92,8 @@ def _identifiers(name: Any, value: Any) -> list[str]:
 
 
 def _read_npz(path: Path) -> AnnotationFile:
-    try:
-        with zipfile.ZipFile(path) as members:
-            unpacked = sum(member.file_size for member in members.infolist())
-        if unpacked > memory_limit() // 2:
-            raise DatasetError(f"unpacks to {unpacked / 1e9:.1f} GB, more than half of the memory")
-        with path.open("rb") as source, np.load(source, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in archive.files}
+    with opened_npz(path) as arrays:
         return _from_arrays(arrays)
-    except (DatasetError, OSError):
-        raise
-    except Exception as error:
-        # A damaged archive makes its readers raise nearly anything.
-        kind = type(error).__name__
-        raise DatasetError(f"not a readable .npz of plain arrays ({kind}: {error})") from None
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:

@@ -28,7 +28,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What a package may import besides itself; ``top`` are the modules at the top, for users."""
 
-COMMANDS = frozenset({"engine.run", "engine.doctor", "engine.join", "engine.keys"})
+COMMANDS = frozenset(f"engine.{name}" for name in ("run", "doctor", "fuse", "join", "keys"))
 """Modules at the top that start what is in ``cli``, and may be imported by nobody."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {

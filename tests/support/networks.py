@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from converters.quantize import quantise
 from converters.slowonly import SlowOnly
 from converters.x3d import X3D
 from engine.base.constants import HMDB51
-from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from tests.support.samples import annotation
@@ -25,6 +26,19 @@ TINY = SlowOnly(base_channels=4, stage_blocks=(1, 1, 1))
 """A network of the same form, 40 times cheaper."""
 TINY_C3D = C3D(base_channels=2, num_stages=4, temporal_downsample=True)
 TINY_X3D = X3D(base_channels=8, stage_blocks=(1, 2), spatial_strides=(1, 2))
+
+LIMBS = Recipe(
+    length=32,
+    clips=2,
+    size=64,
+    limbs=((5, 7), (6, 8), (11, 12), (5, 6), (0, 5)),
+    flip="mirror",
+    twins=exchanged(5, (0,), (1,)),
+    precision="float32",
+)
+"""A recipe of which no number is HMDB51's: there are fewer channels than joints, too."""
+
+TINY_LIMBS = replace(TINY, in_channels=LIMBS.channels)
 
 
 def random_state_dict(arch: Architecture, seed: int = 0) -> dict[str, np.ndarray[Any, Any]]:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
@@ -98,6 +99,8 @@ def folder(
         for i, frame in enumerate(3 * poses)
     ]
     (tmp_path / "poses.jsonl").write_bytes(b"\n".join(map(orjson.dumps, frames)))
+    for name in ("joint.npz", "limb.npz"):
+        np.savez(tmp_path / name, id=["a", "b"], label=[0, 1], scores=np.full((2, 2), 0.5))
     return tmp_path
 
 

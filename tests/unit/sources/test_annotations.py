@@ -152,7 +152,7 @@ def test_archive_bomb(tmp_path: Path) -> None:
     data = bytearray((tmp_path / "a.npz").read_bytes())
     entry = data.rindex(b"PK\x01\x02")
     data[entry + 24 : entry + 28] = (0xFFFFFFF0).to_bytes(4, "little")
-    import engine.sources.annotations as module
+    import engine.base.npz as module
 
     (tmp_path / "b.npz").write_bytes(data)
     with pytest.MonkeyPatch.context() as patch:
