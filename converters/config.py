@@ -100,8 +100,11 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any], path: Path) -> Any:
                 for k, v in zip(keys, node.values, strict=True)
                 if isinstance(k, ast.Constant)
             }
-        case ast.Call(func=ast.Name(id="dict"), args=[]) if all(k.arg for k in node.keywords):
-            return {str(k.arg): value(k.value) for k in node.keywords}
+        case ast.Call(func=ast.Name(id="dict"), args=[]):
+            parts = [(k.arg, value(k.value)) for k in node.keywords]
+            if all(name or isinstance(one, dict) for name, one in parts):  # without: **one
+                named = ({name: one} if name else one for name, one in parts)
+                return {str(key): one for part in named for key, one in part.items()}
         case ast.Name() if node.id in names:
             return names[node.id]
         case ast.UnaryOp(op=ast.USub()):

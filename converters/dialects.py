@@ -51,6 +51,10 @@ _STEPS: Final[dict[str, dict[str, Any]]] = {
         "scaling": 1.0,
     },
 }
+_OF_VIDEO: Final = {
+    *("MMUniformSampleFrames", "MMDecode", "MMCompact", "SampleFrames", "RawFrameDecode"),
+    *("DecordInit", "DecordDecode", "PyAVInit", "PyAVDecode", "OpenCVInit", "OpenCVDecode"),
+}
 _ALIASES: Final = {"UniformSample": "UniformSampleFrames"}
 _PACKING: Final = {"FormatShape", "Collect", "ToTensor", "PackActionInputs"}  # change no number
 _WITHOUT_EFFECT: Final = {  # on the numbers
@@ -97,6 +101,11 @@ def recipe_of(values: Mapping[str, Any], path: Path) -> Recipe:
 def _recipe(steps: Any) -> Recipe:
     if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
         raise ModelError("test_pipeline is not a plain list of dicts")
+    if pictures := [name for name in (str(s.get("type")) for s in steps) if name in _OF_VIDEO]:
+        raise ModelError(
+            f"test pipeline has {', '.join(pictures)}: this network needs video, and the engine "
+            "computes from poses alone"
+        )
     dialect = dialect_of(steps)
     names = [_ALIASES.get(str(step.get("type")), str(step.get("type"))) for step in steps]
     given = {

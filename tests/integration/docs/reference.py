@@ -21,6 +21,7 @@ PROGRAMS = (
     "converters.annotations",
     "converters.onnx2om",
     "converters.oracle",
+    "converters.survey",
 )
 BEGIN = "<!-- begin: written by python -m tests.integration.docs.reference -->"
 END = "<!-- end -->"

@@ -43,6 +43,7 @@ PARSED = {
     "engine.join": "as --listen",
     "int8": "takes minutes; tests/integration/converters quantises",
     "CONFIG": "needs a checkpoint of mmaction2; tests/integration/converters has small ones",
+    "converters.survey": "needs checkouts; tests/unit/converters has small ones",
     "onnx2om": "needs atc; tests/integration/converters has a stand-in",
     "engine.doctor": "asks every runtime on the machine; tests/integration/backends runs it",
     "benchmarks.": "measures for minutes; tests/benchmarks runs them with less",

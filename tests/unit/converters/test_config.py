@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from converters.architectures import read_network
-from converters.config import read_config
+from converters.config import Unreadable, read_config
 from converters.slowonly import SlowOnly
 from engine.base.errors import ModelError
 from engine.base.published import DEFAULT_CHECKPOINT
@@ -68,8 +68,14 @@ def test_nothing_is_executed(chdir_tmp: Path) -> None:
 
 
 def test_literals(tmp_path: Path) -> None:
-    path = write(tmp_path, "a = -1\nb = [a, (2, 'x')]\nc = {'k': a}\nd = 'x' + 'y'\ne = 3 / 2\n")
+    path = write(
+        tmp_path,
+        "a = -1\nb = [a, (2, 'x')]\nc = {'k': a}\nd = 'x' + 'y'\ne = 3 / 2\n"
+        "f = dict(k=0, **c)\ng = dict(**a)\n",
+    )
     values = read_config(Path(path))
+    assert values.pop("g") == Unreadable("config.py line 7")
+    assert values.pop("f") == {"k": -1}
     assert values == {"a": -1, "b": [-1, (2, "x")], "c": {"k": -1}, "d": "xy", "e": 1.5}
 
 
@@ -103,6 +109,7 @@ def test_literals(tmp_path: Path) -> None:
             "type='Recognizer3D', data_preprocessor=dict(mean=[1.0]),",
             "data_preprocessor has mean",
         ),
+        ("PoseDecode", "MMDecode", "has MMDecode: this network needs video"),
         ("    dict(type='PoseDecode'),\n", "", "the engine computes .* PoseDecode"),
         ("dict(type='PoseDecode')", "dict(type='PoseDecode', x=1)", "unknown x"),
         ("test_pipeline = [", "test_pipeline = list([", "invalid syntax|never closed"),
