@@ -22,7 +22,6 @@ from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
 from engine.runtime.setup import Setup
-from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
 
 
@@ -45,22 +44,17 @@ def classify(
     """What happens in one sequence of skeletons, of any length.
 
     `keypoints`: [frames, 17, 2] of one person or [persons, frames, 17, 2], x and y in pixels,
-    COCO's joints; zeros where somebody is absent. `scores`: the same less the last axis, or None
-    where there are none. `img_shape`: (height, width). `options`: fields of `Options` about model
-    and device. Raises `SampleError` that says what is wrong with the arrays, and `UsageError`.
+    COCO's joints (or those that the model was made for); zeros where somebody is absent. `scores`:
+    the same less the last axis, or None where there are none. `img_shape`: (height, width).
+    `options`: fields of `Options` about model and device. Raises `SampleError` that says what is
+    wrong with the arrays, and `UsageError`.
     """
     annotation = {
         "keypoint": _persons(keypoints, 4),
         "img_shape": img_shape,
         "keypoint_score": None if scores is None else _persons(scores, 3),
     }
-    poses = Sample(0, "", annotation).read(ANY_CLASSES)
-    if isinstance(poses, Cause):
-        raise _error(poses)
-    if not np.nan_to_num(poses.keypoint.astype(np.float32)).any():
-        raise SampleError("nobody is in keypoints: all coordinates are zero or NaN")
-    network = _network(tuple(sorted(options.items())))
-    return network.answer(poses)
+    return _network(tuple(sorted(options.items()))).answer(Sample(0, "", annotation))
 
 
 def _error(cause: Cause) -> SampleError:
@@ -83,9 +77,15 @@ class _Network:
 
     def __init__(self, setup: Setup) -> None:
         self._recogniser, self._classes = setup.recogniser(), setup.model.classes
+        self._recipe = setup.recipe
         self._lock = threading.Lock()
 
-    def answer(self, poses: PoseSequence) -> Answer:
+    def answer(self, sample: Sample) -> Answer:
+        poses = sample.read(ANY_CLASSES, self._recipe)
+        if isinstance(poses, Cause):
+            raise _error(poses)
+        if not np.nan_to_num(poses.keypoint.astype(np.float32)).any():
+            raise SampleError("nobody is in keypoints: all coordinates are zero or NaN")
         with self._lock:
             clips = self._recogniser.prepare(poses)
             if isinstance(clips, Cause):

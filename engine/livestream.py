@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from engine.base.constants import JOINTS
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
 from engine.live.labels import Label, Labels, Smoother
@@ -45,6 +46,10 @@ class Stream(Execution[Label]):
         self.options = options
         self.sources = [open_source(source) for source in sources]
         self.setup = Setup.of(options)
+        if (joints := self.setup.recipe.joints) != JOINTS:
+            raise UsageError(
+                f"{self.setup.model.path} takes {joints} joints; live sources have COCO's {JOINTS}"
+            )
         smoother = partial(Smoother, options.smooth, options.threshold)
         self._labels = Labels(self.setup.model.classes, smoother)
         limits = StreamLimits(waiting=options.waiting)

@@ -110,7 +110,8 @@ class Options:
     )
     window: float = _live(
         1.6,
-        "seconds that a window spans: 48 frames, as evenly spaced as whole frames are",
+        "seconds that a window spans: the frames of a clip (48 for HMDB51), as evenly spaced as "
+        "whole frames are",
         metavar="S",
         within=(0.01, 3600),
     )
@@ -122,8 +123,8 @@ class Options:
     )
     sampling: Sampling = _live(
         "grid",
-        "48 frames of a window that are evenly spaced and the same ones in all "
-        "windows, or as the reference samples a video: a random one of each 48th of it",
+        "frames of a window that are evenly spaced and the same ones in all windows, or as the "
+        "reference samples a video: a random one of each 48th of it (where clips have 48)",
         choices=get_args(Sampling),
     )
     crop: Crop = _live(
@@ -368,8 +369,8 @@ class Options:
     )
     dump_bin: str | None = _output(
         None,
-        "write the clip tensors (205 MB each) and labels to DIR as the published recipe's first "
-        "step does, and run nothing",
+        "write the clip tensors of --model (205 MB each for HMDB51) and labels to DIR as the "
+        "published recipe's first step does, and run nothing",
         metavar="DIR",
         cluster=False,
         writes="folder",

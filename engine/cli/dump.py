@@ -1,8 +1,9 @@
 """The dump: clip tensors as the files that the published recipe's first step writes.
 
-Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor [20, 17, 48, 56, 56]
-(205 MB), and ``DIR/hmdb51_label.txt``. For comparing tensors with other programs, and for feeding
-``ais_bench``; the engine itself needs none of these files.
+Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor as the network of
+``--model`` takes it, without one [20, 17, 48, 56, 56] (205 MB), and ``DIR/hmdb51_label.txt``.
+For comparing tensors with other programs, and for feeding ``ais_bench``; the engine itself needs
+none of these files.
 """
 
 from __future__ import annotations
@@ -11,37 +12,37 @@ import shutil
 import sys
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
-from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import OutputError, SampleError
 from engine.base.files import guarded, write_atomically
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
+from engine.network.models import open_model
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
 
 LABELS = "hmdb51_label.txt"
-_CLIP = int(np.prod(CLIP_SHAPE)) * 4  # bytes
 
 
 def dump(options: Options, folder: Path) -> int:
     """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
     decoded, which then has no file. Raises `OutputError`, also for too small a disk."""
     dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
-    samples = dataset.samples
+    samples, recipe = dataset.samples, _recipe(options)
     guarded(folder, lambda: (folder / "bin").mkdir(parents=True, exist_ok=True))
-    _check_room(folder, len(samples) * VIEWS * _CLIP)
+    _check_room(folder, len(samples) * recipe.views * prod(recipe.clip_shape) * 4)
     failed = 0
     with SampleProgress("samples", len(samples)) as progress:
         for done, sample in enumerate(samples, 1):
-            found = _clips(sample, options)
+            found = _clips(sample, recipe)
             if isinstance(found, Cause):
                 failed += 1
                 print(f"engine.run: {sample.id}: {found}", file=sys.stderr)
@@ -54,13 +55,21 @@ def dump(options: Options, folder: Path) -> int:
     return SampleError.exit_code if failed else 0
 
 
-def _clips(sample: Sample, options: Options) -> HeatmapClips | Cause:
+def _recipe(options: Options) -> Recipe:
+    """What the tensors are made by."""
+    recipe = (
+        HMDB51_RECIPE if options.model is None else open_model(options.model, options.gears).recipe
+    )
+    return recipe if options.reference is None else recipe.drawn_as(options.reference)
+
+
+def _clips(sample: Sample, recipe: Recipe) -> HeatmapClips | Cause:
     """The clips of a sample, or why it has none."""
-    poses = sample.read(ANY_CLASSES)
+    poses = sample.read(ANY_CLASSES, recipe)
     if isinstance(poses, Cause):
         return poses
     try:
-        return decode(poses, HMDB51_RECIPE.drawn_as(options.reference or "0.24.1"))
+        return decode(poses, recipe)
     except Exception as error:
         return Cause.of(error, "decode")
 
@@ -75,8 +84,8 @@ def _check_room(folder: Path, needed: int) -> None:
 
 
 def _write(clips: HeatmapClips, target: IO[bytes]) -> None:
-    clip = np.empty((1, *CLIP_SHAPE), np.float32)
-    for number in range(VIEWS):
+    clip = np.empty((1, *clips.shape), np.float32)
+    for number in range(clips.views):
         clips.write(number, clip)
         target.write(clip.data)
 

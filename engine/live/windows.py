@@ -1,7 +1,8 @@
 """Windows: a live stream cut into the sequences that the network is asked about.
 
-Comes in: the pose frames of one stream. Goes out: `Window`, poses of 48 moments on a fixed grid
-(or, for the reference's sampling, of every frame, of which the clips' plan takes 48):
+Comes in: the pose frames of one stream. Goes out: `Window`, poses of as many moments as a clip has
+frames, on a fixed grid (or, for the reference's sampling, of every frame, of which the clips' plan
+takes as many):
 moment m is the first frame of those numbered m k to (m + 1) k - 1. k follows from the window's
 length and the stream's rate. Where a camera or a pose estimator was too slow, a moment has no
 frame: it repeats the one before it, up to twelve times in a row. A window ends every `stride`
@@ -71,8 +72,8 @@ class Grid:
 class Window:
     """What is asked about somebody, or a group, at a moment.
 
-    `poses`: [P, 48, 17, 2], or of the grid's length (fewer moments where the stream ended
-    before). `t`: of its last frame. `first`, `last`: numbers of its frames.
+    `poses`: [P, T, 17, 2], of the grid's length T (fewer moments where the stream ended before).
+    `t`: of its last frame. `first`, `last`: numbers of its frames.
     """
 
     stream: str

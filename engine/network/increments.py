@@ -4,7 +4,7 @@ computed.
 Comes in: where a window of a track begins. Goes out: `Increment`, tables of ids as
 `engine.network.contexts` has them, with the places of what is kept.
 
-Windows of 48 moments that begin at multiples of the network's temporal stride have their inner
+Windows that begin at multiples of the network's temporal stride have their inner
 contexts in common: what a layer computes at a moment, far enough from the window's ends, depends
 on the moments around it alone. Near the ends it depends on the padding there, too, so that each
 window has contexts of its own at both. Of the inner ones those are kept that windows to come will
@@ -33,7 +33,7 @@ IdsToSlots = tuple[NDArray[np.int64], NDArray[np.int64]]
 class Increment:
     """What a window adds.
 
-    `frames`: which of its 48 moments are computed, ascending. `contexts`: with ids of what is
+    `frames`: which of its moments are computed, ascending. `contexts`: with ids of what is
     computed; an id of `slot_id(n)` is what slot n of the ring of that level holds. `kept`: for each
     level, the first that of the frames, ids and the slots that they go to. `numbers`: what those
     slots hold then.

@@ -44,6 +44,7 @@ class HtmlReport(DatasetOutput):
 
     def end(self) -> None:
         run, totals, names = self._run, self._run.totals, self._run.model.classes
+        samples, recipe = run.dataset.samples, run.model.recipe
         data = {
             "summary": summarise(run),
             "classes": _by_class(totals, names),
@@ -52,7 +53,7 @@ class HtmlReport(DatasetOutput):
             "latency": _latency(totals.scored),
             "states": _shares(run.state.figures.states or {"all in one process": 1.0}),
             "samples": [
-                in_motion(p, run.dataset.samples[p.index].poses(len(names)), names)
+                in_motion(p, samples[p.index].poses(len(names), recipe), names)
                 for p in _chosen(totals.predictions)
             ],
             "failures": [

@@ -54,7 +54,7 @@ def expected(videos: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
     by_name = {a["frame_dir"]: a for a in pickle.loads(videos.read_bytes())}
     path = tmp_path_factory.mktemp("cut") / "cut.pkl"
 
-    def scores(labels: list[Label]) -> list[Any]:
+    def scores(labels: list[Label], model: Path = tiny_model) -> list[Any]:
         cut = []
         for number, label in enumerate(labels):
             whole, part = by_name[label.stream], slice(label.first, label.last + 1)
@@ -69,7 +69,7 @@ def expected(videos: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFa
                 }
             )
         path.write_bytes(pickle.dumps(cut))
-        with Pipeline(Options(dataset=str(path), model=str(tiny_model), tta=False)) as pipeline:
+        with Pipeline(Options(dataset=str(path), model=str(model), tta=False)) as pipeline:
             records = sorted(pipeline, key=lambda r: r.index)
         return [r.scores for r in records if isinstance(r, Prediction)]
 
@@ -113,6 +113,18 @@ def test_windows_sampled_as_the_reference_does(
         np.testing.assert_array_equal(label.scores, scores)
 
 
+@pytest.mark.parametrize("wire", ["frames", "keypoints"])
+def test_windows_of_another_recipe(
+    videos: Path, limb_model: Path, expected: Any, wire: str
+) -> None:
+    """Of as many moments as its clips have frames: limbs, at 64 pixels, of 32 frames."""
+    found = labels_of(limb_model, f"replay:{videos}", window=1, wire=wire)
+    lasts = [label.last for label in found if label.stream == "video_60"]
+    assert lasts == [*range(35, 60, 6)]
+    for label, scores in zip(found, expected(found, limb_model), strict=True):
+        np.testing.assert_array_equal(label.scores, scores)
+
+
 @pytest.mark.slow
 def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) -> None:
     """At their own speed, all at once: what is not left out has the same scores."""
@@ -143,6 +155,17 @@ def test_only_what_is_new_is_computed(videos: Path, tiny_model: Path) -> None:
         assert len(begins) == 4
         for number in begins:
             np.testing.assert_array_equal(anew[number].scores, exact[number].scores)
+
+
+def test_only_what_is_new_is_computed_of_another_recipe(videos: Path, limb_model: Path) -> None:
+    kept, anew = (
+        labels_of(limb_model, f"replay:{videos}", window=1, crop="steady", **way)
+        for way in ({}, {"track_memory": 0})
+    )
+    assert len(kept) == len(anew) > 30
+    for one, other in zip(kept, anew, strict=True):
+        assert (one.stream, one.who, one.last) == (other.stream, other.who, other.last)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-5)
 
 
 def test_a_recording_is_never_cut_however_long_it_takes(

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Prediction
 from engine.outputs.html_report import in_motion
 from engine.skeletons.samples import Sample
@@ -18,10 +19,13 @@ _EVERY_S = 1.0  # a new one in the long run, so that one can look
 
 
 class Gallery:
-    """`samples`: of the data set, by index. `classes`: names. `changes`: counts what is new."""
+    """`samples`: of the data set, by index. `classes` and `recipe`: of the model. `changes`: counts
+    what is new."""
 
-    def __init__(self, samples: Sequence[Sample], classes: Sequence[str]) -> None:
-        self._samples, self._classes = samples, classes
+    def __init__(
+        self, samples: Sequence[Sample], classes: Sequence[str], recipe: Recipe = HMDB51_RECIPE
+    ) -> None:
+        self._samples, self._classes, self._recipe = samples, classes, recipe
         self._chosen: deque[dict[str, Any]] = deque(maxlen=_SHOWN)
         self._due = float("-inf")  # when so many had their second
         self.changes = 0
@@ -31,7 +35,7 @@ class Gallery:
         self._due = max(self._due, now - _SHOWN * _EVERY_S)  # records come a batch at a time
         if now - self._due >= _EVERY_S:
             self._due += _EVERY_S
-            poses = self._samples[prediction.index].poses(len(self._classes))
+            poses = self._samples[prediction.index].poses(len(self._classes), self._recipe)
             self._chosen.append(in_motion(prediction, poses, self._classes))
             self.changes += 1
 

@@ -190,7 +190,7 @@ class DatasetDashboard(Dashboard[DatasetRun, Record]):
     _gallery: Gallery
 
     def begin(self, run: DatasetRun) -> None:
-        self._gallery = Gallery(run.dataset.samples, run.model.classes)
+        self._gallery = Gallery(run.dataset.samples, run.model.classes, run.model.recipe)
         self._told = 0  # of the gallery's changes
         for record in run.totals.predictions:  # those resumed
             self._gallery.add(record, time.monotonic())
