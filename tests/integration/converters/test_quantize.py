@@ -12,7 +12,7 @@ import pytest
 
 from converters.quantize import main
 from engine.network.models import open_model
-from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.networks import LIMBS, TINY, random_state_dict, write_model
 from tests.support.samples import annotation
 
 pytest.importorskip("nncf")
@@ -51,6 +51,14 @@ def test_writes_what_has_passed(
 
     assert main(arguments(path, dataset)) == 2
     assert "only float32 files" in capsys.readouterr().err
+
+
+def test_another_recipe(limb_model: Path, dataset: Path) -> None:
+    """The file computes in int8 what the network of limbs computes, by the same recipe."""
+    command = arguments(limb_model, dataset, "--clips", "2", "--min-agreement", "50")
+    assert main([*command, "--max-loss", "100"]) == 0
+    model = open_model(str(dataset.with_name("int8.onnx")))
+    assert (model.precision, model.recipe) == ("int8", LIMBS)
 
 
 @pytest.mark.slow
