@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks import operations, workloads
 from benchmarks.measurement import publish
-from converters.onnx2om import DEFAULT_UNIQUE
+from converters.onnx2om import default_unique
 from engine.base.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
 from engine.base.recipe import HMDB51_RECIPE
 from engine.runtime.transport.wire import Message, encode
@@ -31,6 +31,7 @@ from engine.skeletons.sampling import clip_plan
 
 _CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4  # bytes of a sample
 _FRAME = JOINTS * SIZE * SIZE * 4
+_COMPILED = default_unique(HMDB51_RECIPE)  # distinct frames
 _MEASURED = 8  # samples
 # Features behind the first layers: [960, 128, 28, 28] in fp16, gathered: read once, written once.
 _GATHERED = 2 * 960 * 128 * 28 * 28 * 2
@@ -85,7 +86,7 @@ def ways(assumed: Assumptions, host: Host) -> list[Way]:
     bus, execution = 1e9 * assumed.bus, 1 / assumed.execution
     decode = host.decode / assumed.workers
     wire = host.sent / (1e9 * assumed.ipc)
-    gears = [next(u for u in DEFAULT_UNIQUE if u >= n) for n in _uniques()]
+    gears = [next(u for u in _COMPILED if u >= n) for n in _uniques()]
     work = statistics.fmean(operations.planned(2 * u) for u in gears) / operations.whole()
     planned = execution * work + _GATHERED / (1e9 * assumed.device_memory)
     copied = statistics.fmean(2 * u for u in gears) * _FRAME
@@ -143,7 +144,7 @@ def measure() -> Host:
     samples = [decode(one, HMDB51_RECIPE) for one in poses]
     clips = np.zeros((VIEWS, *CLIP_SHAPE), np.float32)
     half = np.zeros((VIEWS, *CLIP_SHAPE), np.float16)
-    canvas = np.zeros(2 * DEFAULT_UNIQUE[-1] * _FRAME // 4, np.float32)
+    canvas = np.zeros(2 * _COMPILED[-1] * _FRAME // 4, np.float32)
 
     def frames(sample: HeatmapClips) -> None:
         places, values = sample.frames.entries()

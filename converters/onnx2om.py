@@ -18,32 +18,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from onnx import ModelProto
+
 from converters.graph import of_file
 from converters.output import exit_code
 from engine.backends.ascend import npus
 from engine.base import assets
 from engine.base.choices import CLIPS, LAYOUTS, SHARED
-from engine.base.constants import (
-    CLIP_LEN,
-    CLIP_SHAPE,
-    JOINTS,
-    NUM_CLIPS,
-    SIZE,
-    VIEWS,
-)
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_atomically
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.cuts import FRAMES, PLAN, Cuts
 from engine.network.models import ModelFile, open_model
-from engine.network.om import SUFFIX, Description, parse_gears, unfit_characters
+from engine.network.om import SUFFIX, Description, Interface, parse_gears, unfit_characters
 
 DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory
-# Distinct frames; a video of 480 frames or more has 480. Few videos pass from one to the next.
-DEFAULT_UNIQUE = (64, 96, 160, 480)
+_UNIQUE = (64, 96, 160)  # distinct frames; few videos pass from one to the next
 _EXACT = ("force_fp32", "must_keep_origin_dtype")  # of atc's precision modes
 _EXACT_V2 = ("--precision_mode_v2=origin",)
-_MOST_UNIQUE = NUM_CLIPS * CLIP_LEN
-_MOST_GEARS = 100
+_MOST_GEARS = 100  # of atc's
+_MOST_OF_A_GEAR = 4096  # of aclruntime's
 
 
 @dataclass(frozen=True)
@@ -110,6 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code("onnx2om", lambda: _run(args), interrupted="interrupted")
 
 
+def default_unique(recipe: Recipe) -> list[int]:
+    """Distinct frames to compile for: a few sizes, and the most that a video has."""
+    most = recipe.clips * recipe.length
+    return [unique for unique in _UNIQUE if unique < most] + [most]
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m converters.onnx2om",
@@ -134,7 +134,8 @@ def _parser() -> argparse.ArgumentParser:
         "--unique",
         metavar="U,U,…",
         help="layout shared: a static file for each number of "
-        f"distinct frames of a video (default: {','.join(map(str, DEFAULT_UNIQUE))})",
+        "distinct frames of a video (default: "
+        f"{','.join(map(str, default_unique(HMDB51_RECIPE)))} for ten clips of 48 frames)",
     )
     sizes.add_argument(
         "--gears",
@@ -181,8 +182,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     model = open_model(args.model)
-    model.require_slowonly("python -m converters.onnx2om")
-    model.require_recipe("python -m converters.onnx2om")
     if model.compiled:
         raise UsageError(f"{args.model} is compiled already")
     if model.precision == "int8":
@@ -198,7 +197,7 @@ def _run(args: argparse.Namespace) -> None:
     if not args.dry_run:
         _check_environment()
     if args.layout == SHARED:  # what the commands are about, on another host as well
-        graph = Cuts.of(model.path).planned().SerializeToString()
+        graph = _planned(model).SerializeToString()
         write_atomically(jobs[0].onnx, lambda target: target.write(graph))
         print(f"wrote {jobs[0].onnx}", file=sys.stderr)
     if args.dry_run:
@@ -229,28 +228,27 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
             f"only, not {unfit}"
         )
     soc_version = args.soc_version or _soc_version()
-    clips = args.layout == CLIPS
+    interface = Interface(args.layout, model.recipe)
     onnx = Path(args.model) if Path(args.model) == model.path else model.path
-    if clips:
-        sizes, named = _samples(args, model)
+    if interface.whole:
+        names, (sizes, named) = [model.input_name], _samples(args, model)
+        prefix = "_bs"
     else:
-        sizes, named = _frames(args, model), True
-        onnx = stem.with_name(f"{stem.name}_shared.onnx")
+        names, (sizes, named) = [FRAMES, PLAN], (_frames(args, model, interface), True)
+        prefix = "_u"
+        stem = stem.with_name(f"{stem.name}_shared")
+        onnx = stem.with_name(f"{stem.name}.onnx")
     jobs = []
     for gears in sizes:
-        first = -1 if len(gears) > 1 else gears[0]
-        shapes: dict[str, Sequence[int]] = (
-            {model.input_name: (first, VIEWS, *CLIP_SHAPE)}
-            if clips
-            else {FRAMES: (first, JOINTS, SIZE, SIZE), PLAN: (VIEWS, CLIP_LEN)}
-        )
-        name = "_dyn" if len(gears) > 1 else f"_bs{first}" if clips else f"_u{first // 2}"
-        output = stem.with_name(f"{stem.name}{'' if clips else '_shared'}{name}") if named else stem
+        geared = len(gears) > 1
+        shapes = interface.inputs(-1 if geared else gears[0])
+        name = "_dyn" if geared else f"{prefix}{gears[0] // interface.unit}"
+        output = stem.with_name(f"{stem.name}{name}") if named else stem
         jobs.append(
             Compilation(
                 onnx,
                 output,
-                shapes,
+                dict(zip(names, shapes, strict=True)),
                 gears,
                 soc_version,
                 args.fp16_inputs,
@@ -278,25 +276,39 @@ def _samples(args: argparse.Namespace, model: ModelFile) -> tuple[list[tuple[int
     return [(batch,) for batch in batches], True
 
 
-def _frames(args: argparse.Namespace, model: ModelFile) -> list[tuple[int, ...]]:
-    """As `_samples`, in frames: each distinct one and its flipped twin."""
+def _frames(
+    args: argparse.Namespace, model: ModelFile, interface: Interface
+) -> list[tuple[int, ...]]:
+    """As `_samples`, in frames: each distinct one, and its flipped twin where there is one."""
     if args.batch:
         raise UsageError("--batch is for --layout clips; --unique or --gears count frames")
     if model.batch is not None:
         raise UsageError(f"{model.path} has a fixed batch; layout shared needs it free")
+    *_, most = uniques = default_unique(model.recipe)
+    unit = interface.unit
     if args.gears:
-        return [tuple(2 * unique for unique in _several(args.gears, _MOST_UNIQUE))]
-    uniques = parse_gears(args.unique, "--unique", _MOST_UNIQUE) if args.unique else DEFAULT_UNIQUE
-    return [(2 * unique,) for unique in uniques]
+        several = _several(args.gears, min(most, _MOST_OF_A_GEAR // unit))
+        return [tuple(unit * unique for unique in several)]
+    if args.unique:
+        uniques = list(parse_gears(args.unique, "--unique", most))
+    return [(unit * unique,) for unique in uniques]
 
 
-def _several(text: str, most: int = 4096) -> tuple[int, ...]:
+def _several(text: str, most: int = _MOST_OF_A_GEAR) -> tuple[int, ...]:
     gears = parse_gears(text, "--gears", most)
     if not 2 <= len(gears) <= _MOST_GEARS:
         raise UsageError(
             f"--gears {text}: 2 to {_MOST_GEARS} of them; --batch or --unique make a static file"
         )
     return gears
+
+
+def _planned(model: ModelFile) -> ModelProto:
+    """The graph of layout ``shared``."""
+    try:
+        return Cuts.of(model.path).planned()
+    except ModelError as error:
+        raise ModelError(f"{model.path}: {error}; --layout clips takes any") from None
 
 
 def _soc_version() -> str:

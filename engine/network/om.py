@@ -16,11 +16,51 @@ from pathlib import Path
 from typing import Any
 
 from engine.base import assets
+from engine.base.choices import CLIPS
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
+from engine.base.recipe import Recipe
 
 SUFFIX = ".om"
 DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What a compiled network takes and gives. A gear is the first dimension of its first input:
+    samples in layout ``clips``, frames in layout ``shared``."""
+
+    layout: str
+    recipe: Recipe
+
+    @property
+    def whole(self) -> bool:
+        """Whether it takes whole clips."""
+        return self.layout == CLIPS
+
+    @property
+    def unit(self) -> int:
+        """Of a gear: a sample, or a distinct frame, which may come with a flipped twin."""
+        return 2 if self.recipe.flip and not self.whole else 1
+
+    def inputs(self, gear: int) -> list[tuple[int, ...]]:
+        """Shapes: whole clips, or frames and a plan."""
+        recipe = self.recipe
+        if self.whole:
+            return [(gear, recipe.views, *recipe.clip_shape)]
+        return [(gear, *recipe.frame_shape), (recipe.views, recipe.length)]
+
+    def rows(self, gear: int) -> int:
+        """Clips of a run, each of which gets a row of logits."""
+        return self.recipe.views * (gear if self.whole else 1)
+
+    def size(self, gear: int) -> int:
+        """Of a run, as backends count: clips, or frames."""
+        return self.rows(gear) if self.whole else gear
+
+    def gear(self, size: int) -> int:
+        """Of a run of a size."""
+        return size // self.size(1)
 
 
 @dataclass(frozen=True)
@@ -126,18 +166,17 @@ def parse_gears(text: str, option: str = "--gears", most: int = 4096) -> tuple[i
     return tuple(sorted({int(part) for part in parts}))
 
 
-def memory_advice(files: Sequence[CompiledFile], layout: str) -> str:
+def memory_advice(files: Sequence[CompiledFile], interface: Interface) -> str:
     """What to do where the device has not the memory for these files."""
     gears = sorted({gear for file in files for gear in file.gears})
     others = "npu-smi info tells who else uses the device"
     if len(files) == 1 and len(gears) > 1:
-        half = 1 if layout == "clips" else 2  # frames come in pairs
-        less = ",".join(str(gear // half) for gear in gears[:-1])
+        *less, largest = (gear // interface.unit for gear in gears)
         return (
             "An OM with gears reserves the memory of the largest of them, whichever is run: "
-            f"compile it anew without {gears[-1] // half} (python -m converters.onnx2om --gears "
-            f"{less})"
+            f"compile it anew without {largest} (python -m converters.onnx2om --gears "
+            f"{','.join(map(str, less))})"
         )
-    if layout == "clips":
+    if interface.whole:
         return f"Give a smaller file as well, as in --model A_bs8.om,A_bs1.om; {others}"
     return f"Leave out the files for most frames (python -m converters.onnx2om --unique); {others}"

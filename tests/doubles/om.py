@@ -36,10 +36,10 @@ def write(
         inputs.append({"name": f"{value.name.replace(':', '_')}:0", "shape": shape, "dtype": kind})
     first, *rest = inputs[0]["shape"]
     columns = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
-    batched = len(rest) == 5
+    batched = len(rest) == 5  # samples of clips; else frames, and the plan of the clips
     output = {
         "name": "output_0_logits_0",
-        "shape": [first * 20 if batched else 20, columns],
+        "shape": [first * rest[0] if batched else inputs[-1]["shape"][0], columns],
         "dtype": "float32",
     }
     about = {

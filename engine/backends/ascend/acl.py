@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,13 +28,12 @@ from engine.backends.ascend.common import (
 )
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
 from engine.backends.ascend.remote import open_remote
-from engine.base.choices import CLIPS, Precision
-from engine.base.constants import VIEWS
+from engine.base.choices import Precision
 from engine.base.errors import BackendError, EngineError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.network.backend import Array, Backend
 from engine.network.models import ModelFile
-from engine.network.om import DTYPES, CompiledFile
+from engine.network.om import DTYPES, CompiledFile, Interface
 
 _QUIET = 3  # of its own log levels: warnings
 # Its tensors count bytes in 32 bits.
@@ -60,7 +58,7 @@ class AclSession:
     lanes = 2  # the second one waits while the first one is executed
 
     def __init__(
-        self, files: Sequence[CompiledFile], layout: str, device: int, said: Printed
+        self, files: Sequence[CompiledFile], interface: Interface, device: int, said: Printed
     ) -> None:
         import aclruntime
 
@@ -68,13 +66,14 @@ class AclSession:
         self._waiting: dict[int, tuple[Array, ...]] = {}
         self.notes: list[str] = []
         self._loaded = load_all(
-            files, layout, lambda file: _Graph(self._open(file), file, layout == CLIPS), self.notes
+            files, interface, lambda file: _Graph(self._open(file), file, interface), self.notes
         )
         first = self._loaded[0]
         self.files = [graph.file for graph in self._loaded]
         self.dtype, self.classes = first.dtype, first.classes
-        unit = VIEWS if layout == CLIPS else 1
-        self._by_size = {unit * gear: graph for graph in self._loaded for gear in graph.file.gears}
+        self._by_size = {
+            interface.size(gear): graph for graph in self._loaded for gear in graph.file.gears
+        }
         self.sizes = tuple(sorted(self._by_size))
         modern = hasattr(first.session, "free_resource")
         self.facts = Facts(
@@ -131,22 +130,21 @@ class AclSession:
 class _Graph:
     """A loaded file, after its description has been checked. `file`: with its gears."""
 
-    def __init__(self, session: Any, file: CompiledFile, clips: bool) -> None:
+    def __init__(self, session: Any, file: CompiledFile, interface: Interface) -> None:
         self.session = session
-        self._clips, self._gear = clips, 0
+        self._interface, self._gear = interface, 0
         inputs, outputs = session.get_inputs(), session.get_outputs()
         shapes = [tuple(desc.shape) for desc in inputs]
-        frame = check_shapes(file, shapes, len(outputs), clips=clips)
+        cells = check_shapes(file, shapes, len(outputs), interface)
         self.dtype = str(inputs[0].datatype.name)
-        if self.dtype not in DTYPES or (not clips and inputs[1].datatype.name != "int32"):
+        if self.dtype not in DTYPES or (inputs[1:] and inputs[1].datatype.name != "int32"):
             raise ModelError(f"{file.path} takes {self.dtype}; known: {', '.join(DTYPES)}")
         gears = self._gears(file, shapes[0][0])
         self.file = replace(file, gears=gears, geared=shapes[0][0] == -1)
         self.output = str(outputs[0].name)
-        rows = VIEWS * gears[-1] if clips else VIEWS
         width = np.dtype(outputs[0].datatype.name).itemsize
-        self.classes = int(outputs[0].size) // (rows * width)
-        largest = prod(frame) * np.dtype(self.dtype).itemsize * gears[-1]
+        self.classes = int(outputs[0].size) // (interface.rows(gears[-1]) * width)
+        largest = cells * np.dtype(self.dtype).itemsize * gears[-1]
         if inputs[0].size != largest:
             raise ModelError(f"{file.path}: input of {inputs[0].size} bytes, not {largest}")
         if largest > _MAX_BYTES:
@@ -185,7 +183,7 @@ class _Graph:
     def choose(self, size: int, inputs: Sequence[Array]) -> None:
         """Make the graph take this size, and see that it does. The runtime rounds nothing, and
         says of a wrong size only that something failed."""
-        gear = size // VIEWS if self._clips else size
+        gear = self._interface.gear(size)
         if self.file.geared and gear != self._gear:
             try:
                 self.session.set_dynamic_batchsize(gear)

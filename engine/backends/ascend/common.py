@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Protocol, TypeVar
 
 from engine.backends.ascend.process import OutOfDeviceMemory
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.network.backend import Array
-from engine.network.om import CompiledFile, memory_advice
+from engine.network.om import CompiledFile, Interface, memory_advice
 
 MAX_DEVICE = 255
 Shape = tuple[int, ...]
@@ -51,17 +51,21 @@ def spelt(code: int) -> str:
 
 
 def check_shapes(
-    file: CompiledFile, inputs: Sequence[Shape], outputs: int, *, clips: bool
-) -> Shape:
-    """The shape of a sample (layout ``clips``) or a frame, after checking that a file takes them
-    and gives one output. Raises `ModelError`."""
-    wanted: list[Shape] = [(VIEWS, *CLIP_SHAPE)] if clips else [(JOINTS, SIZE, SIZE), (CLIP_LEN,)]
-    if outputs != 1 or [shape[1:] for shape in inputs] != wanted:
+    file: CompiledFile, inputs: Sequence[Shape], outputs: int, interface: Interface
+) -> int:
+    """The cells of a sample (layout ``clips``) or a frame, after checking that a file takes what
+    its interface says, and gives one output. Raises `ModelError`."""
+    wanted = interface.inputs(-1)
+    found = [(-1, *shape[1:]) for shape in inputs[:1]] + list(inputs[1:])
+    if outputs != 1 or found != wanted:
+        expected = ", ".join(str(list(shape)).replace("-1", "N") for shape in wanted)
+        bare = file.geared is None
         raise ModelError(
             f"{file.path}: {outputs} outputs, inputs of shapes {list(inputs)}; expected one "
-            f"output and [N, …] of {wanted}, layout {'clips' if clips else 'shared'}"
+            f"output and {expected}, layout {interface.layout}"
+            + ("; python -m converters.onnx2om MODEL.onnx --describe tells otherwise" * bare)
         )
-    return wanted[0]
+    return prod(wanted[0][1:])
 
 
 def check_bytes(file: CompiledFile, gear: int, needed: list[int], inputs: Sequence[Array]) -> None:
@@ -86,7 +90,7 @@ Graph = TypeVar("Graph", bound=Loaded)
 
 def load_all(
     files: Sequence[CompiledFile],
-    layout: str,
+    interface: Interface,
     load: Callable[[CompiledFile], Graph],
     notes: list[str],
 ) -> list[Graph]:
@@ -99,7 +103,7 @@ def load_all(
         except OutOfDeviceMemory as error:
             notes.append(f"{error}; going on without {file.path.name}")
             if file is files[-1] and not graphs:
-                raise ModelError(f"{error}. {memory_advice(files, layout)}") from None
+                raise ModelError(f"{error}. {memory_advice(files, interface)}") from None
     first = graphs[0]
     for other in graphs[1:]:
         if (other.dtype, other.classes) != (first.dtype, first.classes):

@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 
 from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base.errors import BackendError, EngineError, printable
+from engine.base.recipe import Recipe
 from engine.base.records import Facts
 from engine.base.subprocesses import end_with
 from engine.network.backend import Array
-from engine.network.om import CompiledFile
+from engine.network.om import CompiledFile, Interface
 
 _KEPT = 2000  # characters of what the runtime printed
 
@@ -69,7 +70,7 @@ class Opener(Protocol):
     Raises `UsageError`, `BackendError` or `OutOfDeviceMemory`."""
 
     def __call__(
-        self, files: tuple[CompiledFile, ...], layout: str, device: int, said: Printed
+        self, files: tuple[CompiledFile, ...], interface: Interface, device: int, said: Printed
     ) -> Session: ...
 
 
@@ -109,9 +110,10 @@ def _serve(line: Line, said: Printed) -> None:
         CompiledFile(**{**about, "path": Path(about["path"]), "gears": tuple(about["gears"])})
         for about in request["files"]
     )
+    interface = Interface(request["layout"], Recipe.from_json(request["recipe"]))
     try:
         opener: Opener = getattr(importlib.import_module(module), name)
-        session = opener(files, request["layout"], request["device"], said)
+        session = opener(files, interface, request["device"], said)
     except Exception as error:
         line.send(**_trouble(error, said))
         return
@@ -125,7 +127,7 @@ def _serve(line: Line, said: Printed) -> None:
         gears=gears,
         notes=session.notes,
     )
-    shape = SlotShape(**line.receive())
+    shape = SlotShape(interface, **line.receive())
     try:
         _loop(line, session, line.receive_slots(shape), said)
     finally:

@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,13 +26,12 @@ from engine.backends.ascend.common import (
 )
 from engine.backends.ascend.process import OutOfDeviceMemory, Printed
 from engine.backends.ascend.remote import open_remote
-from engine.base.choices import CLIPS, Precision
-from engine.base.constants import VIEWS
+from engine.base.choices import Precision
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.network.backend import Array, Backend
 from engine.network.models import ModelFile
-from engine.network.om import DTYPES, CompiledFile
+from engine.network.om import DTYPES, CompiledFile, Interface
 
 _INITIALISED = 100002  # before, by somebody else in this process
 _HUGE_FIRST = 0
@@ -56,26 +54,26 @@ class PyAclSession:
     lanes = 2
 
     def __init__(
-        self, files: Sequence[CompiledFile], layout: str, device: int, said: Printed
+        self, files: Sequence[CompiledFile], interface: Interface, device: int, said: Printed
     ) -> None:
         import acl
 
         self._acl, self._device, self._said = acl, device, said
+        self._interface = interface
         self._check(acl.init(), "acl.init", _INITIALISED)
         if code := acl.rt.set_device(device):
             raise UsageError(f"device {device}: {self._spelt(code)}")
         self._context = self._made(acl.rt.create_context(device), "create_context")
         self._stream = self._made(acl.rt.create_stream(), "create_stream")
         self.notes: list[str] = []
-        self._graphs = load_all(
-            files, layout, lambda file: self._open(file, layout == CLIPS), self.notes
-        )
+        self._graphs = load_all(files, interface, self._open, self.notes)
         first = self._graphs[0]
         self.files = [graph.file for graph in self._graphs]
         self.dtype, self.classes = first.dtype, first.classes
-        unit = VIEWS if layout == CLIPS else 1
         self._by_size = {
-            unit * gear: (graph, gear) for graph in self._graphs for gear in graph.file.gears
+            interface.size(gear): (graph, gear)
+            for graph in self._graphs
+            for gear in graph.file.gears
         }
         self.sizes = tuple(sorted(self._by_size))
         self._lanes = [self._lane() for _ in range(self.lanes)]
@@ -96,7 +94,7 @@ class PyAclSession:
         ]
         check_bytes(graph.file, gear, needed, inputs)
         place = self._lanes[lane]
-        place.graph, place.gear, place.rows = graph, gear, len(inputs[0])
+        place.graph, place.gear = graph, gear
         for pointer, array in zip(place.inputs, inputs, strict=True):
             self._check(
                 self._acl.rt.memcpy(
@@ -125,7 +123,7 @@ class PyAclSession:
             self._execute()
         place = self._lanes[lane]
         assert place.graph is not None
-        rows = place.rows if place.graph.clips else VIEWS
+        rows = self._interface.rows(place.gear)
         logits = np.empty((rows, self.classes), place.graph.output_dtype)
         self._check(
             self._acl.rt.memcpy(
@@ -203,8 +201,8 @@ class PyAclSession:
 
     # Files
 
-    def _open(self, file: CompiledFile, clips: bool) -> _Graph:
-        acl = self._acl
+    def _open(self, file: CompiledFile) -> _Graph:
+        acl, interface = self._acl, self._interface
         model, code = acl.mdl.load_from_file(str(file.path))
         what = f"loading {file.path.name}"
         if code in OF_MEMORY:
@@ -226,7 +224,7 @@ class PyAclSession:
             gear_index = None
         numbers = [n for n in range(acl.mdl.get_num_inputs(desc)) if n != gear_index]
         shapes = [tuple(self._made(acl.mdl.get_input_dims(desc, n), what)["dims"]) for n in numbers]
-        frame = check_shapes(file, shapes, acl.mdl.get_num_outputs(desc), clips=clips)
+        cells = check_shapes(file, shapes, acl.mdl.get_num_outputs(desc), interface)
         kinds = [_DTYPES.get(acl.mdl.get_input_data_type(desc, n), "another") for n in numbers]
         gears: tuple[int, ...] = (shapes[0][0],)
         gear_size = 0
@@ -237,7 +235,7 @@ class PyAclSession:
         if file.gears not in ((), gears) or gears[0] < 1:
             raise ModelError(f"{file.path} was compiled for {gears}, not for {file.gears}")
         input_sizes = [acl.mdl.get_input_size_by_index(desc, n) for n in numbers]
-        if input_sizes[0] != prod(frame) * gears[-1] * np.dtype(kinds[0]).itemsize:
+        if input_sizes[0] != cells * gears[-1] * np.dtype(kinds[0]).itemsize:
             raise ModelError(f"{file.path}: an input of {input_sizes[0]} bytes of {kinds[0]}")
         output_size = acl.mdl.get_output_size_by_index(desc, 0)
         output_dtype = _DTYPES.get(acl.mdl.get_output_data_type(desc, 0), "another")
@@ -245,14 +243,12 @@ class PyAclSession:
             raise ModelError(
                 f"{file.path}: types {kinds[0]} and {output_dtype}; known: {', '.join(DTYPES)}"
             )
-        rows = VIEWS * gears[-1] if clips else VIEWS
         return _Graph(
             file=replace(file, gears=gears, geared=gear_index is not None),
-            clips=clips,
             model=model,
             desc=desc,
             dtype=kinds[0],
-            classes=output_size // (rows * np.dtype(output_dtype).itemsize),
+            classes=output_size // (interface.rows(gears[-1]) * np.dtype(output_dtype).itemsize),
             input_sizes=input_sizes,
             output_size=output_size,
             output_dtype=output_dtype,
@@ -284,7 +280,6 @@ class _Graph:
     """A loaded file. Sizes are bytes at the largest gear; `datasets` by lane."""
 
     file: CompiledFile
-    clips: bool
     model: int
     desc: int
     dtype: str
@@ -306,4 +301,3 @@ class _Lane:
     output: int
     graph: _Graph | None = None
     gear: int = 0
-    rows: int = 0

@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base import subprocesses
-from engine.base.choices import CLIPS
-from engine.base.constants import VIEWS
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.network.backend import Array, ClipsBackend, PlanBackend, split_rows
 from engine.network.models import ModelFile
-from engine.network.om import CompiledFile, memory_advice
+from engine.network.om import CompiledFile, Interface, memory_advice
 
 log = logging.getLogger("engine")
 
@@ -38,10 +36,9 @@ def open_remote(opener: str, model: ModelFile, device: int) -> ClipsBackend | Pl
     """A compiled network on a device, by its layout. `opener`: ``module:name`` of the
     `engine.backends.ascend.process.Opener` in the device process. Raises `UsageError`, `ModelError`
     or `BackendError` where the device or a file cannot be opened."""
-    model.require_recipe("an NPU's backend")
-    if model.layout == CLIPS:
-        return RemoteClips(opener, model, device)
-    return RemotePlan(opener, model, device)
+    interface = Interface(model.layout, model.recipe)
+    remote = RemoteClips if interface.whole else RemotePlan
+    return remote(opener, model, interface, device)
 
 
 class _Remote:
@@ -50,8 +47,9 @@ class _Remote:
 
     lanes = LANES
 
-    def __init__(self, opener: str, model: ModelFile, device: int) -> None:
+    def __init__(self, opener: str, model: ModelFile, interface: Interface, device: int) -> None:
         self._opener, self._model, self._device = opener, model, device
+        self._interface = interface
         self._given = sorted(model.compiled, key=lambda file: file.gears, reverse=True)
         self._files = self._given  # those in use
         self._slots: list[Slot] = []
@@ -99,7 +97,8 @@ class _Remote:
         try:
             self._line.send(
                 opener=self._opener,
-                layout=self._model.layout,
+                layout=self._interface.layout,
+                recipe=self._interface.recipe.to_json(),
                 device=self._device,
                 files=[{**asdict(file), "path": str(file.path)} for file in self._files],
             )
@@ -113,7 +112,7 @@ class _Remote:
             self._open()
             return
         if "error" in answer:
-            _refuse(answer, self._files, self._model.layout)
+            _refuse(answer, self._files, self._interface)
         for note in answer["notes"]:
             log.warning("%s", note)
         if answer["classes"] != len(self._model.classes):
@@ -129,13 +128,13 @@ class _Remote:
         self._files = [file for file in self._given if str(file.path) in gears]
         self.sizes = tuple(answer["sizes"])
         self.facts = replace(Facts(**answer["facts"]), precision=self._model.precision)
-        layout, dtype = self._model.layout, answer["dtype"]
-        shape = SlotShape(layout, self.sizes[-1], dtype, answer["classes"])
         if not self._slots:  # else they are large enough, and hold what has to be run again
+            shape = SlotShape(self._interface, self.sizes[-1], answer["dtype"], answer["classes"])
             self._shape = shape
             self._slots = [Slot.create(shape) for _ in range(LANES)]
+        shape = self._shape
         try:
-            self._line.send(**asdict(self._shape))
+            self._line.send(size=shape.size, dtype=shape.dtype, classes=shape.classes)
             self._line.send_slots(self._slots)
         except EOFError:
             raise self._dead("after it had loaded the model") from None
@@ -190,22 +189,26 @@ class _Remote:
             seconds += answer["seconds"]
         self._jobs.popleft()
         self.executed_s = seconds
-        rows = size if self._model.layout == CLIPS else VIEWS
+        rows = self._interface.rows(self._interface.gear(size))
         return np.array(self._slots[lane].logits[:rows])
 
     def _shrink(self, error: OutOfDeviceMemory) -> None:
         """Go on without the files of the failed run's size or more, in a new process: what the
         old one has allocated for that run is lost to it."""
         largest = max(count for _, count in self._jobs[0][2])
-        layout = self._model.layout
+        interface = self._interface
         # One that did not fit beside a larger one may do so now; its size may not be known.
         smaller = [
             file
             for file in self._given
-            if (VIEWS * file.gears[-1] < largest if file.gears else file not in self._files)
+            if (
+                interface.size(file.gears[-1]) < largest
+                if file.gears
+                else file not in self._files
+            )
         ]
-        if layout != CLIPS or not smaller:
-            raise ModelError(f"{error}. {memory_advice(self._files, layout)}") from None
+        if not interface.whole or not smaller:
+            raise ModelError(f"{error}. {memory_advice(self._files, interface)}") from None
         log.warning("%s; going on with %s", error, ", ".join(f.path.name for f in smaller))
         self._end(0)
         self._files = smaller
@@ -249,7 +252,9 @@ def _spelt(answer: dict[str, Any]) -> str:
     return f"{answer['message']}{printed}"
 
 
-def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile], layout: str) -> NoReturn:
+def _refuse(
+    answer: dict[str, Any], files: Sequence[CompiledFile], interface: Interface
+) -> NoReturn:
     """Raise what kept the device process from loading the model."""
     kind, message = answer["error"], _spelt(answer)
     if answer["missing"]:
@@ -257,7 +262,7 @@ def _refuse(answer: dict[str, Any], files: Sequence[CompiledFile], layout: str) 
     if kind == "ModelError":
         raise ModelError(message)
     if kind == "OutOfDeviceMemory":
-        raise ModelError(f"{message}. {memory_advice(files, layout)}")
+        raise ModelError(f"{message}. {memory_advice(files, interface)}")
     if kind == "UsageError":
         raise UsageError(message)
     raise BackendError(message)

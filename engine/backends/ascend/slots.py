@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from engine.base.choices import CLIPS
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, JOINTS, SIZE, VIEWS
 from engine.network.backend import Array
+from engine.network.om import Interface
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _MAX_MESSAGE = 1 << 17
@@ -31,22 +30,24 @@ class SlotShape:
     """What a slot has room for. `size`: as of a run of `Backend`, at most. `dtype`: of the clips
     or frames, ``float32`` or ``float16``."""
 
-    layout: str
+    interface: Interface
     size: int
     dtype: str
     classes: int
 
     def arrays(self) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of each input, and last of the logits."""
-        if self.layout == CLIPS:
+        interface = self.interface
+        if interface.whole:
             return [
-                ((self.size, *CLIP_SHAPE), self.dtype),
+                ((self.size, *interface.recipe.clip_shape), self.dtype),
                 ((self.size, self.classes), "float32"),
             ]
+        frames, plan = interface.inputs(self.size)
         return [
-            ((self.size, JOINTS, SIZE, SIZE), self.dtype),
-            ((VIEWS, CLIP_LEN), "int32"),
-            ((VIEWS, self.classes), "float32"),
+            (frames, self.dtype),
+            (plan, "int32"),
+            ((interface.rows(self.size), self.classes), "float32"),
         ]
 
     def nbytes(self) -> int:
