@@ -22,12 +22,12 @@ from engine.backends import registry
 from engine.backends.ascend import npus
 from engine.backends.ascend.common import device_number
 from engine.base import host
-from engine.base.choices import AUTO, PRECISIONS, SHARED
-from engine.base.constants import VIEWS
+from engine.base.choices import AUTO, PRECISIONS
 from engine.base.errors import EngineError, UsageError
 from engine.base.options import Options
 from engine.network.backend import ClipsBackend, PlanBackend, TimedBackend, split_rows
 from engine.network.models import open_model
+from engine.network.om import Interface
 from engine.pipeline import Pipeline
 
 Runs = ClipsBackend | PlanBackend
@@ -77,7 +77,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     )
     figures: dict[str, Any] = {"facts": vars(facts), "batchsize": args.batchsize}
     try:
-        plan = _plan(backend, args.batchsize, compiled_shared=model.layout == SHARED)
+        plan = _plan(backend, args.batchsize, Interface(model.layout, model.recipe))
         for label, sizes in plan.items():
             figures[label] = _rates(backend, sizes, args.batchsize, args.loop, label)
     finally:
@@ -91,18 +91,18 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     return figures
 
 
-def _plan(backend: Runs, samples: int, *, compiled_shared: bool) -> dict[str, list[int]]:
+def _plan(backend: Runs, samples: int, interface: Interface) -> dict[str, list[int]]:
     """Runs to time, by label."""
-    if compiled_shared:  # a run is a sample, whatever its number of frames
+    if not interface.whole:  # a run is a sample, whatever its number of frames
         if samples != 1:
             raise UsageError("a file of layout shared runs one sample at a time: --batchsize 1")
-        return {f"{size // 2} distinct frames": [size] for size in backend.sizes}
-    rows = samples * VIEWS
+        return {f"{size // interface.unit} distinct frames": [size] for size in backend.sizes}
+    rows = interface.rows(samples)
     runs = split_rows(rows, backend.sizes)
     if sum(runs) > rows:
         raise UsageError(
             f"--batchsize {samples}: this file runs "
-            f"{', '.join(str(size // VIEWS) for size in backend.sizes)}"
+            f"{', '.join(str(interface.gear(size)) for size in backend.sizes)}"
         )
     return {"clips": runs}
 

@@ -2,13 +2,15 @@
 
     python -m benchmarks.score_folder --infer_results DIR --label_file hmdb51_label.txt
 
-Each file ``NAME_0.bin`` (float32) or ``NAME_0.npy`` has the logits of one sample's 20 clips; lines
-of the label file are ``NAME LABEL``.
+Each file ``NAME_0.bin`` (float32) or ``NAME_0.npy`` has the logits of one sample's clips; lines of
+the label file are ``NAME LABEL``. A sample has as many clips as the ``clips.json`` says that
+``--dump-bin`` wrote beside the label file, and 20 where there is none.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +18,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
+from engine.base.recipe import HMDB51_RECIPE
+from engine.cli.dump import ABOUT
 from engine.network.recogniser import average
 from engine.outputs.accuracy import mean_class_accuracy, top_k_accuracy
 
@@ -53,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def read(folder: Path, label_file: Path) -> tuple[NDArray[np.float32], list[int]]:
     """Scores [N, classes] and labels of the files in a folder. Raises `UsageError` where a file
-    has no label, another size than 20 rows, or where there is none."""
+    has no label, another size than a row a clip, or where there is none."""
+    views = _views(label_file.with_name(ABOUT))
     try:
         pairs = [line.split() for line in label_file.read_text().splitlines() if line.strip()]
         known = {name: int(label) for name, label in pairs}
@@ -71,11 +75,27 @@ def read(folder: Path, label_file: Path) -> tuple[NDArray[np.float32], list[int]
         if name not in known:
             raise UsageError(f"{path.name}: {label_file} has no label for {name}")
         values = np.load(path) if path.suffix == ".npy" else np.fromfile(path, np.float32)
-        if values.size == 0 or values.size % VIEWS:
-            raise UsageError(f"{path.name} has {values.size} values, which are no {VIEWS} rows")
-        scores.append(average(values.reshape(VIEWS, -1).astype(np.float32)))
+        if values.size == 0 or values.size % views:
+            raise UsageError(
+                f"{path.name} has {values.size} values, which are no {views} rows; {ABOUT} beside "
+                f"{label_file} says how many clips a sample has, and --dump-bin writes it"
+            )
+        scores.append(average(values.reshape(views, -1).astype(np.float32)))
         labels.append(known[name])
     return np.stack(scores), labels
+
+
+def _views(about: Path) -> int:
+    """Clips of a sample. Raises `UsageError` where a file is damaged."""
+    if not about.is_file():
+        return HMDB51_RECIPE.views
+    try:
+        views = json.loads(about.read_text())["shape"][0]
+        if type(views) is not int or views < 1:
+            raise ValueError(f"{views!r:.40} clips")
+    except (OSError, ValueError, KeyError, IndexError, TypeError, RecursionError) as error:
+        raise UsageError(f"{about} is damaged ({error!r:.200}); --dump-bin writes it") from None
+    return views
 
 
 if __name__ == "__main__":

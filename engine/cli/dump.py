@@ -1,9 +1,10 @@
 """The dump: clip tensors as the files that the published recipe's first step writes.
 
-Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor as the network of
-``--model`` takes it, without one [20, 17, 48, 56, 56] (205 MB), and ``DIR/hmdb51_label.txt``.
-For comparing tensors with other programs, and for feeding ``ais_bench``; the engine itself needs
-none of these files.
+Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor of the shape [views,
+channels, length, size, size] that the model takes (HMDB51's [20, 17, 48, 56, 56] where none is
+given: 205 MB), ``DIR/hmdb51_label.txt``, and ``DIR/clips.json``: the shape and the recipe. For
+comparing tensors with other programs, and for feeding ``ais_bench``; the engine itself needs none
+of these files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import IO
 import numpy as np
 
 from engine.base.errors import OutputError, SampleError
-from engine.base.files import guarded, write_atomically
+from engine.base.files import guarded, write_atomically, write_json
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
 from engine.base.recipe import HMDB51_RECIPE, Recipe
@@ -30,15 +31,19 @@ from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
 
 LABELS = "hmdb51_label.txt"
+ABOUT = "clips.json"
 
 
 def dump(options: Options, folder: Path) -> int:
     """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
-    decoded, which then has no file. Raises `OutputError`, also for too small a disk."""
+    decoded, which then has no file. Raises `OutputError`, also for too small a disk, and
+    `ModelError`."""
+    recipe = _recipe(options)
+    shape = recipe.views, *recipe.clip_shape
     dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
     samples, recipe = dataset.samples, _recipe(options)
     guarded(folder, lambda: (folder / "bin").mkdir(parents=True, exist_ok=True))
-    _check_room(folder, len(samples) * recipe.views * prod(recipe.clip_shape) * 4)
+    _check_room(folder, len(samples) * prod(shape) * 4)
     failed = 0
     with SampleProgress("samples", len(samples)) as progress:
         for done, sample in enumerate(samples, 1):
@@ -51,16 +56,18 @@ def dump(options: Options, folder: Path) -> int:
             write_atomically(path, partial(_write, found))
             progress.update(done, path.name)
     _write_labels(folder / LABELS, samples)
-    print(f"wrote {len(samples) - failed} tensors to {folder / 'bin'}")
+    about = {"shape": shape, "dtype": "float32", "recipe": recipe.to_json()}
+    write_json(folder / ABOUT, about)
+    print(f"wrote {len(samples) - failed} tensors {list(shape)} to {folder / 'bin'}")
     return SampleError.exit_code if failed else 0
 
 
 def _recipe(options: Options) -> Recipe:
-    """What the tensors are made by."""
-    recipe = (
-        HMDB51_RECIPE if options.model is None else open_model(options.model, options.gears).recipe
-    )
-    return recipe if options.reference is None else recipe.drawn_as(options.reference)
+    """The model's, whose other options do not matter here; HMDB51's where there is none."""
+    recipe = HMDB51_RECIPE
+    if options.model is not None:
+        recipe = open_model(options.model, options.gears).recipe
+    return recipe.drawn_as(options.reference) if options.reference else recipe
 
 
 def _clips(sample: Sample, recipe: Recipe) -> HeatmapClips | Cause:

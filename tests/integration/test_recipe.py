@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ import pytest
 
 from benchmarks import npu_model, pure_inference, score_folder
 from engine.base.constants import CLIP_SHAPE, VIEWS
+from engine.base.errors import OutputError, UsageError
+from engine.base.recipe import Recipe
 from engine.preprocessing import preprocess
 from tests.doubles import om
 from tests.support import ROOT
+from tests.support.networks import TINY, random_state_dict, write_model
 from tests.support.samples import annotation
 
 
@@ -63,6 +67,34 @@ def test_a_dump_scored_as_the_recipe_does(few: Path, tiny_model: Path, tmp_path:
         np.testing.assert_allclose(scores, engine["scores"], rtol=0, atol=1e-5)
 
 
+def test_a_dump_for_another_model(few: Path, tmp_path: Path) -> None:
+    """Its shape is that of the model, and the scorer finds how many clips a sample has."""
+    recipe = Recipe(size=16, length=8, clips=3, limbs=((0, 5), (5, 7)), flip=None)
+    arch = replace(TINY, in_channels=2)
+    model = write_model(tmp_path / "a.onnx", random_state_dict(arch), arch, recipe=recipe)
+    prep, results = tmp_path / "prep", tmp_path / "results"
+    result = run("--dataset", few, "--model", model, "--dump-bin", prep)
+    assert "wrote 2 tensors [3, 2, 8, 16, 16]" in result.stdout
+    about = json.loads((prep / "clips.json").read_text())
+    assert about == {"shape": [3, 2, 8, 16, 16], "dtype": "float32", "recipe": recipe.to_json()}
+    network = ort.InferenceSession(str(model))
+    results.mkdir()
+    for number, seed in ((0, 1), (2, 2)):
+        data = np.fromfile(prep / "bin" / f"{number:05d}.bin", np.float32).reshape(about["shape"])
+        wanted = preprocess(annotation(10 + 10 * seed, seed=seed), model=model)
+        np.testing.assert_array_equal(data, wanted)
+        [logits] = network.run(None, {"onnx::Reshape_0": data[None]})
+        logits.tofile(results / f"{number:05d}_0.bin")
+    archive = tmp_path / "scores.npz"
+    assert run("--dataset", few, "--model", model, "--scores", archive).returncode == 3
+    scores, _ = score_folder.read(results, prep / "hmdb51_label.txt")
+    with np.load(archive) as engine:
+        np.testing.assert_allclose(scores, engine["scores"], rtol=0, atol=1e-5)
+    (prep / "clips.json").write_text('{"shape": []}')
+    with pytest.raises(UsageError, match=r"clips.json is damaged .*--dump-bin writes it"):
+        score_folder.read(results, prep / "hmdb51_label.txt")
+
+
 def test_scores_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["--infer_results", str(tmp_path), "--label_file", str(tmp_path / "labels.txt")]
     (tmp_path / "labels.txt").write_text("00000 3\n00001 4\n")
@@ -84,7 +116,6 @@ def test_scores_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_too_small_a_disk(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engine.base.errors import OutputError
     from engine.base.options import Options
     from engine.cli import dump
 

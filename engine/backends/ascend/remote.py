@@ -201,11 +201,7 @@ class _Remote:
         smaller = [
             file
             for file in self._given
-            if (
-                interface.size(file.gears[-1]) < largest
-                if file.gears
-                else file not in self._files
-            )
+            if (interface.size(file.gears[-1]) < largest if file.gears else file not in self._files)
         ]
         if not interface.whole or not smaller:
             raise ModelError(f"{error}. {memory_advice(self._files, interface)}") from None

@@ -49,7 +49,8 @@ class PlannedRunner(Runner):
         largest = self._backend.sizes[-1]
         if len(clips.frames) > largest:
             raise SampleError(
-                f"{clips.unique} distinct frames, and the largest file takes {largest // 2}: "
+                f"{clips.unique} distinct frames, and the largest file takes "
+                f"{largest // (1 + clips.twins)}: "
                 "python -m converters.onnx2om --layout shared --unique compiles for more",
                 stage="infer",
             )

@@ -278,7 +278,9 @@ def test_what_is_no_model_of_ours(name: str, tiny_model: Path, tmp_path: Path) -
         for n in [1, *tail]:
             side.type.tensor_type.shape.dim.add().dim_value = n
     path = om.write(tmp_path / "flat.om", other.SerializeToString(), {INPUT: [1, 17, 48, 56, 56]})
-    with pytest.raises(ModelError, match=r"expected one output and \[N, 20, 17, 48, 56, 56\], layo"):
+    with pytest.raises(
+        ModelError, match=r"expected one output and \[N, 20, 17, 48, 56, 56\], layo"
+    ):
         opened(path, name=name)
 
 

@@ -12,6 +12,7 @@ import onnxruntime as ort
 import pytest
 
 from converters.onnx2om import main
+from engine.base.constants import preprocessing
 from engine.base.recipe import HMDB51_RECIPE
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
@@ -123,6 +124,7 @@ def test_compiled_and_described(stand_in: StandIn, network: Path) -> None:
         "float16",
     )
     assert (about.precision, about.soc_version) == ("f16", "Ascend310P3")
+    assert about.preprocessing == preprocessing()  # in the form that files have always had
     for chip, precision in (("Ascend310P3", "f16"), ("Ascend910B3", "f32")):
         exact = ["--precision-mode", "force_fp32", "--soc-version", chip, "--output", "exact"]
         assert main(["net.onnx", "--batch", "1", *exact]) == 0
