@@ -87,6 +87,7 @@ class Cuts:
             ends = [self._end(conv) for conv in self._temporal]
             self.strides = tuple(stride for stride, _ in ends)
             self._shortcuts = [shortcut for _, shortcut in ends]
+            self._check_strides()
             self._handed = [self.trunk(1).outputs]
             for number in range(len(self._temporal)):
                 self._handed.append(self.block(number, 1).outputs)
@@ -114,7 +115,7 @@ class Cuts:
         the first temporal convolution is computed once a frame; then the plan gathers clips."""
         drawing = _Drawing(self._makers, self._weights)
         drawing.known[self._data] = drawing.known[self._clips.output[0]] = FRAMES
-        border = self._temporal[0].input[0]
+        border = (self._temporal[0] if self._temporal else self._pool).input[0]
         flat = drawing.tensor(border)
         drawn = {name for name in drawing.known if name != border}
         rows = drawing.node("Gather", "clips.rows", [flat, PLAN], axis=0)
@@ -134,6 +135,14 @@ class Cuts:
         model = drawing.model("planned", inputs, [output], self._model)
         onnx.checker.check_model(model)
         return model
+
+    def _check_strides(self) -> None:
+        """Raise `ValueError` where frames are left out by another block than one that begins with
+        a temporal convolution: parts compute single frames, and would leave out none."""
+        layers = [n for n in self._model.graph.node if n.op_type in ("Conv", "MaxPool")]
+        found = len([node for node in layers if ints(node, "strides")[0] != 1])
+        if found != 2 * sum(stride != 1 for stride in self.strides):  # and on their shortcuts
+            raise ValueError("a temporal stride in a block without a temporal convolution")
 
     def _end(self, temporal: onnx.NodeProto) -> tuple[int, str]:
         """The product of the temporal strides from a temporal convolution to its block's end,

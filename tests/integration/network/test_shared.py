@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import openvino as ov
 import pytest
 
@@ -18,7 +19,7 @@ from engine.base.choices import CLIPS, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, HMDB51
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
-from engine.network.cuts import FEATURES, FRAMES, HANDED, Cuts
+from engine.network.cuts import FEATURES, FRAMES, HANDED, PLAN, Cuts
 from engine.network.models import open_model
 from engine.network.recogniser import infer
 from engine.network.runners.base import Runner
@@ -229,6 +230,39 @@ def test_other_graphs_are_refused(tiny_model: Path) -> None:
     pool.op_type = "Relu"
     with pytest.raises(ModelError, match="cannot be cut"):
         Cuts(model)
+
+
+@pytest.mark.parametrize(
+    ("inflate", "strides", "shares"),
+    [
+        ((0, 1, 1), (2, 1, 1), False),  # frames are left out before any temporal convolution
+        ((0, 1, 0), (1, 1, 2), False),
+        ((0, 1, 0), (1, 2, 1), True),
+        ((0, 0, 0), (1, 1, 1), True),
+    ],
+)
+def test_strides_in_time(
+    tmp_path: Path, inflate: tuple[int, ...], strides: tuple[int, ...], shares: bool
+) -> None:
+    """Shared where that computes what the network does; whole clips where it would not."""
+    recipe = Recipe(size=16, length=8, clips=2)
+    arch = replace(TINY, inflate=inflate, temporal_strides=strides)
+    path = write_model(tmp_path / "a.onnx", random_state_dict(arch), arch, recipe=recipe)
+    layout = open_model(str(path)).with_layout("auto", whole_clips=False).layout
+    assert layout == (SHARED if shares else CLIPS)
+    if not shares:
+        return
+    clips = decode(PoseSequence.from_annotation(annotation(30)), recipe)
+    whole = runner(path, "onnxruntime", CLIPS)
+    shared = runner(path, "onnxruntime", SHARED)
+    [expected], [found] = infer(whole, [clips]), infer(shared, [clips])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    planned = ort.InferenceSession(Cuts.of(path).planned().SerializeToString())
+    plan = np.concatenate([clips.plan, clips.plan + clips.unique])
+    [found] = planned.run(None, {FRAMES: clips.frames.dense(), PLAN: plan})
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    whole.close()
+    shared.close()
 
 
 @pytest.mark.parametrize("layout", [SHARED, CLIPS])
