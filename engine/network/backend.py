@@ -75,9 +75,9 @@ class ClipsBackend(_Sizes, Protocol):
     """Runs whole clips; `sizes` are numbers of clips."""
 
     def clips(self, lane: int, size: int) -> Array:
-        """Where the clips of a run of `size` in a lane are to be written: [size, 17, 48, 56, 56],
-        float32, or float16 where the network takes that. The same memory each time; the caller
-        leaves it alone from `start` to `finish`."""
+        """Where the clips of a run of `size` in a lane are to be written: [size, channels, length,
+        height, width], float32, or float16 where the network takes that. The same memory each
+        time; the caller leaves it alone from `start` to `finish`."""
 
 
 @runtime_checkable
@@ -87,8 +87,8 @@ class PlanBackend(_Sizes, Protocol):
 
     def planned(self, lane: int, size: int) -> tuple[Array, Array]:
         """Where a sample of at most `size` frames in a lane is to be written, as of
-        `ClipsBackend.clips`: frames [size, 17, 56, 56], and the plan, int32 [20, 48], of
-        positions among them."""
+        `ClipsBackend.clips`: frames [size, channels, height, width], and the plan, int32
+        [views, length], of positions among them."""
 
 
 class PartNetwork(Protocol):
