@@ -29,7 +29,7 @@ from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_atomically
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.cuts import FRAMES, PLAN, Cuts
-from engine.network.models import ModelFile, open_model
+from engine.network.models import SLOWONLY, ModelFile, open_model
 from engine.network.om import SUFFIX, Description, Interface, parse_gears, unfit_characters
 
 DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory
@@ -94,6 +94,9 @@ class Compilation:
             preprocessing=of_file(model.recipe),
             soc_version=self.soc_version,
             sha256=assets.file_sha256(om),
+            network=None if model.network == SLOWONLY else model.network,
+            split=model.split,
+            published=None if model.published is None else model.published.name,
         ).write(om)
         print(f"wrote {om}.json")
 

@@ -369,8 +369,8 @@ class Options:
     )
     dump_bin: str | None = _output(
         None,
-        "write the clip tensors that --model takes (HMDB51's by default, 205 MB each) and labels "
-        "to DIR as the published recipe's first step does, and run nothing",
+        "write the clip tensors that the model takes (205 MB each for HMDB51's) and labels to DIR "
+        "as the published recipe's first step does, and run nothing",
         metavar="DIR",
         cluster=False,
         writes="folder",

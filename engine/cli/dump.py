@@ -1,10 +1,10 @@
 """The dump: clip tensors as the files that the published recipe's first step writes.
 
 Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor of the shape [views,
-channels, length, size, size] that the model takes (HMDB51's [20, 17, 48, 56, 56] where none is
-given: 205 MB), ``DIR/hmdb51_label.txt``, and ``DIR/clips.json``: the shape and the recipe. For
-comparing tensors with other programs, and for feeding ``ais_bench``; the engine itself needs none
-of these files.
+channels, length, size, size] that the model takes (HMDB51's: [20, 17, 48, 56, 56], 205 MB);
+``DIR/hmdb51_label.txt``; and ``DIR/clips.json``, which has the shape and the recipe. For comparing
+tensors with other programs, and for feeding ``ais_bench``; the engine itself needs none of these
+files.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from engine.base.errors import OutputError, SampleError
 from engine.base.files import guarded, write_atomically, write_json
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
+from engine.base.published import DATASETS, checkpoint_for
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
-from engine.network.models import open_model
+from engine.runtime.setup import model_of
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.samples import ANY_CLASSES, Sample
-from engine.sources.dataset import open_dataset
+from engine.sources.dataset import find_dataset
 
 LABELS = "hmdb51_label.txt"
 ABOUT = "clips.json"
@@ -38,10 +39,10 @@ def dump(options: Options, folder: Path) -> int:
     """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
     decoded, which then has no file. Raises `OutputError`, also for too small a disk, and
     `ModelError`."""
-    recipe = _recipe(options)
+    select = find_dataset(options.dataset, options.ann_file)
+    recipe, split = _wanted(options)
     shape = recipe.views, *recipe.clip_shape
-    dataset = open_dataset(options.dataset, options.ann_file, options.split, options.limit)
-    samples, recipe = dataset.samples, _recipe(options)
+    samples = select(options.split, options.limit, split).samples
     guarded(folder, lambda: (folder / "bin").mkdir(parents=True, exist_ok=True))
     _check_room(folder, len(samples) * prod(shape) * 4)
     failed = 0
@@ -62,12 +63,17 @@ def dump(options: Options, folder: Path) -> int:
     return SampleError.exit_code if failed else 0
 
 
-def _recipe(options: Options) -> Recipe:
-    """The model's, whose other options do not matter here; HMDB51's where there is none."""
-    recipe = HMDB51_RECIPE
+def _wanted(options: Options) -> tuple[Recipe, str | None]:
+    """The recipe, and the split that it is tested on where that is known: of the model, if one is
+    given, else of the checkpoint that a named data set has, else of HMDB51's."""
+    recipe, split = HMDB51_RECIPE, None
     if options.model is not None:
-        recipe = open_model(options.model, options.gears).recipe
-    return recipe.drawn_as(options.reference) if options.reference else recipe
+        model = model_of(options)
+        recipe, split = model.recipe, model.split
+    elif options.dataset in DATASETS:
+        known = checkpoint_for(options.dataset)
+        recipe, split = known.recipe, known.split
+    return (recipe.drawn_as(options.reference) if options.reference else recipe), split
 
 
 def _clips(sample: Sample, recipe: Recipe) -> HeatmapClips | Cause:

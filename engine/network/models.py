@@ -195,16 +195,27 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
     else:
         _check_alike(paths, described)
     digests = [assets.file_sha256(path) for path in paths]
-    return ModelFile(
+    model = ModelFile(
         path=paths[0],
         sha256=digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest(),
         input_name="",
         batch=None,
-        classes=described[0].classes if described else HMDB51,
-        precision=described[0].precision if described else "f16",  # what atc compiles for
-        layout=SHARED if described and described[0].layout == SHARED else CLIPS,
-        recipe=_recipe(paths[0], described[0].preprocessing) if described else HMDB51_RECIPE,
+        classes=HMDB51,
+        precision="f16",  # what atc compiles for
         compiled=files,
+    )
+    if not described:
+        return model
+    first = described[0]
+    return replace(
+        model,
+        classes=first.classes,
+        precision=first.precision,
+        layout=SHARED if first.layout == SHARED else CLIPS,
+        recipe=_recipe(paths[0], first.preprocessing),
+        network=first.network or SLOWONLY,
+        split=first.split,
+        published=CHECKPOINTS.get(first.published or ""),
     )
 
 

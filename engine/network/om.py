@@ -11,7 +11,7 @@ import json
 import re
 import stat
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,9 @@ class Description:
 
     `gears`: how large the first dimension of the first input may be, ascending: samples in
     layout ``clips``, frames in layout ``shared``. `geared`: whether one graph has them all
-    (``--dynamic_batch_size``); otherwise there is one. `dtype`: of that input. `precision`: as
-    of a `ModelFile`. `sha256`: of the OM.
+    (``--dynamic_batch_size``); otherwise there is one. `dtype`: of that input. `precision`,
+    `network` and `split`: as of a `ModelFile`; `published`: the name of the checkpoint there. These
+    are left out where they are None. `sha256`: of the OM.
     """
 
     layout: str
@@ -82,10 +83,14 @@ class Description:
     preprocessing: dict[str, Any]
     soc_version: str
     sha256: str
+    network: str | None = None
+    split: str | None = None
+    published: str | None = None
 
     def write(self, om: Path) -> None:
         """Write it beside an OM. Raises `OutputError`."""
-        write_json(_sidecar(om), asdict(self))
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        write_json(_sidecar(om), known)
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,11 @@ def describe(om: Path) -> Description | None:
     again = "python -m converters.onnx2om MODEL.onnx --describe writes it anew"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        values = {f.name: found[f.name] for f in fields(Description)}
+        values = {f.name: found[f.name] for f in fields(Description) if f.default is MISSING}
+        for name in ("network", "split", "published"):
+            values[name] = found.get(name)
+            if not isinstance(values[name], str | None):
+                raise TypeError(f"{name} {values[name]!r:.40}")
         for name in ("gears", "classes"):
             values[name] = tuple(values[name])
         description = Description(**values)
