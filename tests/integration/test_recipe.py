@@ -115,7 +115,11 @@ def test_scores_of_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "has no label for 00002" in capsys.readouterr().err
 
 
-def test_too_small_a_disk(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("dataset", "needed"), [("hmdb51", "0.6"), ("ntu60_xsub_val", "0.8")])
+def test_too_small_a_disk(
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dataset: str, needed: str
+) -> None:
+    """A named data set is drawn for its checkpoint, which nobody has to have."""
     from engine.base.options import Options
     from engine.cli import dump
 
@@ -123,8 +127,8 @@ def test_too_small_a_disk(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         free = 1000
 
     monkeypatch.setattr(dump.shutil, "disk_usage", lambda folder: Full)
-    with pytest.raises(OutputError, match="0.6 GB are needed and 0.0 GB free; --limit"):
-        dump.dump(Options(dataset=str(few)), tmp_path)
+    with pytest.raises(OutputError, match=f"{needed} GB are needed and 0.0 GB free; --limit"):
+        dump.dump(Options(dataset=dataset, ann_file=str(few)), tmp_path)
 
 
 @pytest.mark.parametrize("batch", [1, 2])

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 import pytest
 
+from converters.c3d import C3D
+from converters.network import Architecture
 from converters.onnx2om import main
+from converters.x3d import X3D
 from engine.backends.registry import load
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
@@ -38,23 +40,19 @@ RECIPES = {
     ),
     "one clip": Recipe(size=64, fit="stretch", length=32, clips=1, flip=None),
 }
+UNEQUAL = replace(TINY, stage_blocks=(1, 2, 1), temporal_strides=(1, 1, 1))
 LENGTHS = (9, 40, 25)
 
 
 class Network:
-    """A network of a recipe whose blocks differ in number, with all temporal strides 1."""
+    """A small network of a recipe, here: by default one whose stages differ in their number of
+    blocks, with all temporal strides 1."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, arch: Architecture = UNEQUAL) -> None:
         self.recipe = recipe
-        arch = replace(
-            TINY,
-            in_channels=recipe.channels,
-            stage_blocks=(1, 2, 1),
-            temporal_strides=(1, 1, 1),
-        )
-        self.path = write_model(
-            Path("net.onnx"), random_state_dict(arch), arch, recipe=recipe
-        ).resolve()
+        arch = replace(arch, in_channels=recipe.channels)
+        state, path = random_state_dict(arch), Path("net.onnx")
+        self.path = write_model(path, state, arch, recipe=recipe).resolve()
 
     def compile(self, *arguments: str) -> str:
         """The OM files of these options, as ``--model`` takes them."""
@@ -159,19 +157,25 @@ def test_default_sizes(network: Network, capsys: pytest.CaptureFixture[str]) -> 
     assert "--unique 33: numbers from 1 to 32" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "arch", [C3D(base_channels=4), X3D(base_channels=8, stage_blocks=(1, 1, 1))], ids=["C3D", "X3D"]
+)
 def test_a_network_that_cannot_be_cut(
-    tiny_model: Path, chdir_tmp: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    arch: Architecture,
+    stand_in: Callable[[str], None],
+    chdir_tmp: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It is compiled for whole clips only."""
-    model = onnx.load(str(tiny_model))
-    [pool] = [node for node in model.graph.node if node.op_type == "GlobalAveragePool"]
-    pool.op_type = "Relu"
-    onnx.save(model, "other.onnx")
-    chip = ["other.onnx", "--dry-run", "--soc-version", "Ascend310P3"]
-    assert main([*chip, "--layout", "shared"]) == 2
-    found = capsys.readouterr()
-    assert "other.onnx: this network cannot be cut into parts" in found.err
-    assert "--layout clips takes any" in found.err
+    """It runs on whole clips; layout ``shared`` is refused by name."""
+    stand_in("310p3")
+    network = Network(Recipe(size=32, length=8, clips=1), arch)
+    assert main(["net.onnx", "--layout", "shared"]) == 2
+    found = capsys.readouterr().err
+    assert "net.onnx: this network cannot be cut into parts" in found
+    assert "--layout clips takes any" in found
     assert not list(chdir_tmp.glob("*_shared.onnx"))
-    assert main(chip) == 0
-    assert "--output=other_bs8" in capsys.readouterr().out
+    files = network.compile("--batch", "1")
+    assert open_model(files).network == arch.network
+    for clips, logits in zip(network.samples(), scored(files, name, network), strict=True):
+        np.testing.assert_array_equal(logits, network.logits(clips))

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
 from converters.onnx2om import main
 from engine.base.constants import preprocessing
+from engine.base.errors import ModelError
+from engine.base.published import CHECKPOINTS
 from engine.base.recipe import HMDB51_RECIPE
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
@@ -133,6 +136,25 @@ def test_compiled_and_described(stand_in: StandIn, network: Path) -> None:
         assert about.precision == precision
     assert open_model("out_dyn.om").classes == open_model("net.onnx").classes
     assert om.read(Path("out_dyn.om"))[0]["gears"] == [1, 2]
+
+
+def test_what_a_file_is_tested_on_goes_along(stand_in: StandIn, tmp_path: Path) -> None:
+    """Its split, and the published checkpoint that it is."""
+    stand_in("310p3")
+    known = CHECKPOINTS["slowonly_r50_8xb16-u48-240e_ntu60-xsub-keypoint"]
+    path = write_model(tmp_path / "net.onnx", random_state_dict(TINY), TINY, recipe=known.recipe)
+    model = onnx.load(str(path))
+    about = {p.key: p.value for p in model.metadata_props}
+    about |= {"split": "xsub_val", "source_sha256": known.sha256.ljust(64, "0")}
+    onnx.helper.set_model_props(model, about)
+    onnx.save(model, str(path))
+    assert main(["net.onnx", "--batch", "1"]) == 0
+    found = open_model("net_bs1.om")
+    assert (found.recipe, found.split, found.published) == (known.recipe, "xsub_val", known)
+    sidecar = tmp_path / "net_bs1.om.json"
+    sidecar.write_text(sidecar.read_text().replace('"xsub_val"', "3"))
+    with pytest.raises(ModelError, match=r"net_bs1.om.json is damaged .*split 3"):
+        open_model("net_bs1.om")
 
 
 def test_a_refusal_of_atc(
