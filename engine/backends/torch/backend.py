@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from math import prod
 from types import ModuleType
 
 import numpy as np
@@ -15,8 +17,8 @@ from engine.backends.torch.network import Network
 from engine.backends.torch.steps import plan
 from engine.backends.torch.waves import Capacity, Graphs, Plain
 from engine.base.choices import Precision
-from engine.base.constants import CLIP_LEN, CLIP_SHAPE, VIEWS
 from engine.base.errors import BackendError, UsageError
+from engine.base.recipe import Recipe
 from engine.base.records import Facts
 from engine.network.backend import Array, Wave
 from engine.network.contexts import contexts
@@ -26,10 +28,7 @@ from engine.skeletons.clips import ClipTensor
 log = logging.getLogger("engine")
 
 _DTYPES = {"f32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
-# A live window, one sample, several samples. A sample has 960 rows at most.
-_CAPACITIES = (Capacity(64, 64, 8), Capacity(1024, 1024, 128))
-_LARGEST, _SMALLER = Capacity(4096, 8192, 1024), Capacity(2048, 2048, 256)
-_LARGEST_BYTES = 4 << 30  # that the largest takes for each byte of a value
+_HELD = 10.5  # maps of all its frames, as the first step gives them, that a wave takes at most
 
 
 class TorchBackend:
@@ -52,10 +51,10 @@ class TorchBackend:
         torch.backends.cudnn.allow_tf32 = False
         kernels, version = _kernels(self._device)
         model.require_slowonly("--backend torch")
-        model.require_recipe("--backend torch")
         steps = plan(onnx.load(str(model.path)))
-        dtype = _DTYPES[precision]
+        recipe, dtype = model.recipe, _DTYPES[precision]
         self.strides = steps.strides
+        self._clip_shape, views = recipe.clip_shape, recipe.views
         self.facts = Facts(
             runtime=f"PyTorch {torch.__version__}{version}",
             device=f"{self._device} ({_name(self._device)})",
@@ -63,19 +62,20 @@ class TorchBackend:
             threads=0 if gpu else threads,
         )
         with torch.inference_mode(), self._failing():
-            network = Network(steps, self._device, dtype, kernels)
+            network = Network(steps, recipe, self._device, dtype, kernels)
             if version:
-                capacities = [*_CAPACITIES, self._largest(dtype)]
+                capacities = self._capacities(network)
                 self._waves: Graphs | Plain = Graphs(network, capacities)
                 self.capacity = capacities[-1].counts(steps.strides)
-                samples = capacities[-1].frames // (CLIP_LEN * VIEWS)
-                self.sizes: tuple[int, ...] = (1, VIEWS, samples * VIEWS)
+                samples = capacities[-1].frames // (recipe.length * views)
+                sizes = {1, views, samples * views}
             else:
                 # Operators choose how they compute by the number of rows: a sample that is alone
                 # in its wave has the same bits each time.
                 self._waves = Plain(network)
                 self.capacity = [0] * (len(steps.strides) + 2)
-                self.sizes = (1, VIEWS)
+                sizes = {1, views}
+        self.sizes = tuple(sorted(sizes))
         self.lanes = self._waves.lanes
         self._clips: list[Array | None] = [None] * self.lanes
 
@@ -90,7 +90,7 @@ class TorchBackend:
     def clips(self, lane: int, size: int) -> Array:
         clips = self._clips[lane]
         if clips is None:
-            shape = (self.sizes[-1], *CLIP_SHAPE)
+            shape = (self.sizes[-1], *self._clip_shape)
             pinned = self._device.type == "cuda"
             clips = self._clips[lane] = torch.zeros(shape, pin_memory=pinned).numpy()
         return clips[:size]
@@ -103,10 +103,18 @@ class TorchBackend:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def _largest(self, dtype: torch.dtype) -> Capacity:
-        """The largest wave that the device's memory allows."""
+    def _capacities(self, network: Network) -> list[Capacity]:
+        """Of a live window, of one sample, and of the largest wave that the device's memory
+        allows."""
+        window, sample = least_capacities(network.recipe, network.strides)
+        largest = Capacity(4 * sample.frames, 8 * sample.rows, 8 * sample.clips)
+        values = _HELD * prod(network.first_shape)
+        if network.stem is None:
+            values += network.recipe.size**2 * network.channels  # the canvas
         free, _ = torch.cuda.mem_get_info(self._device)
-        return _LARGEST if free > _LARGEST_BYTES * dtype.itemsize else _SMALLER
+        if free < largest.frames * values * network.dtype.itemsize:
+            largest = Capacity(2 * sample.frames, 2 * sample.rows, 2 * sample.clips)
+        return [window, sample, largest]
 
     def _failing(self) -> _Failing:
         return _Failing(str(self._device))
@@ -127,15 +135,29 @@ class _Failing:
             raise BackendError(f"PyTorch failed on {self._device}: {said[:300]}") from None
 
 
+def least_capacities(recipe: Recipe, strides: Sequence[int]) -> tuple[Capacity, Capacity]:
+    """What holds any live window of a recipe, and any sample."""
+    stride = prod(strides)
+    rows = -(-recipe.length // stride) * stride  # of a clip, as many as `Capacity.counts` divides
+    window, sample = max(64, _power(rows)), max(1024, _power(rows * recipe.views))
+    return Capacity(window, window, 8), Capacity(sample, sample, max(128, _power(recipe.views)))
+
+
+def _power(least: int) -> int:
+    """The least power of two that is as large."""
+    return 1 << (least - 1).bit_length()
+
+
 def _whole(clips: Array, strides: tuple[int, ...]) -> Wave:
     """Whole clips as a wave in which nothing is shared."""
-    plan = np.arange(CLIP_LEN * len(clips), dtype=np.int32)
-    table = contexts(plan.reshape(-1, CLIP_LEN), strides)
+    number, _, length, *_ = clips.shape
+    plan = np.arange(number * length, dtype=np.int32).reshape(number, length)
+    table = contexts(plan, strides)
     order = np.ascontiguousarray(table.clips[table.inverse])
     return Wave(
         [ClipTensor(clips)],
         [0],
-        len(plan),
+        plan.size,
         [np.array(level.sources) for level in table.levels],
         order,
     )

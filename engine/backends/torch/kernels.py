@@ -13,9 +13,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.backends.torch import stem
+from engine.backends.torch import limbs, stem
 
-__all__ = ["convolve", "filled", "mean", "pool", "stem"]
+__all__ = ["convolve", "filled", "limbs", "mean", "pool", "stem"]
 
 _LEAST = 32  # channels
 _BLOCK = 64  # pixels that pooling and averaging take at once

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil, prod
 from types import ModuleType
 
 import numpy as np
@@ -16,18 +17,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from engine.backends.torch import rasteriser
+from engine.backends.torch.rasteriser import Poses
 from engine.backends.torch.steps import Convolution, Step, Steps, last_uses
+from engine.base.recipe import Recipe
 
 
 class Network:
-    """Weights on a device. `kernels`: the module that computes, this package's `plain` or
-    `kernels`. `channels`: of a frame, filled up."""
+    """Weights on a device. `recipe`: of the network's input. `kernels`: the module that computes,
+    this package's `plain` or `kernels`. `channels`: of a frame, filled up. `positions`: of a clip,
+    behind the last temporal convolution. `stem`: draws poses and
+    runs the first step at once, into its output; `draw`: draws them onto a canvas; None where the
+    kernels have nothing for it."""
 
     def __init__(
-        self, steps: Steps, device: torch.device, dtype: torch.dtype, kernels: ModuleType
+        self,
+        steps: Steps,
+        recipe: Recipe,
+        device: torch.device,
+        dtype: torch.dtype,
+        kernels: ModuleType,
     ) -> None:
-        self._steps, self._kernels = steps, kernels
+        self._steps, self._kernels, self.recipe = steps, kernels, recipe
         self.device, self.dtype, self.strides = device, dtype, steps.strides
+        self.positions = ceil(recipe.length / prod(steps.strides))
         self._unused = last_uses(steps)
         self._weights = [
             (
@@ -46,9 +59,13 @@ class Network:
         size = first.target.size
         self.first_shape = (size, size, self._filled(first.target.channels))
         self.stem = self._stem(first)
+        limbs = getattr(kernels, "limbs", None)
+        self.draw: Callable[[Tensor, Poses], None] | None = rasteriser.draw
+        if recipe.limbs is not None:
+            self.draw = None if limbs is None else limbs.draw
 
     def first(self, canvas: Tensor) -> Tensor:
-        """What the first step makes of frames [rows, 56, 56, channels]."""
+        """What the first step makes of frames [rows, size, size, channels]."""
         step, weights = self._steps.steps[0], self._weights[0]
         assert isinstance(step, Convolution)
         assert weights is not None
@@ -118,11 +135,9 @@ class Network:
         )
         return logits[:, 0, 0]
 
-    def _stem(self, first: Step) -> Callable[[Tensor, Tensor, Tensor, Tensor], None] | None:
-        """What draws poses and runs the first step at once, into its output; None where the kernels
-        have nothing for it."""
+    def _stem(self, first: Step) -> Callable[[Tensor, Poses], None] | None:
         stem = getattr(self._kernels, "stem", None)
-        if stem is None or not isinstance(first, Convolution) or not stem.fits(first):
+        if stem is None or not isinstance(first, Convolution) or not stem.fits(first, self.recipe):
             return None
         taps = first.weight[0].reshape(-1, *first.weight.shape[-2:]).transpose(1, 0, 2)
         _, number, outputs = taps.shape

@@ -1,4 +1,4 @@
-"""The stem on a GPU: poses are drawn and go through the network's first step at once, in Triton.
+"""The stem on a GPU: joints are drawn and go through the network's first step at once, in Triton.
 
 Few cells of a frame are not zero, so this takes for each square of pixels only the joints that are
 near, and no canvas.
@@ -13,53 +13,47 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from engine.backends.torch.rasteriser import FLIPPED, MIRRORED
+from engine.backends.torch.rasteriser import FLIPPED, MIRRORED, Poses, sent
 from engine.backends.torch.steps import Convolution
-from engine.base.constants import JOINTS, SCORE_THRESHOLD, SIGMA, SIZE
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.recipe import Recipe
 
 TAPS = 64  # of a kernel, filled up with zeros
 _TILE = 8  # pixels, each way
+_MOST = 32  # joints: those that are near are bits of a number
 
 
-def fits(first: Convolution) -> bool:
+def fits(first: Convolution, recipe: Recipe) -> bool:
     """Whether `draw` runs a network's first step."""
-    times, kernel, _, joints, _ = first.weight.shape
+    times, kernel, *_ = first.weight.shape
     alone = first.relu and first.residual is None and first.then is None
-    return alone and first.stride == times == 1 and joints == JOINTS and kernel**2 <= TAPS
+    drawn = recipe.limbs is None and recipe.joints <= _MOST and recipe.size % _TILE == 0
+    return alone and drawn and first.stride == times == 1 and kernel**2 <= TAPS
 
 
-def draw(
-    centres: Tensor,
-    peaks: Tensor,
-    frames: Tensor,
-    out: Tensor,
-    *,
-    weight: Tensor,
-    bias: Tensor,
-    kernel: int,
-) -> None:
-    """Draw `engine.backends.torch.rasteriser.Poses` and run the network's first step into `out`,
-    [frames, 56, 56, outputs]. `weight`: [17, taps, outputs].
+def draw(out: Tensor, poses: Poses, *, weight: Tensor, bias: Tensor, kernel: int) -> None:
+    """Draw the joints of poses and run the network's first step into `out`, [frames, size, size,
+    outputs]. `weight`: [joints, taps, outputs].
     """
-    tiles = (SIZE // _TILE) ** 2
+    recipe, device = poses.recipe, out.device
+    tiles = (recipe.size // _TILE) ** 2
     _stem[(len(out), tiles)](
-        centres,
-        peaks,
-        frames,
-        _twin(out.device),
+        sent(poses.centres, device),
+        sent(poses.peaks, device),
+        sent(poses.frames, device),
+        _twin(recipe, device),
         weight,
         bias,
         out,
-        JOINTS=JOINTS,
+        JOINTS=recipe.joints,
+        MOST=_MOST,
         OUTPUTS=out.shape[-1],
         KERNEL=kernel,
         TAPS=TAPS,
-        SIZE=SIZE,
+        SIZE=recipe.size,
         TILE=_TILE,
-        REACH=HMDB51_RECIPE.reach,
-        VARIANCE=SIGMA**2,
-        THRESHOLD=SCORE_THRESHOLD,
+        REACH=recipe.reach,
+        VARIANCE=recipe.sigma**2,
+        THRESHOLD=recipe.threshold,
         FLIPPED=FLIPPED,
         MIRRORED=MIRRORED,
         num_warps=4,
@@ -67,8 +61,19 @@ def draw(
 
 
 @lru_cache(maxsize=16)
-def _twin(device: torch.device) -> Tensor:
-    return torch.from_numpy(HMDB51_RECIPE.twin.astype("int32")).to(device)
+def _twin(recipe: Recipe, device: torch.device) -> Tensor:
+    return torch.from_numpy(recipe.twin.astype("int32")).to(device)
+
+
+@triton.jit
+def bounds(low, high, SIZE: tl.constexpr, REACH: tl.constexpr):
+    # First cell and end that is drawn on between two coordinates. As `engine.skeletons.drawing`
+    # has it: float64, towards zero, what is far off brought near.
+    low = tl.minimum(tl.maximum(low, -4.0 * SIZE), 4.0 * SIZE)
+    high = tl.minimum(tl.maximum(high, -4.0 * SIZE), 4.0 * SIZE)
+    first = tl.maximum((low - REACH).to(tl.int32), 0)
+    last = tl.minimum((high + REACH).to(tl.int32) + 1, SIZE)
+    return first, last
 
 
 @triton.jit
@@ -84,19 +89,14 @@ def _window(
     FLIPPED: tl.constexpr,
     MIRRORED: tl.constexpr,
 ):
-    # A joint's x, and the cells that it is drawn on, none for one that is not. As
-    # `engine.skeletons.heatmaps` has it: float64, towards zero, what is far off brought near.
+    # A joint's x, and the cells that it is drawn on, none for one that is not.
     across = tl.load(centres + 2 * at, mask=mask, other=0.0)
     down = tl.load(centres + 2 * at + 1, mask=mask, other=0.0)
     peak = tl.load(peaks + at, mask=mask, other=0.0).to(tl.float64)
     if way == FLIPPED:
         across = tl.where(across != 0.0, SIZE - across, across)
-    bound = tl.minimum(tl.maximum(across, -4.0 * SIZE), 4.0 * SIZE)
-    x0 = tl.maximum((bound - REACH).to(tl.int32), 0)
-    x1 = tl.minimum((bound + REACH).to(tl.int32) + 1, SIZE)
-    bound = tl.minimum(tl.maximum(down, -4.0 * SIZE), 4.0 * SIZE)
-    y0 = tl.maximum((bound - REACH).to(tl.int32), 0)
-    y1 = tl.minimum((bound + REACH).to(tl.int32) + 1, SIZE)
+    x0, x1 = bounds(across, across, SIZE, REACH)
+    y0, y1 = bounds(down, down, SIZE, REACH)
     y1 = tl.where(peak < THRESHOLD, y0, y1)
     begin, end = x0, x1
     if way == MIRRORED:
@@ -114,6 +114,7 @@ def _stem(
     bias,
     out,
     JOINTS: tl.constexpr,
+    MOST: tl.constexpr,
     OUTPUTS: tl.constexpr,
     KERNEL: tl.constexpr,
     TAPS: tl.constexpr,
@@ -134,7 +135,7 @@ def _stem(
     y = (top + m // TILE)[:, None] + (k // KERNEL)[None, :] - HALF
     x = (left + m % TILE)[:, None] + (k % KERNEL)[None, :] - HALF
     # Which joints are near, all at once: most are not.
-    joints = tl.arange(0, 32)
+    joints = tl.arange(0, MOST)
     sources = joints
     if way > 0:  # left and right change places in a twin
         sources = tl.load(twin + joints, mask=joints < JOINTS, other=0)

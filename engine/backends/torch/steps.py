@@ -16,7 +16,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from engine.base.constants import JOINTS, SIZE
 from engine.base.errors import ModelError
 from engine.network.cuts import FRAMES, Cuts, Head, ints
 
@@ -104,8 +103,11 @@ class _Planner:
             for name in node.input:
                 self._users[name] = self._users.get(name, 0) + 1
         self._known: dict[str, Tensor] = {}
-        [data] = [i.name for i in graph.input if i.name not in self._weights]
-        self._data = data
+        [data] = [i for i in graph.input if i.name not in self._weights]
+        self._data = data.name
+        # [samples, views, channels, length, size, size]
+        _, _, channels, _, size, _ = (d.dim_value for d in data.type.tensor_type.shape.dim)
+        self._frames = Tensor(FRAMES, 0, size, channels)
         self.steps: list[Step] = []
 
     def tensor(self, name: str, level: int | None = None) -> Tensor:
@@ -122,7 +124,7 @@ class _Planner:
                 node = self._makers[node.input[0]]
             if node.op_type != "Reshape":
                 raise ValueError(f"{node.name} comes before the first frame")
-            return Tensor(FRAMES, 0, SIZE, JOINTS)
+            return self._frames
         relu = node.op_type == "Relu"
         if relu:
             node = self._alone(node.input[0])
@@ -165,6 +167,8 @@ class _Planner:
         at = source.level + (times == 3) if level is None else level
         if not source.level + (times == 3) <= at <= source.level + 1:
             raise ValueError(f"{node.name} spans several levels")
+        if self._weights[node.input[1]].shape[1] != source.channels:
+            raise ValueError(f"{node.name} is in groups")
         residual = None if around is None else self.tensor(around, at)
         if residual is not None and residual.level not in (at, at - 1):
             raise ValueError(f"{around} spans several levels")

@@ -14,16 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.backends.torch import rasteriser
 from engine.backends.torch.network import Network
-from engine.backends.torch.rasteriser import Poses
-from engine.base.constants import CLIP_LEN, JOINTS, SIZE
-from engine.base.recipe import HMDB51_RECIPE
+from engine.backends.torch.rasteriser import Poses, put, sent
 from engine.network.backend import Wave
-from engine.skeletons.clips import ClipTensor, HeatmapClips, JointClips
+from engine.skeletons.clips import Clips, ClipTensor, JointClips
 from engine.skeletons.heatmaps import F32, Joints
 
 
@@ -92,12 +88,12 @@ class Graphs:
     def _warm(self, capacity: Capacity, *, drawn: bool) -> None:
         """Run a wave of that size, of poses and if asked of frames that are `drawn`: what is done
         the first time only is not charged to the first samples."""
-        at, peaks = np.zeros((1, capacity.frames, JOINTS, 2)), np.ones((1, capacity.frames, JOINTS))
-        joints = Joints(at, peaks.astype(np.float32))
-        poses = JointClips(joints, np.zeros((1, CLIP_LEN), np.int32), HMDB51_RECIPE.one_view)
-        strides = self._network.strides
+        recipe, strides = self._network.recipe.one_view, self._network.strides
+        shape = (1, capacity.frames, recipe.joints)
+        joints = Joints(np.zeros((*shape, 2)), np.ones(shape, np.float32))
+        poses = JointClips(joints, np.zeros((1, recipe.length), np.int32), recipe)
         levels = [np.zeros((1, 3), np.int32) for _ in strides]
-        clips = np.zeros((1, CLIP_LEN // prod(strides)), np.int32)
+        clips = np.zeros((1, self._network.positions), np.int32)
         for sample in (poses, poses.drawn()) if drawn else (poses,):
             self.start(0, Wave([sample], [0], capacity.frames, levels, clips))
             self.finish(0)
@@ -123,10 +119,7 @@ class Graphs:
         if stem is None or not all(isinstance(clips, JointClips) for clips in wave.samples):
             first.copy_(self._network.first(_drawn(self._network, wave)))
             return
-        poses = Poses.of(wave.samples, wave.firsts, wave.frames)
-        device = first.device
-        centres, peaks = _sent(poses.centres, device), _sent(poses.peaks, device)
-        stem(centres, peaks, _sent(poses.frames, device), first)
+        stem(first, Poses.of(wave.samples, wave.firsts, wave.frames))
 
 
 class _Graph:
@@ -143,8 +136,7 @@ class _Graph:
     ) -> None:
         self._most = capacity.counts(network.strides)
         frames, *levels, clips = self._most
-        positions = CLIP_LEN // prod(network.strides)
-        shapes = [(len(self._most),), *((rows, 3) for rows in levels), (clips, positions)]
+        shapes = [(len(self._most),), *((rows, 3) for rows in levels), (clips, network.positions)]
         total = sum(map(prod, shapes))
         # What the host says of a wave goes over in one piece; each lane has its own to write to.
         self._said = [torch.zeros(total, dtype=torch.int32, pin_memory=True) for _ in range(lanes)]
@@ -198,27 +190,22 @@ def _divided(memory: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
 
 def _drawn(network: Network, wave: Wave) -> Tensor:
     """A canvas with what a wave's samples are of, each from its first frame on."""
-    device = network.device
-    shape = (wave.frames, SIZE, SIZE, network.channels)
+    device, size = network.device, network.recipe.size
+    shape = (wave.frames, size, size, network.channels)
     canvas = torch.zeros(shape, dtype=network.dtype, device=device)
-    for first, clips in zip(wave.firsts, wave.samples, strict=True):
+    samples: Sequence[Clips | JointClips] = wave.samples
+    if network.draw is None:
+        samples = [one.drawn() if isinstance(one, JointClips) else one for one in samples]
+    elif any(isinstance(clips, JointClips) for clips in samples):
+        network.draw(canvas, Poses.of(samples, wave.firsts, wave.frames))
+    for first, clips in zip(wave.firsts, samples, strict=True):
         if isinstance(clips, ClipTensor):
-            # [clips, joints, 48, 56, 56] to one frame after the other, joints innermost
-            frames = _sent(clips.clips, device).permute(0, 2, 3, 4, 1)
-            part = canvas[first : first + CLIP_LEN * len(clips.clips), ..., : frames.shape[-1]]
-            part.copy_(frames.reshape(part.shape))
-        elif isinstance(clips, HeatmapClips):
+            # [clips, channels, length, size, size] to one frame after the other, channels innermost
+            frames = sent(clips.clips, device).permute(0, 2, 3, 4, 1)
+            frames = frames.reshape(-1, *frames.shape[2:])
+            canvas[first : first + len(frames), ..., : frames.shape[-1]] = frames
+        elif not isinstance(clips, JointClips):
             places, values = clips.frames.entries()
             part = canvas[first : first + len(clips.frames)]
-            rasteriser.put(part, _sent(places, device), _sent(values, device))
-    if any(isinstance(clips, JointClips) for clips in wave.samples):
-        rasteriser.draw(canvas, Poses.of(wave.samples, wave.firsts, wave.frames))
+            put(part, sent(places, device), sent(values, device), clips.frames.shape)
     return canvas
-
-
-def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
-    """The array on a device, which takes it while the host goes on."""
-    found = torch.from_numpy(np.ascontiguousarray(array))
-    if device.type == "cuda":
-        found = found.pin_memory()
-    return found.to(device, non_blocking=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ import pytest
 
 from engine.backends.torch.steps import plan
 from engine.base.constants import REFERENCES, Reference
-from engine.base.recipe import HMDB51_RECIPE
+from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.backend import Wave
 from engine.skeletons.clips import JointClips
 from tests.integration.backends.torch.test_torch import odd_joints
+from tests.support.networks import TINY, random_state_dict, write_model
 
 torch = pytest.importorskip("torch")
 
@@ -86,27 +88,75 @@ def test_pooling_and_averaging(kernels: Any, plain: Any) -> None:
     np.testing.assert_allclose(found[:3], want[:3], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_drawing_and_the_first_step_at_once(
-    kernels: Any, plain: Any, tiny_model: Path, reference: Reference
-) -> None:
+@pytest.fixture
+def small(tmp_path: Path) -> Any:
+    """Networks of a recipe: by PyTorch's operators, and by these kernels."""
     from engine.backends.torch.network import Network
+
+    def networks(recipe: Recipe, *modules: Any) -> list[Any]:
+        arch = replace(TINY, in_channels=recipe.channels)
+        path = write_model(tmp_path / "a.onnx", random_state_dict(arch), arch, recipe=recipe)
+        steps = plan(onnx.load(str(path)))
+        return [Network(steps, recipe, torch.device("cpu"), torch.float32, m) for m in modules]
+
+    return networks
+
+
+def odd_wave(recipe: Recipe) -> Wave:
+    joints = odd_joints(np.random.default_rng(1), recipe, frames=1)
+    clips = JointClips(joints, np.zeros((1, recipe.length), np.int32), recipe)
+    return Wave([clips], [0], 2 * clips.unique, [], np.zeros((0, 1), np.int32))
+
+
+STEMS = [
+    *(HMDB51_RECIPE.drawn_as(reference) for reference in REFERENCES),
+    Recipe(joints=32, twins=(*range(30), 31, 30), size=16, sigma=0.9, threshold=0.4),
+]
+
+
+@pytest.mark.parametrize("recipe", STEMS)
+def test_drawing_and_the_first_step_at_once(
+    kernels: Any, plain: Any, small: Any, recipe: Recipe
+) -> None:
     from engine.backends.torch.rasteriser import Poses
     from engine.backends.torch.waves import _drawn
 
-    joints = odd_joints(np.random.default_rng(1), frames=1)
-    recipe = HMDB51_RECIPE.drawn_as(reference)
-    clips = JointClips(joints, np.zeros((1, 48), np.int32), recipe)
-    steps, device = plan(onnx.load(str(tiny_model))), torch.device("cpu")
-    network = Network(steps, device, torch.float32, plain)
-    frames = 2 * clips.unique
-    wave = Wave([clips], [0], frames, [], np.zeros((0, 1), np.int32))
+    network, own = small(recipe, plain, kernels)
+    wave = odd_wave(recipe)
     want = network.first(_drawn(network, wave))
-    own = Network(steps, device, torch.float32, kernels)
-    assert own.stem is not None
-    found = torch.full((frames, *own.first_shape), float("nan"))
-    poses = Poses.of([clips], [0], frames)
-    own.stem(*map(torch.from_numpy, (poses.centres, poses.peaks, poses.frames)), found)
+    found = torch.full((wave.frames, *own.first_shape), float("nan"))
+    own.stem(found, Poses.of(wave.samples, wave.firsts, wave.frames))
     outputs = want.shape[-1]
     np.testing.assert_allclose(found[..., :outputs], want, rtol=0, atol=1e-5 * want.abs().max())
     assert not found[..., outputs:].any()  # what the channels are filled up with
+
+
+@pytest.mark.parametrize("other", [Recipe(size=20), Recipe(joints=33, flip=None)])
+def test_what_the_stem_leaves_to_the_canvas(kernels: Any, small: Any, other: Recipe) -> None:
+    [network] = small(other, kernels)
+    assert network.stem is None
+    assert network.draw is not None
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_drawing_limbs(kernels: Any, plain: Any, small: Any, reference: Reference) -> None:
+    """Bit for bit: casts and their order are the reference's, and ``exp`` is numpy's here."""
+    from engine.backends.torch.waves import _drawn
+
+    limbs = ((0, 4), (1, 3), (2, 3))
+    recipe = Recipe(joints=5, twins=(1, 0, 2, 4, 3), size=20, limbs=limbs).drawn_as(reference)
+    network, own = small(recipe, plain, kernels)
+    assert (own.stem, network.draw) == (None, None)
+    wave = odd_wave(recipe)
+    [clips] = wave.samples
+    assert isinstance(clips, JointClips)
+    want = clips.drawn().frames.dense()
+    assert (want > 0).any(axis=(0, 2, 3)).all()
+    canvas = _drawn(own, wave)
+    found = canvas.permute(0, 3, 1, 2)
+    np.testing.assert_array_equal(found[:, : len(limbs)], want)
+    assert not found[:, len(limbs) :].any()
+    np.testing.assert_array_equal(_drawn(network, wave).permute(0, 3, 1, 2), want)
+    first, expected = own.first(canvas), network.first(_drawn(network, wave))
+    outputs = expected.shape[-1]
+    np.testing.assert_allclose(first[..., :outputs], expected, rtol=0, atol=1e-5)
