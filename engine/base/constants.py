@@ -1,7 +1,6 @@
 """Constants: HMDB51's recipe in single values, and the names of its classes.
 
-They are the defaults of `engine.base.recipe`; what computes no other recipe (a GPU's kernels) has
-the values from here.
+They are the defaults of `engine.base.recipe`.
 """
 
 from __future__ import annotations

@@ -50,6 +50,9 @@ WHOLE = [
     for name in NETWORKS
     for backend in ("openvino", "onnxruntime")
     for layout in (("clips",) if name in OTHERS else ("shared", "clips"))
+] + [
+    pytest.param(name, "torch", "shared", 2, marks=pytest.mark.slow)
+    for name in ("ntu60_xsub_keypoint", "ntu60_xsub_limb")
 ]
 FIRST = [  # of each kind of network, one sample in every run
     ("ntu60_xsub_limb", "openvino", "shared", 1),
@@ -109,6 +112,7 @@ def test_recorded_logits(
     family: Path, network: tuple[str, Path, Path], backend: str, layout: Any, samples: int
 ) -> None:
     """Against what the reference computes in float32, and of some clips in double precision."""
+    pytest.importorskip(backend, reason=f"{backend} is not installed")
     name, model, data = network
     chosen = Options(
         dataset=str(data),

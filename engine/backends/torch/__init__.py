@@ -2,5 +2,5 @@
 
 `backend` loads a model; `steps` plans its network as convolutions of rows, `network` runs them;
 `kernels` and `stem` are those of a GPU and `plain` the same by PyTorch's own operators, on any
-device; `rasteriser` draws frames.
+device; `rasteriser` and, on a GPU, `limbs` draw frames.
 """
