@@ -109,8 +109,8 @@ class TorchBackend:
         window, sample = least_capacities(network.recipe, network.strides)
         largest = Capacity(4 * sample.frames, 8 * sample.rows, 8 * sample.clips)
         values = _HELD * prod(network.first_shape)
-        if network.stem is None:
-            values += network.recipe.size**2 * network.channels  # the canvas
+        if network.stem is None:  # the canvas, and what the first step makes of it
+            values += network.recipe.size**2 * network.channels + prod(network.first_shape)
         free, _ = torch.cuda.mem_get_info(self._device)
         if free < largest.frames * values * network.dtype.itemsize:
             largest = Capacity(2 * sample.frames, 2 * sample.rows, 2 * sample.clips)
