@@ -70,15 +70,6 @@ class ModelFile:
                 "--backend openvino and onnxruntime do"
             )
 
-    def require_recipe(self, by: str) -> None:
-        """Raise `UsageError` where the recipe is not HMDB51's (of either mmaction2), for what
-        computes no other."""
-        if self.recipe.drawn_as("0.24.1") != HMDB51_RECIPE:
-            raise UsageError(
-                f"{self.path} wants another recipe than HMDB51's, which {by} does not compute; "
-                "--backend openvino and onnxruntime do"
-            )
-
     def with_layout(self, wanted: str, *, whole_clips: bool) -> ModelFile:
         """The same file, to be run in a layout, or ``auto``; `whole_clips` says that samples
         come as such. Raises `UsageError` where that cannot be."""
