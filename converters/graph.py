@@ -30,9 +30,10 @@ from converters.network import (
     convolutions,
 )
 from engine import __version__
-from engine.base.constants import DEFAULT_SPLIT, preprocessing
+from engine.base.constants import DEFAULT_SPLIT
 from engine.base.errors import ModelError
-from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.base.recipe import Recipe
+from engine.network.metadata import recipe_to_file
 from engine.network.models import SLOWONLY
 
 OPSET = 11
@@ -215,7 +216,7 @@ def build_clips(
         {
             "layout": "clips",
             "classes": json.dumps(list(classes)),
-            "preprocessing": json.dumps(of_file(recipe)),
+            "preprocessing": json.dumps(recipe_to_file(recipe)),
             "source_sha256": source_sha256,
             **({} if arch.network == SLOWONLY else {"network": arch.network}),
             **({"split": split} if split not in (None, DEFAULT_SPLIT) else {}),
@@ -226,9 +227,3 @@ def build_clips(
     except onnx.checker.ValidationError as error:
         raise ModelError(f"input name {input_name!r} does not fit this graph: {error}") from None
     return model
-
-
-def of_file(recipe: Recipe) -> dict[str, Any]:
-    """As a file's metadata has a recipe. HMDB51's in the form that it always had: the same
-    checkpoint gives the same bytes, by which runs know that they go on with the same model."""
-    return preprocessing() if recipe == HMDB51_RECIPE else recipe.to_json()

@@ -20,7 +20,6 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from converters.graph import of_file
 from converters.output import exit_code
 from engine.backends.ascend import npus
 from engine.base import assets
@@ -29,6 +28,7 @@ from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_atomically
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.cuts import FRAMES, PLAN, Cuts
+from engine.network.metadata import recipe_to_file
 from engine.network.models import SLOWONLY, ModelFile, open_model
 from engine.network.om import SUFFIX, Description, Interface, parse_gears, unfit_characters
 
@@ -91,7 +91,7 @@ class Compilation:
             dtype="float16" if self.fp16_inputs else "float32",
             precision=self.precision,
             classes=model.classes,
-            preprocessing=of_file(model.recipe),
+            preprocessing=recipe_to_file(model.recipe),
             soc_version=self.soc_version,
             sha256=assets.file_sha256(om),
             network=None if model.network == SLOWONLY else model.network,

@@ -5,13 +5,12 @@ Comes in: what ``--model`` says. Goes out: a `ModelFile`.
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import onnx
 from google.protobuf.message import DecodeError, Message
@@ -19,13 +18,14 @@ from google.protobuf.message import DecodeError, Message
 from engine.base import assets
 from engine.base.assets import DEMO
 from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
-from engine.base.constants import HMDB51, preprocessing
+from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError, printable
 from engine.base.published import CHECKPOINTS, Checkpoint, checkpoint_of, read_class_names
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network import om
 from engine.network.conversions import converted
 from engine.network.cuts import Cuts
+from engine.network.metadata import classes_of, read_recipe, recipe_of
 from engine.network.om import CompiledFile
 
 log = logging.getLogger("engine")
@@ -203,7 +203,7 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
         classes=first.classes,
         precision=first.precision,
         layout=SHARED if first.layout == SHARED else CLIPS,
-        recipe=_recipe(paths[0], first.preprocessing),
+        recipe=read_recipe(paths[0], first.preprocessing),
         network=first.network or SLOWONLY,
         split=first.split,
         published=CHECKPOINTS.get(first.published or ""),
@@ -216,7 +216,7 @@ def _check_alike(paths: Sequence[Path], found: Sequence[om.Description]) -> None
     for path, about in zip(paths, found, strict=True):
         if about.layout not in LAYOUTS:
             raise ModelError(f"{path}: layout {about.layout!r}; known: {' and '.join(LAYOUTS)}")
-        _recipe(path, about.preprocessing)
+        read_recipe(path, about.preprocessing)
         for name in ("layout", "dtype", "precision", "classes", "preprocessing"):
             if getattr(about, name) != getattr(first, name):
                 raise ModelError(f"{paths[0]} and {path} differ in {name}: not one network")
@@ -248,7 +248,7 @@ def _read_onnx(path: Path) -> ModelFile:
             "a PoseC3D of layout `clips` has one of each"
         )
     properties = {p.key: p.value for p in model.metadata_props}
-    recipe = _recipe_of(path, properties)
+    recipe = recipe_of(path, properties)
     shape, wanted = _shape(inputs[0]), (recipe.views, *recipe.clip_shape)
     if len(shape) != 6 or shape[1:] != wanted:
         raise ModelError(
@@ -265,67 +265,13 @@ def _read_onnx(path: Path) -> ModelFile:
         sha256=assets.file_sha256(path),
         input_name=inputs[0].name,
         batch=shape[0],
-        classes=_classes(path, properties, columns[1]),
+        classes=classes_of(path, properties, columns[1]),
         precision=_precision(graph),
         recipe=recipe,
         network=printable(properties.get("network", SLOWONLY)),
         split=properties.get("split"),
         published=checkpoint_of(properties.get("source_sha256", "")),
     )
-
-
-def _classes(path: Path, properties: Mapping[str, str], count: int) -> tuple[str, ...]:
-    """Class names out of the metadata."""
-    if "layout" not in properties:
-        log.warning(
-            "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
-        )
-        return HMDB51 if count == len(HMDB51) else tuple(f"class_{i}" for i in range(count))
-    if properties["layout"] not in LAYOUTS:
-        raise ModelError(
-            f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}"
-        )
-    try:
-        classes = tuple(
-            str(name).encode("utf-8", "backslashreplace").decode()
-            for name in json.loads(properties["classes"])
-        )
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
-    if len(classes) != count:
-        raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
-    return classes
-
-
-def _recipe_of(path: Path, properties: Mapping[str, str]) -> Recipe:
-    """The recipe out of a file's metadata; HMDB51's where it has none."""
-    if "layout" not in properties:
-        return HMDB51_RECIPE
-    try:
-        found: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
-    return _recipe(path, found)
-
-
-def _recipe(path: Path, found: Mapping[str, Any]) -> Recipe:
-    """A recipe as a file has it, or mmaction2's constants, as files before had them. Raises
-    `ModelError`."""
-    if "clip_len" not in found:
-        try:
-            return Recipe.from_json(found)
-        except ModelError as error:
-            raise ModelError(f"{path}: {error}") from None
-    known = preprocessing()
-    for key, value in found.items():
-        if key not in known:
-            raise ModelError(f"{path} wants unknown preprocessing {key}")
-        if value != known[key]:
-            raise ModelError(
-                f"{path} wants preprocessing {key}={value!r}; files of this form have "
-                f"{key}={known[key]!r} only. Convert it again"
-            )
-    return HMDB51_RECIPE
 
 
 def _precision(graph: onnx.GraphProto) -> str:

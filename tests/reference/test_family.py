@@ -14,7 +14,9 @@ import pytest
 from engine.base.recipe import COCO_TWINS, Recipe, exchanged
 from engine.skeletons.clips import decode
 from engine.skeletons.drawing import draw
+from engine.skeletons.heatmaps import place
 from engine.skeletons.poses import PoseSequence
+from engine.skeletons.sampling import clip_plan
 from tests.unit.skeletons.test_heatmaps import exact_exp
 
 PUBLISHED = (
@@ -105,13 +107,21 @@ def test_recorded_inputs(
     wrong = []
     with np.load(family / f"inputs_{reference}.npz") as arrays:
         for sample in samples:
-            tensor = decode(
-                PoseSequence.from_annotation(poses[sample["id"]], recipe), recipe
-            ).tensor()
+            read = PoseSequence.from_annotation(poses[sample["id"]], recipe)
+            tensor = decode(read, recipe).tensor()
             assert tensor.dtype == np.float32
             assert tensor.shape == (recipe.views, *recipe.clip_shape)
             assert list(tensor.shape) == sample["shape"]
             stored = f"{config}/{sample['id']}"
+            plan = clip_plan(read.total_frames, recipe)
+            if f"{stored}/frame_inds" in arrays:
+                frames = plan.unique[plan.positions]
+                np.testing.assert_array_equal(frames, arrays[f"{stored}/frame_inds"])
+            if f"{stored}/keypoint" in arrays:  # as it enters the drawing
+                entered = arrays[f"{stored}/keypoint"]
+                centres = place(read, plan, recipe).centres.astype(entered.dtype)
+                np.testing.assert_array_equal(centres, entered)
+                np.testing.assert_array_equal(plan.unique, arrays[f"{stored}/unique_frames"])
             if f"{stored}/sample_index" in arrays:  # whatever processor this is
                 found = tensor.reshape(-1)[arrays[f"{stored}/sample_index"]]
                 expected = arrays[f"{stored}/sample_value"]
