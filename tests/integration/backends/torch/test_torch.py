@@ -39,12 +39,12 @@ LENGTHS = (1, 7, 30, 48, 60, 96, 300)
 ODD = SlowOnly(in_channels=5, base_channels=4, stage_blocks=(1, 2), inflate=(1, 1))
 LIMBS = ((0, 5), (0, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 6), (11, 12))
 OTHERS: dict[str, tuple[Recipe, SlowOnly]] = {
-    "joints, 4-6-3": (Recipe(size=64, clips=2), replace(TINY, stage_blocks=(4, 6, 3))),
+    "joints, 4-6-3": (Recipe(size=64, clips=1), replace(TINY, stage_blocks=(4, 6, 3))),
     "joints, stretched, mirrored": (
         Recipe(size=64, clips=2, fit="stretch", threshold=1e-3, sampler="pyskl").drawn_as("1.x"),
         TINY,
     ),
-    "limbs": (Recipe(size=64, clips=2, limbs=LIMBS), replace(TINY, in_channels=8)),
+    "limbs": (Recipe(size=64, clips=1, limbs=LIMBS), replace(TINY, in_channels=8)),
     "limbs, mirrored": (
         Recipe(size=64, clips=2, fit="stretch", limbs=LIMBS).drawn_as("1.x"),
         replace(TINY, in_channels=8),
