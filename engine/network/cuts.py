@@ -175,7 +175,7 @@ class Cuts:
         else:
             conv = self._temporal[end]
             x = drawing.tensor(conv.input[0])
-            found = {SHORTCUT: drawing.tensor(self._shortcuts[end])} if SHORTCUT in wanted else {}
+            found = {SHORTCUT: self._around(drawing, end)} if SHORTCUT in wanted else {}
             for tap, name in enumerate((PREVIOUS, THIS, NEXT)):
                 if name in wanted:
                     weights = [drawing.kernel(conv.input[1], f"{name}.weight", tap)]
@@ -189,6 +189,18 @@ class Cuts:
             }
         inputs = {name: (rows, *tail) for name, tail in tails.items()}
         return drawing.part(inputs, found, self._model)
+
+    def _around(self, drawing: _Drawing, end: int) -> str:
+        """What goes around temporal convolution `end`, to be handed on.
+
+        Mostly that is what the convolution reads as well, after a ReLU. A second ReLU changes no
+        value; but with a reader of its own, OpenVINO stores its result as it is handed on, where
+        otherwise it brings it into another order and back: a quarter of a part's time."""
+        tensor = drawing.tensor(self._shortcuts[end])
+        maker = self._makers.get(self._shortcuts[end])
+        if maker is None or maker.op_type != "Relu":
+            return tensor
+        return drawing.node("Relu", f"{tensor}.again", [tensor])
 
 
 class _Weights(dict[str, onnx.TensorProto]):
