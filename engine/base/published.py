@@ -43,11 +43,9 @@ class Benchmark:
 
 @dataclass(frozen=True)
 class Annotations(Asset):
-    """An annotation file. `benchmark`: its name. `contents`: whether it lists videos, whose
-    skeletons are in files of their own."""
+    """An annotation file. `benchmark`: its name."""
 
     benchmark: str = ""
-    contents: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _annotations() -> Iterator[Annotations]:
             (f"{stem}_hrnet", f"pyskl/data/{folder}/{stem}_hrnet.pkl"),
         ):
             url = f"{_SITE}/{address}"
-            yield Annotations(name, f"{name}.pkl", url, "", benchmark, stem == "k400")
+            yield Annotations(name, f"{name}.pkl", url, "", benchmark)
 
 
 DATASETS: Final = {one.name: one for one in _annotations()}
