@@ -287,10 +287,12 @@ def test_a_run_killed_before_its_first_record(data: Path, tiny_model: Path, tmp_
 def test_one_run_at_a_time(many: Path, tiny_model: Path, tmp_path: Path) -> None:
     output = tmp_path / "o.jsonl"
     first = under_way(many, tiny_model, output)
+    first.send_signal(signal.SIGSTOP)  # or it might be done before the second has begun
     for option in ("--output", "--resume"):
         second = run(many, tiny_model, option, output)
         assert second.returncode == 1
         assert "another run is writing to it" in second.stderr
+    first.send_signal(signal.SIGCONT)
     assert first.wait(60) == 0
     assert len(records_of(output)) == 400
 
