@@ -33,19 +33,23 @@ class Stream(Execution[Label]):
 
     Opening it starts the processes and loads the model; iterating it, once, listens to the
     sources until all are over, or until `interrupt`; leaving the ``with`` block ends everything.
+    `setup`: of the same options, where it is at hand.
     """
 
     _does = "listen"
 
     def __init__(
-        self, options: Options, sources: Sequence[str | Source | Iterable[Message]]
+        self,
+        options: Options,
+        sources: Sequence[str | Source | Iterable[Message]],
+        setup: Setup | None = None,
     ) -> None:
         if options.in_process:
             raise UsageError("--in-process: live sources need processes of their own")
         super().__init__()
         self.options = options
         self.sources = [open_source(source) for source in sources]
-        self.setup = Setup.of(options)
+        self.setup = setup or Setup.of(options)
         if (joints := self.setup.recipe.joints) != JOINTS:
             raise UsageError(
                 f"{self.setup.model.path} takes {joints} joints; live sources have COCO's {JOINTS}"

@@ -37,7 +37,7 @@ class Asset:
 
 DEMO = "demo"  # data and weights that ship
 _DEMO_PACKED = Path(__file__).parents[1] / "sources" / "demo" / "posec3d_demo.pth.xz"
-_DEMO_SHA256 = "3210fe2acbb203eb83fec82e71d87ef7f991d04322107ab44f0bb70be67d0ee0"  # unpacked
+DEMO_SHA256 = "3210fe2acbb203eb83fec82e71d87ef7f991d04322107ab44f0bb70be67d0ee0"  # unpacked
 
 
 def cache_dir() -> Path:
@@ -83,7 +83,7 @@ def demo_checkpoint() -> Path:
     """The checkpoint of the demo, unpacked into the cache where it is not there yet. Raises
     `EngineError`."""
     path = cache_dir() / _DEMO_PACKED.stem
-    if not (path.is_file() and file_sha256(path) == _DEMO_SHA256):
+    if not (path.is_file() and file_sha256(path) == DEMO_SHA256):
         try:
             import lzma
         except ImportError as error:  # a Python that was built without it

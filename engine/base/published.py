@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -41,25 +40,25 @@ class Benchmark:
         return tuple(lines.splitlines()[: self.count])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Annotations(Asset):
     """An annotation file. `benchmark`: its name."""
 
-    benchmark: str = ""
+    benchmark: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Checkpoint(Asset):
     """Weights. `network` and `recipe`: what they are of. `dataset`, `split`: what they are
     tested on (no split where the file has none); `accuracy`: as published, of the benchmark's
-    metric, percent; None where none is."""
+    metric, percent."""
 
-    benchmark: str = ""
-    network: Network = "slowonly-346"
-    recipe: Recipe = HMDB51_RECIPE
-    dataset: str = ""
-    split: str | None = None
-    accuracy: float | None = None
+    benchmark: str
+    network: Network
+    recipe: Recipe
+    dataset: str
+    split: str | None
+    accuracy: float
 
 
 BENCHMARKS: Final = {
@@ -111,7 +110,7 @@ def _annotations() -> Iterator[Annotations]:
         ("ntu120_xsub_val", "ntu120"),
         ("ntu120_xsub_train", "ntu120"),
     ):
-        yield Annotations(name, f"{name}.pkl", f"{_SITE}/posec3d/{name}.pkl", "", benchmark)
+        yield Annotations(name, f"{name}.pkl", f"{_SITE}/posec3d/{name}.pkl", benchmark=benchmark)
     for stem, folder, benchmark in (
         ("hmdb51", "hmdb51", "hmdb51"),
         ("ucf101", "ucf101", "ucf101"),
@@ -126,7 +125,7 @@ def _annotations() -> Iterator[Annotations]:
             (f"{stem}_hrnet", f"pyskl/data/{folder}/{stem}_hrnet.pkl"),
         ):
             url = f"{_SITE}/{address}"
-            yield Annotations(name, f"{name}.pkl", url, "", benchmark)
+            yield Annotations(name, f"{name}.pkl", url, benchmark=benchmark)
 
 
 DATASETS: Final = {one.name: one for one in _annotations()}
@@ -178,7 +177,16 @@ def _of_0x() -> Iterator[Checkpoint]:
         url = f"{_SITE}/skeleton/posec3d/{config}/{file}"
         network = _346 if small else _463
         yield Checkpoint(
-            config, file, url, digest, benchmark, network, recipe, dataset, split, accuracy
+            config,
+            file,
+            url,
+            digest,
+            benchmark=benchmark,
+            network=network,
+            recipe=recipe,
+            dataset=dataset,
+            split=split,
+            accuracy=accuracy,
         )
 
 
@@ -211,7 +219,16 @@ def _of_1x() -> Iterator[Checkpoint]:
         digest = version.rpartition("-")[2]
         dataset = f"{benchmark.removesuffix('99')}_2d"
         yield Checkpoint(
-            config, file, url, digest, benchmark, network, recipe, dataset, split, accuracy
+            config,
+            file,
+            url,
+            digest,
+            benchmark=benchmark,
+            network=network,
+            recipe=recipe,
+            dataset=dataset,
+            split=split,
+            accuracy=accuracy,
         )
 
 
@@ -269,13 +286,12 @@ def _pyskl(
         f"pyskl/{name}",
         f"pyskl-{file}",
         url,
-        "",
-        benchmark,
-        network,
-        recipe,
-        dataset,
-        split,
-        accuracy,
+        benchmark=benchmark,
+        network=network,
+        recipe=recipe,
+        dataset=dataset,
+        split=split,
+        accuracy=accuracy,
     )
 
 
@@ -293,12 +309,11 @@ def checkpoint_of(sha256: str) -> Checkpoint | None:
     return None
 
 
-@cache
 def checkpoint_for(dataset: str) -> Checkpoint:
     """The first that is tested on a data set, or on pyskl's edition of it, or on its benchmark."""
     benchmark, other = DATASETS[dataset].benchmark, dataset.replace("_2d", "_hrnet")
-    ranks = {
-        one.name: (one.dataset != dataset, one.dataset != other, one.benchmark != benchmark)
-        for one in CHECKPOINTS.values()
-    }
-    return CHECKPOINTS[min(ranks, key=lambda name: ranks[name])]
+
+    def rank(one: Checkpoint) -> tuple[bool, bool, bool]:
+        return one.dataset != dataset, one.dataset != other, one.benchmark != benchmark
+
+    return min(CHECKPOINTS.values(), key=rank)

@@ -15,7 +15,7 @@ from engine.outputs.output import raise_first
 from engine.outputs.run_info import LiveRun, ModelFacts
 from engine.outputs.table import outputs_of_live
 from engine.outputs.totals import LabelTotals
-from engine.runtime.setup import model_of
+from engine.runtime.setup import Setup
 from engine.sources.dataset import find_dataset
 from engine.sources.recorded import recorded
 from engine.sources.sockets import admitting
@@ -26,16 +26,18 @@ def listen(options: Options) -> int:
     """Label sources until they are over. Returns the exit code: 130 where it was interrupted, 3
     where a source ended by an error or a window could not be scored."""
     sources: list[str | Source] = list(options.source)
+    setup: Setup | None = None
     if options.windows:
         if sources:
             raise UsageError("--windows cuts the videos of --dataset; a --source is cut anyway")
         found = find_dataset(options.dataset, options.ann_file)
-        data = found(options.split, options.limit, model_of(options).split)
+        setup = Setup.of(options)
+        data = found(options.split, options.limit, setup.model.split)
         sources = [recorded(data.name, data.samples)]
     with interruptible() as interruption, outputs_of_live(options) as outputs:
         if outputs.origins:
             sources = [admitting(source, outputs.origins) for source in sources]
-        with Stream(options, sources) as stream:
+        with Stream(options, sources, setup) as stream:
             interruption.pipeline = stream
             _announce(stream)
             run = _described(stream)

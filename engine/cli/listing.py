@@ -14,10 +14,7 @@ def listing() -> str:
     datasets.append((DEMO, "hmdb51", "yes", "test1", DEMO))
     for name, data in DATASETS.items():
         model = checkpoint_for(name)
-        split = model.split or "none"
-        if model.dataset != name and not name.endswith(("_2d", "_hrnet")):
-            split = "none"  # mmaction2 0.x: a file a split
-        datasets.append((name, data.benchmark, _here(data), split, model.name))
+        datasets.append((name, data.benchmark, _here(data), model.split or "none", model.name))
     models = [("checkpoint", "classes", "here", "input", "published", "on")]
     for one in CHECKPOINTS.values():
         where = f"{one.dataset} {one.split or ''}".strip()
@@ -48,8 +45,6 @@ def _input(one: Checkpoint) -> str:
 
 
 def _accuracy(one: Checkpoint) -> str:
-    if one.accuracy is None:
-        return ""
     mean = " mean" if BENCHMARKS[one.benchmark].metric == "mean_class_accuracy" else ""
     return f"{one.accuracy:.1f}{mean}"
 

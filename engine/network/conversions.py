@@ -27,10 +27,13 @@ from engine.base.version import CONVERSION, __version__
 log = logging.getLogger("engine")
 
 
-def converted(checkpoint: Path, config: str | None = None) -> Path:
-    """The ONNX file of a checkpoint. `config`: the name or the file of its config; None means
-    that of the published checkpoint that it is, else HMDB51's. Raises `ModelError`."""
-    digest = assets.file_sha256(checkpoint)
+def converted(
+    checkpoint: Path, config: str | None = None, digest: str | None = None
+) -> tuple[Path, str]:
+    """The ONNX file of a checkpoint, and its SHA-256, hex. `config`: the name or the file of the
+    checkpoint's config; None means that of the published checkpoint that it is, else HMDB51's.
+    `digest`: the checkpoint's own, where it is known already. Raises `ModelError`."""
+    digest = digest or assets.file_sha256(checkpoint)
     if config is None:
         published = checkpoint_of(digest)
         config = DEFAULT_CHECKPOINT if published is None else published.name
@@ -39,8 +42,8 @@ def converted(checkpoint: Path, config: str | None = None) -> Path:
     version = f"v{__version__}.{CONVERSION}"
     path = folder / f"{checkpoint.stem}-{digest[:12]}-{key[:8]}-{version}.onnx"
     if path.is_file():
-        if _as_written(path):
-            return path
+        if (written := _as_written(path)) is not None:
+            return path, written
         log.warning("%s is not what was written, or its config has changed; converting again", path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,11 +53,11 @@ def converted(checkpoint: Path, config: str | None = None) -> Path:
             f"{printable(checkpoint)} must be converted into it; ENGINE_CACHE_DIR names another"
         ) from None
     log.info("converting %s (once)", checkpoint)
-    _convert(checkpoint, config, path)
-    return path
+    return path, _convert(checkpoint, config, path)
 
 
-def _convert(checkpoint: Path, config: str, path: Path) -> None:
+def _convert(checkpoint: Path, config: str, path: Path) -> str:
+    """Write the file and its record. Returns its SHA-256, hex."""
     sources = part_of(path.with_suffix(".sources"))
     command = [
         sys.executable,
@@ -77,7 +80,9 @@ def _convert(checkpoint: Path, config: str, path: Path) -> None:
         raise ModelError(reason)
     made_from = orjson.loads(sources.read_bytes())
     sources.unlink(missing_ok=True)
-    write_json(_record_of(path), {"sha256": assets.file_sha256(path), "config": made_from})
+    written = assets.file_sha256(path)
+    write_json(_record_of(path), {"sha256": written, "config": made_from})
+    return written
 
 
 def _meaning(config: str) -> str:
@@ -92,12 +97,13 @@ def _record_of(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _as_written(path: Path) -> bool:
-    """Whether a conversion is what was written, of configs that are still the same."""
+def _as_written(path: Path) -> str | None:
+    """The SHA-256 of a conversion that is what was written, of configs that are still the same;
+    None for another."""
     try:
         record: dict[str, Any] = orjson.loads(_record_of(path).read_bytes())
-        return bool(record["sha256"] == assets.file_sha256(path)) and all(
-            assets.file_sha256(Path(name)) == digest for name, digest in record["config"].items()
-        )
+        files = {str(path): record["sha256"], **record["config"]}
+        same = all(assets.file_sha256(Path(name)) == digest for name, digest in files.items())
+        return str(record["sha256"]) if same else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return False
+        return None

@@ -122,7 +122,7 @@ def open_model(
     if spec.endswith(om.SUFFIX):
         model = _read_compiled([Path(part) for part in spec.split(",")], gears)
     else:
-        model = _read_onnx(_found(spec, config))
+        model = _read_onnx(*_found(spec, config))
     if spec in CHECKPOINTS:
         model = replace(model, published=CHECKPOINTS[spec])
     if classes is not None:
@@ -134,10 +134,10 @@ def _is_known(spec: str) -> bool:
     return spec == DEMO or spec in CHECKPOINTS
 
 
-def _found(spec: str, config: str | None) -> Path:
-    """The ONNX file that `spec` names."""
+def _found(spec: str, config: str | None) -> tuple[Path, str | None]:
+    """The ONNX file that `spec` names, and its SHA-256 where that is known already."""
     if spec == DEMO:
-        return converted(assets.demo_checkpoint())
+        return converted(assets.demo_checkpoint(), digest=assets.DEMO_SHA256)
     if spec in CHECKPOINTS:
         return converted(assets.locate(CHECKPOINTS[spec]), spec)
     path = Path(spec)
@@ -152,7 +152,7 @@ def _found(spec: str, config: str | None) -> Path:
         return converted(path, config)
     if path.suffix != ".onnx":
         raise ModelError(f"{path}: models end in .onnx, .om or .pth")
-    return path
+    return path, None
 
 
 def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
@@ -227,7 +227,7 @@ def _check_alike(paths: Sequence[Path], found: Sequence[om.Description]) -> None
         raise ModelError(f"{', '.join(map(str, paths))}: two files of the same size")
 
 
-def _read_onnx(path: Path) -> ModelFile:
+def _read_onnx(path: Path, digest: str | None) -> ModelFile:
     try:
         model = onnx.load(str(path), load_external_data=False)
     except (DecodeError, OSError) as error:
@@ -262,7 +262,7 @@ def _read_onnx(path: Path) -> ModelFile:
         raise ModelError(f"{path}: output has shape {_spell(columns)}; expected [clips, classes]")
     return ModelFile(
         path=path,
-        sha256=assets.file_sha256(path),
+        sha256=digest or assets.file_sha256(path),
         input_name=inputs[0].name,
         batch=shape[0],
         classes=classes_of(path, properties, columns[1]),

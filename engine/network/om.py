@@ -116,9 +116,11 @@ def describe(om: Path) -> Description | None:
     again = "python -m converters.onnx2om MODEL.onnx --describe writes it anew"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        values = {f.name: found[f.name] for f in fields(Description) if f.default is MISSING}
+        values = {
+            f.name: found[f.name] if f.default is MISSING else found.get(f.name)
+            for f in fields(Description)
+        }
         for name in ("network", "split", "published"):
-            values[name] = found.get(name)
             if not isinstance(values[name], str | None):
                 raise TypeError(f"{name} {values[name]!r:.40}")
         for name in ("gears", "classes"):

@@ -151,7 +151,7 @@ def _metric(run: DatasetRun) -> Metric:
 
 def _published(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     """What is reported of a published checkpoint, the accuracy as a share."""
-    if checkpoint is None or checkpoint.accuracy is None:
+    if checkpoint is None:
         return None
     return {
         "checkpoint": checkpoint.name,

@@ -118,10 +118,10 @@ def _limbs(centres: F64, peaks: F32, recipe: Recipe) -> Cells:
     def of_limb(values: NDArray[Any]) -> NDArray[Any]:
         return np.repeat(values[limb], cells)
 
-    def square_to(ends: NDArray[Any]) -> F32:
-        ends = ends.astype(np.float32)
-        vertical = (y.astype(np.float32) - ends[limb, 1]) ** 2
-        return np.asarray((fx - of_limb(ends[:, 0])) ** 2 + np.repeat(vertical, cells))
+    def square_to(points: NDArray[Any]) -> F32:
+        points = points.astype(np.float32)
+        vertical = (y.astype(np.float32) - points[limb, 1]) ** 2
+        return np.asarray((fx - of_limb(points[:, 0])) ** 2 + np.repeat(vertical, cells))
 
     fx = x.astype(np.float32)
     to_start, to_end = square_to(start), square_to(end)

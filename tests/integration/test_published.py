@@ -156,7 +156,7 @@ def test_a_record_that_is_damaged(checkpoint: Path, tmp_path: Path) -> None:
     model.path.with_suffix(".json").write_text('{"sha256": 3, "config": []}')
     assert open_model(str(checkpoint), config=config) == model
     assert not list(model.path.parent.glob("*.sources"))
-    assert conversions.converted(checkpoint, config) == model.path
+    assert conversions.converted(checkpoint, config) == (model.path, model.sha256)
 
 
 def test_the_network_of_a_published_name(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
