@@ -61,7 +61,7 @@ class Stream(Execution[Label]):
         self.streams = Streams(self._grid, lambda: Tracker().track, limits, steady=steady)
         self.supply = LiveSupply(self.sources, self.streams, self._labels.expect, options.fps)
         self._supervisor = self.setup.supervisor(
-            self.supply, self._aggregator, lambda: self.interrupted
+            self.supply, self._aggregator, lambda: self.interruptions
         )
         self._start(self._supervisor)
 

@@ -61,7 +61,7 @@ class Pipeline(Execution[Record]):
         if self.options.in_process:
             recogniser = self.setup.recogniser()
             return InProcessDriver(
-                self.samples, recogniser, self._aggregator, lambda: self.interrupted
+                self.samples, recogniser, self._aggregator, lambda: self.interruptions
             )
         if self.options.cluster is not None:
             from engine.runtime.cluster.driver import ClusterDriver  # which needs Ray
@@ -71,10 +71,10 @@ class Pipeline(Execution[Record]):
                 len(self.dataset.samples) - len(self.resumed),
                 self.setup,
                 self._aggregator,
-                lambda: self.interrupted,
+                lambda: self.interruptions,
             )
         supply = Listed(self.samples)
-        return self.setup.supervisor(supply, self._aggregator, lambda: self.interrupted)
+        return self.setup.supervisor(supply, self._aggregator, lambda: self.interruptions)
 
     def _items(self) -> Iterator[Record]:
         return self._records()

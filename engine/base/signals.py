@@ -58,23 +58,24 @@ def deferred() -> Iterator[None]:
 
 
 class Interruptible(Protocol):
-    """What a first signal ends in good order."""
+    """What a first signal ends in good order, and a second one at once."""
 
-    interrupted: bool
+    interruptions: int
 
     def interrupt(self) -> None: ...
 
 
 class Interruption:
-    """What a signal does: before the pipeline is ready, or a second time, it ends
-    everything; the first time it ends the iteration."""
+    """What a signal does: before the pipeline is ready it ends everything; then the first two
+    are the pipeline's. Only a third raises: an exception at an arbitrary place may be lost there
+    (in a destructor), with a message that says nothing to a user."""
 
     pipeline: Interruptible | None = None
 
     def __call__(self, number: int, frame: Any) -> None:
         if self.pipeline is None:
             raise Interrupted
-        if self.pipeline.interrupted:
+        if self.pipeline.interruptions > 1:
             raise KeyboardInterrupt
         self.pipeline.interrupt()
 

@@ -51,7 +51,7 @@ class Execution(ABC, Generic[Item]):
     _does: ClassVar[str] = "run"  # in words
 
     def __init__(self) -> None:
-        self.interrupted = False
+        self.interruptions = 0
         self._aggregator = Aggregator()
         self._iterated = self._closed = False
 
@@ -68,7 +68,7 @@ class Execution(ABC, Generic[Item]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.close(at_once=error is not None)
+        self.close(at_once=error is not None or self.interruptions > 1)
 
     def close(self, *, at_once: bool = False) -> None:
         """End every process. Leaving the ``with`` block does it, too."""
@@ -99,9 +99,14 @@ class Execution(ABC, Generic[Item]):
             yield record
 
     def interrupt(self) -> None:
-        """End the iteration when what is on its way is done, or ``--grace`` is over. May be
-        called from a signal handler."""
-        self.interrupted = True
+        """End the iteration when what is on its way is done, or ``--grace`` is over; the second
+        time, at once. May be called from a signal handler."""
+        self.interruptions += 1
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the iteration ends, or ended, by an interruption."""
+        return self.interruptions > 0
 
     @property
     def figures(self) -> Figures:

@@ -18,7 +18,8 @@ from engine.skeletons.samples import Sample
 
 
 class InProcessDriver:
-    """Owns a `recogniser`. `interrupted`: whether to take no more samples."""
+    """Owns a `recogniser`. After the first of the `interruptions` it
+    takes no more samples; after the second it drops what it has."""
 
     port, engines = None, 1
 
@@ -27,10 +28,10 @@ class InProcessDriver:
         samples: Iterable[Sample],
         recogniser: Recogniser,
         aggregator: Aggregator,
-        interrupted: Callable[[], bool],
+        interruptions: Callable[[], int],
     ) -> None:
         self._samples, self._recogniser, self._aggregator = samples, recogniser, aggregator
-        self._interrupted, self._closed = interrupted, False
+        self._interruptions, self._closed = interruptions, False
         self._network = recogniser.runner
         self.max_batch = self._network.step
         self.watchers: list[Callable[[float], None]] = []
@@ -41,7 +42,7 @@ class InProcessDriver:
     def records(self) -> Iterator[Record]:
         waiting: list[tuple[Sample, Clips | JointClips, float]] = []
         for sample in self._samples:
-            if self._interrupted():
+            if self._interruptions():
                 break  # what is prepared is still scored
             for watch in self.watchers:
                 watch(time.monotonic())
@@ -55,7 +56,7 @@ class InProcessDriver:
             if len(waiting) == self.max_batch:
                 yield from self._infer(waiting)
                 waiting.clear()
-        if waiting:
+        if waiting and self._interruptions() < 2:
             yield from self._infer(waiting)
 
     def processes(self) -> list[dict[str, Any]]:

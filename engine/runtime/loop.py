@@ -33,13 +33,13 @@ class Steps(Protocol):
 
 def records(
     run: Steps,
-    interrupted: Callable[[], bool],
+    interruptions: Callable[[], int],
     grace: float,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Record]:
     """The records of a run, as they come. When interrupted, those of samples that are on their way
-    still come, within the grace."""
-    while not interrupted():
+    still come, within the grace and until a second interruption."""
+    while not interruptions():
         if run.finished:
             return
         yield from run.step(fresh=True)
@@ -51,5 +51,5 @@ def records(
         grace,
         extra=event("draining", leases=count),
     )
-    while run.leases and clock() < until:
+    while run.leases and clock() < until and interruptions() < 2:
         yield from run.step(fresh=False)

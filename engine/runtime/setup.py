@@ -102,7 +102,7 @@ class Setup:
         return Recogniser(runner, len(self.model.classes), self.recipe)
 
     def supervisor(
-        self, supply: Supply, aggregator: Aggregator, interrupted: Callable[[], bool]
+        self, supply: Supply, aggregator: Aggregator, interruptions: Callable[[], int]
     ) -> Supervisor:
         """The supervisor of the processes, which are not started yet."""
         options = self.options
@@ -119,7 +119,7 @@ class Setup:
             grace=options.grace,
             listening=self.executors[0].listening,
         )
-        return Supervisor(supply, len(self.model.classes), aggregator, settings, interrupted)
+        return Supervisor(supply, len(self.model.classes), aggregator, settings, interruptions)
 
 
 def _room(options: Options, recipe: Recipe) -> int:

@@ -57,11 +57,11 @@ class Supervisor:
         num_classes: int,
         aggregator: Aggregator,
         settings: SupervisorSettings,
-        interrupted: Callable[[], bool],
+        interruptions: Callable[[], int],
     ) -> None:
         processes.refuse_inside_import()
         self._figures, self._supply = aggregator.figures, supply
-        self._settings, self._interrupted = settings, interrupted
+        self._settings, self._interruptions = settings, interruptions
         pool, budget = settings.pool, settings.max_memory
         self._scheduler = Scheduler(
             supply, num_classes, aggregator, pool.worker, pool.executors[0].secret, budget=budget
@@ -97,14 +97,14 @@ class Supervisor:
         while not self._pool.complete:
             for _ in self._turn():
                 pass
-            if self._interrupted():
+            if self._interruptions():
                 raise KeyboardInterrupt
         facts = [one for _, one in sorted(self._facts.items())]  # they came with READY
         return replace(facts[0], device=", ".join(dict.fromkeys(one.device for one in facts)))
 
     def records(self) -> Iterator[Record]:
         """As `engine.runtime.loop.records`."""
-        return loop.records(self, self._interrupted, self._settings.grace)
+        return loop.records(self, self._interruptions, self._settings.grace)
 
     def step(self, *, fresh: bool) -> Iterator[Record]:
         """As in `engine.runtime.loop.Steps`."""
@@ -221,7 +221,7 @@ class Supervisor:
         self._figures.restarts += 1
         if not child.ready:  # it had no time to do anything; the watchdog counts how often
             self._watchdog.moved(time.monotonic())
-        if not self._interrupted():
+        if not self._interruptions():
             self._pool.replace(child)
         yield from convicted
 

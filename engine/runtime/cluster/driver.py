@@ -66,12 +66,12 @@ class ClusterDriver:
         count: int,
         setup: Setup,
         aggregator: Aggregator,
-        interrupted: Callable[[], bool],
+        interruptions: Callable[[], int],
     ) -> None:
         assert setup.options.cluster is not None
         self._samples, self._setup, self._aggregator = samples, setup, aggregator
         self._untaken = count
-        self._interrupted = interrupted
+        self._interruptions = interruptions
         self._shards, self._taken = Shards(), dict[int, Sample]()
         self._exhausted = self._closed = False
         options = setup.options
@@ -106,7 +106,7 @@ class ClusterDriver:
         begun = time.monotonic()
         patience = self._setup.options.start_timeout
         while not (ready := [link.started for link in self._links if link.started is not None]):
-            if self._interrupted():
+            if self._interruptions():
                 raise KeyboardInterrupt
             for _ in self.step():
                 pass
@@ -119,7 +119,7 @@ class ClusterDriver:
 
     def records(self) -> Iterator[Record]:
         """As `engine.runtime.loop.records`."""
-        return loop.records(self, self._interrupted, self._setup.options.grace)
+        return loop.records(self, self._interruptions, self._setup.options.grace)
 
     @property
     def finished(self) -> bool:

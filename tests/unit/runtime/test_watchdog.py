@@ -93,21 +93,28 @@ class Line:
 counts = st.integers(0, 20)
 
 
-@given(counts, st.integers(1, 10), counts, counts)
-def test_draining(samples: int, steps: int, until: int, grace: int) -> None:
-    """All records come; after an interruption those that are on their way, within the grace."""
+@given(counts, st.integers(1, 10), counts, counts, counts)
+def test_draining(samples: int, steps: int, until: int, grace: int, again: int) -> None:
+    """All records come; after an interruption those that are on their way, within the grace and
+    before a second interruption."""
     line = Line(samples, steps)
-    found = list(records(line, lambda: line.now >= until, grace, lambda: line.now))
+    again += until
+
+    def interruptions() -> int:
+        return (line.now >= until) + (line.now >= again)
+
+    found = list(records(line, interruptions, grace, lambda: line.now))
     granted = min(samples, until)
     assert line.granted == granted  # nothing fresh after the interruption
     assert len(found) + line.leases == granted
-    if line.leases:  # the grace is over
-        assert line.now == max(until, min(until, samples + steps)) + grace
-    if grace >= steps:
+    if line.leases:  # the grace is over, or patience is
+        begun = max(until, min(until, samples + steps))
+        assert line.now == min(begun + grace, max(begun, again))
+    if min(grace, again - until) >= steps:
         assert not line.leases
 
 
 def test_a_run_that_is_not_interrupted_is_not_drained() -> None:
     line = Line(5, 3)
-    assert len(list(records(line, lambda: False, 0.0, lambda: line.now))) == 5
+    assert len(list(records(line, lambda: 0, 0.0, lambda: line.now))) == 5
     assert line.finished
