@@ -121,6 +121,7 @@ class mdl:
         _state["used"] += needed
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
         return _handle(SimpleNamespace(about=about, session=session)), 0
 

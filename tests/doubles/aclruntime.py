@@ -155,6 +155,7 @@ class InferenceSession:
         self._needed, self._gear = needed, 0
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._graph = ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
         self._times: list[Any] = []
 

@@ -13,7 +13,14 @@ from engine.base.errors import UsageError
 from engine.base.records import Failure, Prediction
 from engine.pipeline import Pipeline
 from tests.doubles.models import describe, geared, planned
+from tests.support.networks import STRIDED, random_state_dict, write_model
 from tests.support.runs import command, options
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "strided.onnx"
+    return write_model(path, random_state_dict(STRIDED), STRIDED)
 
 
 @pytest.fixture
@@ -77,7 +84,10 @@ def test_a_device_that_fails_is_opened_anew(
         assert pipeline.figures.restarts >= 1  # a slow machine may hang for so long as well
 
 
-@pytest.mark.parametrize(("geared", "in_process"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("geared", "in_process"),
+    [(False, False), (True, False), pytest.param(True, True, marks=pytest.mark.slow)],
+)
 def test_frames_and_a_plan(
     name: str,
     data: Path,

@@ -45,19 +45,23 @@ NETWORKS = {
     "k400_keypoint": ("1.2.0", "k400_keypoint"),
     **dict.fromkeys(OTHERS, ("pyskl", "pyskl_ntu60_joint")),
 }
-WHOLE = [
-    pytest.param(name, backend, layout, 2, marks=pytest.mark.slow)
-    for name in NETWORKS
-    for backend in ("openvino", "onnxruntime")
-    for layout in (("clips",) if name in OTHERS else ("shared", "clips"))
-] + [
-    pytest.param(name, "torch", "shared", 2, marks=pytest.mark.slow)
-    for name in ("ntu60_xsub_keypoint", "ntu60_xsub_limb")
-]
-FIRST = [  # of each kind of network, one sample in every run
-    ("ntu60_xsub_limb", "openvino", "shared", 1),
-    ("c3d_light_ntu60", "openvino", "clips", 1),
-    ("x3d_shallow_ntu60", "openvino", "clips", 1),
+LAYOUTS = {name: ("clips",) if name in OTHERS else ("shared", "clips") for name in NETWORKS}
+CASES = [  # of each kind of network one on one runtime in every run
+    *(
+        pytest.param(name, "openvino", LAYOUTS[name][0], 1)
+        for name in ("ntu60_xsub_limb", "c3d_light_ntu60", "x3d_shallow_ntu60")
+    ),
+    *(
+        pytest.param(name, backend, LAYOUTS[name][0], 1, marks=pytest.mark.slow)
+        for name in NETWORKS
+        for backend in ("openvino", "onnxruntime")
+    ),
+    *(
+        pytest.param(name, backend, layout, 2, marks=pytest.mark.full)
+        for name in NETWORKS
+        for backend in ("openvino", "onnxruntime", *(["torch"] * (name not in OTHERS)))
+        for layout in LAYOUTS[name]
+    ),
 ]
 
 
@@ -105,9 +109,7 @@ def network(
     return name, model, data
 
 
-@pytest.mark.parametrize(
-    ("network", "backend", "layout", "samples"), FIRST + WHOLE, indirect=["network"]
-)
+@pytest.mark.parametrize(("network", "backend", "layout", "samples"), CASES, indirect=["network"])
 def test_recorded_logits(
     family: Path, network: tuple[str, Path, Path], backend: str, layout: Any, samples: int
 ) -> None:

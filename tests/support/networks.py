@@ -24,6 +24,8 @@ from tests.support.samples import annotation
 
 TINY = SlowOnly(base_channels=4, stage_blocks=(1, 1, 1))
 """A network of the same form, 40 times cheaper."""
+STRIDED = replace(TINY, conv1_stride_s=2)
+"""A quarter of that, where whole clips go through it and nothing is shared."""
 TINY_C3D = C3D(base_channels=2, num_stages=4, temporal_downsample=True)
 TINY_X3D = X3D(base_channels=8, stage_blocks=(1, 2), spatial_strides=(1, 2))
 

@@ -12,7 +12,7 @@ import pytest
 from converters.slowonly import SlowOnly
 from engine.backends import registry
 from engine.backends.registry import choose, load
-from engine.base.constants import CLIP_SHAPE, REFERENCES, Reference
+from engine.base.constants import CLIP_SHAPE, Reference
 from engine.base.errors import ModelError, UsageError
 from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
@@ -181,9 +181,16 @@ RECORDED: dict[Reference, tuple[str, str]] = {
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("reference", REFERENCES)
 @pytest.mark.parametrize(
-    "video", ["01", *(pytest.param(v, marks=pytest.mark.slow) for v in ("08", "11"))]
+    ("video", "reference"),
+    [
+        ("01", "0.24.1"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("01", "1.x"), ("08", "0.24.1"), ("11", "1.x"))
+        ),
+        *(pytest.param(*one, marks=pytest.mark.full) for one in (("08", "1.x"), ("11", "0.24.1"))),
+    ],
 )
 def test_recorded_logits(
     golden: Path, tmp_path: Path, video: str, reference: Reference, name: str

@@ -15,7 +15,7 @@ from engine.network.recogniser import infer
 from engine.network.runners.whole import ClipsRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.networks import STRIDED, random_state_dict, write_model
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +48,11 @@ def test_bits_do_not_depend_on_neighbours(tiny_model: Path, samples: list[Heatma
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
-def test_fixed_batch_is_padded(
-    tmp_path: Path, tiny_model: Path, samples: list[HeatmapClips], name: str
-) -> None:
-    path = write_model(tmp_path / "bs2.onnx", random_state_dict(TINY), TINY, batch=2)
-    padded, runner = run(path, name, samples)
+def test_fixed_batch_is_padded(tmp_path: Path, samples: list[HeatmapClips], name: str) -> None:
+    state = random_state_dict(STRIDED)
+    fixed = write_model(tmp_path / "bs2.onnx", state, STRIDED, batch=2)
+    padded, runner = run(fixed, name, samples)
     assert (runner.clips_run, runner.clips_padded) == (60, 20)
-    plain, _ = run(tiny_model, name, samples)
+    plain, _ = run(write_model(tmp_path / "free.onnx", state, STRIDED), name, samples)
     for a, b in zip(padded, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
