@@ -57,7 +57,7 @@ def checked(annotation: Any, key: str) -> Row:
     persons, frames = poses.keypoint.shape[:2]
     height, width = poses.img_shape
     row |= {"height": height, "width": width, "total_frames": poses.total_frames}
-    row |= {"persons": persons, "frames": frames}
+    row |= {"persons": persons, "frames": frames, "tracks": sample.tracks}
     for name, values in (("keypoint", poses.keypoint), ("keypoint_score", poses.keypoint_score)):
         if values is not None:
             row |= {name: values.tobytes(), f"{name}_dtype": values.dtype.str}

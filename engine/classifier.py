@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.base.errors import SampleError
+from engine.base.errors import SampleError, UsageError
 from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
@@ -100,4 +100,7 @@ class _Network:
 
 @lru_cache(maxsize=4)
 def _network(options: tuple[tuple[str, Any], ...]) -> _Network:
-    return _Network(Setup.of(Options(**dict(options))))
+    chosen = Options(**dict(options))
+    if chosen.whom == "person":
+        raise UsageError("per: one answer is for all together; give each person's arrays alone")
+    return _Network(Setup.of(chosen))

@@ -92,7 +92,7 @@ class Stream(Execution[Label]):
             options.window,
             options.stride,
             rate,
-            options.per,
+            options.whom,
             options.sampling,
             self.setup.recipe,
         )

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.addresses import tcp_endpoint
-from engine.base.constants import preprocessing
-from engine.base.errors import printable
+from engine.base.constants import JOINTS, preprocessing
+from engine.base.errors import UsageError, printable
 from engine.base.option_field import identity_of
 from engine.base.options import Options
 from engine.base.recipe import HMDB51_RECIPE, Recipe
-from engine.base.records import Record
+from engine.base.records import PersonFigures, Record
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.execution import Driver, Execution
 from engine.runtime.in_process import InProcessDriver
@@ -36,7 +36,8 @@ class Pipeline(Execution[Record]):
     Opening it reads the annotations, starts the processes and loads the model (errors are
     `EngineError`); iterating it, once, does the work; leaving the ``with`` block ends every
     process. `facts` tell what the device really runs; `resumed` has the records that
-    ``--resume`` found, which iteration leaves out (`resumes`: whether there were any).
+    ``--resume`` found, which iteration leaves out (`resumes`: whether there were any). `persons`:
+    what the videos of `dataset` came to with ``--per person``, which has their persons as samples.
     """
 
     def __init__(self, options: Options) -> None:
@@ -46,6 +47,9 @@ class Pipeline(Execution[Record]):
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
         self.dataset = found(options.split, options.limit, self.model.split)
+        self.persons: PersonFigures | None = None
+        if options.whom == "person":
+            self._tell_persons_apart()
         self.resumed: list[Record] = []
         # A run may have been killed before it wrote anything.
         self.resumes = options.resume is not None and holds_records(Path(options.resume))
@@ -56,6 +60,17 @@ class Pipeline(Execution[Record]):
         # made as they are needed: a data set may be larger than memory
         self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)
         self._start(self._opened())
+
+    def _tell_persons_apart(self) -> None:
+        if (joints := self.setup.recipe.joints) != JOINTS:
+            raise UsageError(
+                f"--per person: {self.model.path} takes {joints} joints; persons are told apart by "
+                f"COCO's {JOINTS}"
+            )
+        from engine.live.persons import persons_of  # which needs SciPy
+
+        about = self.dataset, len(self.model.classes), self.setup.recipe
+        self.dataset, self.persons = persons_of(*about)
 
     def _opened(self) -> Driver:
         if self.options.in_process:
@@ -93,6 +108,7 @@ class Pipeline(Execution[Record]):
             "reference": self.setup.recipe.reference,
             "views": self.setup.recipe.views,
             **identity_of(self.options),
+            **({} if self.persons is None else {"per": "person"}),
             "backend": self.setup.backend_name,
             "precision": self.setup.precision,
         }

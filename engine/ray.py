@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
@@ -35,7 +36,10 @@ class Scorer:
     """
 
     def __init__(self, **options: Any) -> None:
-        setup = Setup.of(Options(in_process=True, **options))
+        chosen = Options(in_process=True, **options)
+        if chosen.whom == "person":
+            raise UsageError("per: a row is scored as a whole; give each person a row")
+        setup = Setup.of(chosen)
         self._recogniser = setup.recogniser()
 
     def __call__(self, batch: Columns) -> Columns:

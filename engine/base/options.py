@@ -91,6 +91,12 @@ class Options:
         "or take the first of them alone (default: twenty of a data set's, one of a live window's)",
         kind=bool,
     )
+    per: Per | None = _input(
+        None,
+        "whom an answer is about: each person, or all together (default: all of a data set's "
+        "video, each person of a live source or with --windows)",
+        choices=get_args(Per),
+    )
     source: tuple[str, ...] = _live(
         (),
         "listen to a source instead of a data set: video:FILE, webcam:0, rtsp://…, zmq+pull://…, "
@@ -143,11 +149,6 @@ class Options:
         within=(0, 10**15),
     )
     fps: float = _live(30.0, "frames/s of sources that do not say", metavar="N", within=(0.1, 1000))
-    per: Per = _live(
-        "person",
-        "whom a window is about: each person, or all together",
-        choices=get_args(Per),
-    )
     smooth: int = _live(
         3, "windows whose scores are averaged for a label", metavar="N", within=(1, 1000)
     )
@@ -395,6 +396,11 @@ class Options:
         """Whether all clips of a sample are averaged, not the first of them taken."""
         return not (self.source or self.windows) if self.tta is None else self.tta
 
+    @property
+    def whom(self) -> Per:
+        """Whom an answer is about."""
+        return self.per or ("person" if self.source or self.windows else "group")
+
     def __post_init__(self) -> None:
         check_values(self)
         for run, why in without_effect(self.in_process, bool(self.source), self.windows).items():
@@ -411,6 +417,8 @@ class Options:
             for f in fields(self):
                 if not about(f).cluster and getattr(self, f.name):
                     raise UsageError(f"--cluster scores data sets; leave {flag(f.name)} out")
+        if self.dump_bin is not None and self.per == "person":
+            raise UsageError("--dump-bin writes the clips of whole videos; leave --per person out")
         if self.keys is not None and self.listen is None and self.publish is None:
             raise UsageError("--keys FOLDER protects --listen or --publish; give that as well")
         if self.max_wait_ms / 1e3 >= self.stall_timeout:

@@ -1,7 +1,7 @@
 """Records: what becomes of a sample, and what a run amounts to.
 
 A `Prediction` or a `Failure` is the one record of a sample; `Figures` count work, bytes and
-restarts; `Facts` are what a device really runs.
+restarts, `PersonFigures` persons; `Facts` are what a device really runs.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import Who
 from engine.base.errors import SampleError, printable
 
 
@@ -33,7 +34,8 @@ class Prediction:
     """The scores of a sample.
 
     `logits`: float32 [views, classes]. `scores`: float32 [classes], sums to one. `ms`:
-    milliseconds of work or waiting, by stage.
+    milliseconds of work or waiting, by stage. `who`: whom of a video it is about; None for all
+    together.
     """
 
     index: int
@@ -42,6 +44,7 @@ class Prediction:
     logits: NDArray[np.float32]
     scores: NDArray[np.float32]
     ms: dict[str, float] = field(default_factory=dict)
+    who: Who = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,8 @@ class Cause:
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that could not be scored; the latter three as in `Cause`."""
+    """A sample that could not be scored; `stage`, `type` and `message` as in `Cause`, `who` as in
+    `Prediction`."""
 
     index: int
     id: str
@@ -75,6 +79,7 @@ class Failure:
     stage: str
     type: str
     message: str
+    who: Who = None
 
 
 Record = Prediction | Failure
@@ -106,3 +111,23 @@ class Figures:
                 self.peak_bytes = max(value, added)
             else:
                 setattr(self, one.name, value + added)
+
+
+@dataclass
+class PersonFigures:
+    """What the videos of a data set came to.
+
+    `persons`: samples. `as_rows`, `tracked`: videos whose rows are persons, and detections that
+    were tracked. `brief`: persons who are left out, since they are seen in fewer than `least`
+    frames (in a short video in fewer than half of them). `empty`: videos in which nobody is seen
+    for longer, `first_empty` the first of them. Videos that cannot be read are only in `videos`.
+    """
+
+    least: int
+    videos: int = 0
+    persons: int = 0
+    as_rows: int = 0
+    tracked: int = 0
+    brief: int = 0
+    empty: int = 0
+    first_empty: str | None = None

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from engine.base.errors import Interrupted, SampleError, printable
 from engine.base.events import event
 from engine.base.options import Options
+from engine.base.records import PersonFigures
 from engine.base.signals import interruptible
 from engine.base.version import __version__
 from engine.outputs.output import raise_first
@@ -65,6 +66,7 @@ def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
         executors=len(setup.executors),
         wire=setup.wire,
         startup_s=begun - opened,
+        persons=pipeline.persons,
     )
 
 
@@ -84,6 +86,8 @@ def _announce(pipeline: Pipeline) -> None:
         ),
     )
     print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
+    if pipeline.persons is not None:
+        print(f"persons   {_persons(pipeline.persons)}")
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
     print(
         f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "
@@ -94,6 +98,19 @@ def _announce(pipeline: Pipeline) -> None:
         keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""
         address = pipeline.address.replace("//0.0.0.0:", f"//{platform.node()}:")
         print(f"listening python -m engine.join {address}{keys}", flush=True)
+
+
+def _persons(figures: PersonFigures) -> str:
+    """What the videos came to whose persons are the samples."""
+    line = (
+        f"{figures.persons} in {figures.videos} videos; rows are persons in {figures.as_rows}, "
+        f"detections in {figures.tracked}: tracked"
+    )
+    if figures.brief:
+        line += f"; {figures.brief} seen in fewer than {figures.least} frames left out"
+    if figures.empty:
+        line += f"; nobody in {figures.empty} videos (first: {printable(figures.first_empty)[:80]})"
+    return line
 
 
 def _where(pipeline: Pipeline) -> str:

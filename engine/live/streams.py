@@ -35,6 +35,7 @@ class StreamFigures:
     streams: int = 0  # seen
     refused: int = 0  # frames of streams beyond the limit
     dropped: int = 0  # windows that had to make room
+    tracked: int = 0  # streams in which people had no ids of their own
     ended: WindowFigures = field(default_factory=WindowFigures)  # of streams that are over
 
 
@@ -45,6 +46,7 @@ class _Stream:
     heard: float
     live: bool
     over: bool = False
+    tracked: bool = False
     dropped: int = 0
 
 
@@ -84,6 +86,9 @@ class Streams:
             self.figures.streams += 1
         stream.heard = arrived if now is None else now
         tracked = stream.tracker(frame)
+        if tracked is not frame and not stream.tracked:
+            stream.tracked = True
+            self.figures.tracked += 1
         for watch in self.watchers:
             watch(tracked)
         self._put(frame.stream, stream, stream.windows.add(tracked), arrived)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from engine.skeletons.similarity import F32, SIMILAR, matches
+from engine.skeletons.similarity import F32, KEEP, SIMILAR, matches
 from engine.sources.pose_frames import Person, PoseFrame
 
 
@@ -23,7 +23,7 @@ class Tracker:
     """`keep`: frames for which somebody out of sight is remembered; `similar`: what two poses
     have to be to be one person's, 0 to 1."""
 
-    def __init__(self, keep: int = 30, similar: float = SIMILAR) -> None:
+    def __init__(self, keep: int = KEEP, similar: float = SIMILAR) -> None:
         self._keep, self._similar = keep, similar
         self._tracks: list[_Track] = []
         self._next = 0

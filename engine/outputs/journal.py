@@ -36,6 +36,8 @@ def identity_path(path: Path) -> Path:
 def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str, Any]:
     """A record as its JSON line has it."""
     line: dict[str, Any] = {"index": record.index, "id": record.id, "label": record.label}
+    if record.who is not None:
+        line["who"] = record.who
     if isinstance(record, Failure):
         error = {"stage": record.stage, "type": record.type, "message": record.message}
         return {**line, "error": error}
@@ -198,11 +200,14 @@ def _record(line: dict[str, Any], classes: int) -> Record:
     index, name, label = line["index"], line["id"], line["label"]
     if type(index) is not int or not isinstance(name, str) or type(label) not in (int, type(None)):
         raise ValueError("index, id or label of another type")
+    if type(who := line.get("who")) not in (int, str, type(None)):
+        raise ValueError("who of another type")
     if "error" in line:
         error = line["error"]
-        return Failure(index, name, label, *(str(error[k]) for k in ("stage", "type", "message")))
+        stage, kind, message = (str(error[k]) for k in ("stage", "type", "message"))
+        return Failure(index, name, label, stage, kind, message, who)
     scores = np.array(line["scores"], np.float32)  # written so that they are read back exactly
     if scores.shape != (classes,) or not abs(scores.sum() - 1) < 1e-3:
         raise ValueError(f"scores of shape {scores.shape} that sum to {scores.sum()}")
     ms = {str(stage): float(value) for stage, value in line["ms"].items()}
-    return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms)
+    return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms, who)

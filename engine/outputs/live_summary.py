@@ -34,7 +34,11 @@ def _summarise(run: LiveRun) -> dict[str, Any]:
         "failed": totals.failed,
         "labels_per_s": totals.rate,
         "latency_ms": {"median": float(median), "p99": float(p99)},
-        "streams": {"seen": streams.streams, "restarts": windows.restarts},
+        "streams": {
+            "seen": streams.streams,
+            "restarts": windows.restarts,
+            "tracked": streams.tracked,
+        },
         "frames": {"taken": windows.frames, "late": windows.late, "refused": streams.refused},
         "windows": {
             "made": windows.windows,
@@ -55,6 +59,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         "frame of a window to its label",
         f"streams   {summary['streams']['seen']}, {frames['taken']} frames, {frames['late']} late, "
         f"{summary['streams']['restarts']} restarts",
+        f"people    tracked in {summary['streams']['tracked']} of {summary['streams']['seen']} "
+        "streams; in the others ids, or rows of a file, say who is who",
         f"windows   {windows['made']}, {windows['dropped']} left out for newer ones, "
         f"{windows['waiting']} at the end",
         *(

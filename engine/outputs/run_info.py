@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from engine.base.options import Options
 from engine.base.published import Checkpoint
 from engine.base.recipe import Recipe
-from engine.base.records import Facts, Figures
+from engine.base.records import Facts, Figures, PersonFigures
 from engine.live.streams import Streams
 from engine.live.supply import SourceFigures
 from engine.outputs.totals import LabelTotals, SampleTotals, Totals
@@ -94,6 +94,7 @@ class DatasetRun(Run):
     `identity`: what has to be the same for records to belong together. `resumes`: whether it goes
     on with the records of another run. `workers` and `executors`: processes of an engine, no
     workers in process. `wire`: what workers send. `startup_s`: seconds until it was ready.
+    `persons`: where persons are the samples, what the videos came to.
     """
 
     state: DatasetState
@@ -105,6 +106,7 @@ class DatasetRun(Run):
     executors: int
     wire: str
     startup_s: float
+    persons: PersonFigures | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,6 +80,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
         "failed": totals.failed,
         "of": len(run.dataset.samples),
         "resumed": totals.resumed,
+        "persons": None if run.persons is None else asdict(run.persons),
         "fps": totals.rate,
         "clips_per_s": totals.rate * run.model.recipe.views,
         "seconds": totals.seconds,
@@ -171,6 +172,8 @@ def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
             out.append(f"{name}\t{summary[name]:.4f}{_beside(summary, name)}")
         if summary["labelled"] < summary["ok"]:
             out.append(f"accuracy is over the {summary['labelled']} samples that have a label")
+    elif summary["persons"]:
+        out.append("no accuracy: a label is of a video, and these records are of persons")
     elif summary["ok"]:
         out.append("no accuracy: the samples have no labels")
     out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")

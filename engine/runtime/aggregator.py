@@ -44,9 +44,10 @@ class Aggregator:
         if isinstance(scores, Cause):
             return self.failure(index, scores)
         sample = self._samples.pop(index)
-        return Prediction(index, sample.id, sample.label, logits, scores, ms)
+        return Prediction(index, sample.id, sample.label, logits, scores, ms, sample.who)
 
     def failure(self, index: int, cause: Cause) -> Failure:
         """The record of a sample that could not be scored."""
         sample = self._samples.pop(index)
-        return Failure(index, sample.id, sample.label, cause.stage, cause.type, cause.message)
+        about = index, sample.id, sample.label
+        return Failure(*about, cause.stage, cause.type, cause.message, sample.who)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from engine.base.choices import Who
 from engine.base.errors import EngineError, SampleError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
@@ -17,11 +20,13 @@ MAX_POSES = 1 << 30  # bytes of one sample's poses; more than a message holds
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One entry of a dataset, unchecked. `id` is unique within the dataset."""
+    """One entry of a dataset, unchecked. `id` is unique within the dataset. `who`: whom of a video
+    it is about; None for all together."""
 
     index: int
     id: str
     annotation: Any
+    who: Who = field(default=None, kw_only=True)
 
     @property
     def label(self) -> int | None:
@@ -29,6 +34,13 @@ class Sample:
         value = self.annotation.get("label") if isinstance(self.annotation, Mapping) else None
         number = whole_number(value)
         return number if number is not None and abs(number) < 2**63 else None
+
+    @property
+    def tracks(self) -> bool | None:
+        """Whether each row of the annotation is one person, as its key `tracks` says; None where
+        it does not say. Raises `SampleError` where the annotation cannot be read."""
+        value = self.annotation.get("tracks") if isinstance(self.annotation, Mapping) else None
+        return bool(value) if isinstance(value, (bool, np.bool_)) else None
 
     def read(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence | Cause:
         """The poses of the annotation, checked for a model, or what is wrong with it. Raises

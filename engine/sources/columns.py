@@ -32,7 +32,7 @@ from engine.base.constants import JOINTS
 from engine.base.errors import DatasetError, EngineError, SampleError, printable
 from engine.sources.folders import Folder, open_folder
 
-FORMAT, VERSION = "posec3d-engine columns", 1
+FORMAT, VERSION = "posec3d-engine columns", 2
 INDEX, SAMPLES = "index.json", "samples.arrow"
 _DIGEST = 16  # bytes
 
@@ -49,12 +49,15 @@ _PLAIN = {
     "frames": pa.int64(),
     "keypoint_dtype": pa.string(),
     "keypoint_score_dtype": pa.string(),
+    "tracks": pa.bool_(),  # since version 2
 }
 _BYTES = {"keypoint": pa.large_binary(), "keypoint_score": pa.large_binary()}
 SHARD = pa.schema(_PLAIN | _BYTES)
+_SHARDS = {1: SHARD.remove(SHARD.get_field_index("tracks")), VERSION: SHARD}  # by version
 
 Row = Mapping[str, Any]
-"""A row of a shard by the columns' names: texts, whole numbers and, of the last two, bytes."""
+"""A row of a shard by the columns' names: texts, whole numbers, booleans and, of the last two,
+bytes."""
 
 
 def samples_schema(splits: Sequence[str]) -> pa.Schema:
@@ -66,22 +69,24 @@ def samples_schema(splits: Sequence[str]) -> pa.Schema:
 
 def digest_of(row: Row) -> bytes:
     """What tells a row from any other."""
-    digest = hashlib.blake2b(orjson.dumps([row[name] for name in _PLAIN]), digest_size=_DIGEST)
+    digest = hashlib.blake2b(
+        orjson.dumps([row[name] for name in _PLAIN if name in row]), digest_size=_DIGEST
+    )
     for name in _BYTES:
         digest.update(row[name] or b"")  # their lengths follow from what is before
     return digest.digest()
 
 
-def read_batch(buffer: Any) -> pa.RecordBatch:
+def read_batch(buffer: Any, version: int = VERSION) -> pa.RecordBatch:
     """The batch of a range of a shard; its arrays are in the buffer. Raises nearly anything."""
-    batch = pa.ipc.read_record_batch(pa.py_buffer(buffer), SHARD)
+    batch = pa.ipc.read_record_batch(pa.py_buffer(buffer), _SHARDS[version])
     batch.validate(full=True)  # that its offsets do not lead out of it
     return batch
 
 
 def row_of(batch: pa.RecordBatch, number: int) -> Row:
     """A row of a batch. Raises nearly anything, for a damaged one."""
-    row = {name: batch[name][number].as_py() for name in _PLAIN}
+    row = {name: batch[name][number].as_py() for name in _PLAIN if name in batch.schema.names}
     return row | {name: batch[name][number].as_buffer() for name in _BYTES}
 
 
@@ -104,20 +109,21 @@ class Index:
     distinct: bool
     splits: dict[str, int] | None
     shards: list[Shard]
+    version: int = VERSION
 
     def dumped(self) -> bytes:
-        about = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        about = {"format": FORMAT, **asdict(self)}
         return orjson.dumps(about, option=orjson.OPT_APPEND_NEWLINE)
 
     @classmethod
     def parsed(cls, data: bytes) -> Index:
         """Raises `DatasetError` for another version, and nearly anything for another file."""
         about = orjson.loads(data)
-        form, version = about.pop("format"), about.pop("version")
+        form, version = about.pop("format"), about["version"]
         if form != FORMAT:
             raise ValueError("another format")
-        if version != VERSION:
-            raise DatasetError(f"is of version {version!s:.20}; this engine reads {VERSION}")
+        if version not in _SHARDS:
+            raise DatasetError(f"is of version {version!s:.20}; this engine reads 1 to {VERSION}")
         shards = [Shard(**shard) for shard in about.pop("shards")]
         for number, shard in enumerate(shards):
             if shard.file != shard_name(number):
@@ -224,7 +230,7 @@ class Columns:
             kept = self._kept
             if kept is None or kept[0] != number:
                 content = self._read(file, start, length)
-                self._kept = kept = number, read_batch(content)
+                self._kept = kept = number, read_batch(content, self._index.version)
             found = row_of(kept[1], row - self._firsts[number])
             if digest_of(found) != self.value("digest", row):
                 raise ValueError("another checksum")
@@ -262,6 +268,7 @@ def fields_of(row: Row) -> dict[str, Any]:
         "total_frames": row["total_frames"],
         "keypoint": _array(row["keypoint"], row["keypoint_dtype"], (*shape, 2)),
         "keypoint_score": score,
+        "tracks": row.get("tracks"),
     }
 
 

@@ -216,11 +216,11 @@ def _select(content: AnnotationFile, split: str) -> list[tuple[str | None, Any]]
 
 
 def _number(selected: list[tuple[str | None, Any]]) -> list[Sample]:
-    ids = _unique(name for name, _ in selected)
+    ids = unique_ids(name for name, _ in selected)
     return [Sample(i, name, a) for i, (name, (_, a)) in enumerate(zip(ids, selected, strict=True))]
 
 
-def _unique(names: Iterable[str | None]) -> Iterator[str]:
+def unique_ids(names: Iterable[str | None]) -> Iterator[str]:
     """Give repeated identifiers the suffixes #2, #3, … so that ids are unique."""
     taken: set[str] = set()
     repeats: dict[str, int] = {}
@@ -233,7 +233,7 @@ def _unique(names: Iterable[str | None]) -> Iterator[str]:
         yield unique
 
 
-class _LazySamples(Sequence[Sample]):
+class LazySamples(Sequence[Sample]):
     """Samples made when they are asked for, so that what one has read goes with it."""
 
     @overload
@@ -251,7 +251,7 @@ class _LazySamples(Sequence[Sample]):
         """One of them."""
 
 
-class _ListedSamples(_LazySamples):
+class _ListedSamples(LazySamples):
     """Samples of a table of contents."""
 
     def __init__(self, contents: Contents, entries: list[Sample]) -> None:
@@ -265,12 +265,12 @@ class _ListedSamples(_LazySamples):
         return Sample(index, entry.id, self._contents.listed(entry.annotation))
 
 
-class _StoredSamples(_LazySamples):
+class _StoredSamples(LazySamples):
     """Samples of columns; arrays are read by `Sample.poses`."""
 
     def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
         self._columns, self._rows = columns, rows
-        self._ids = None if columns.distinct else list(_unique(columns.identifiers(rows)))
+        self._ids = None if columns.distinct else list(unique_ids(columns.identifiers(rows)))
 
     def __len__(self) -> int:
         return len(self._rows)

@@ -17,8 +17,10 @@ from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError
+from engine.skeletons.continuity import rows_are_persons
 from engine.skeletons.joints import LAYOUTS
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
@@ -128,17 +130,20 @@ def _samples(path: str) -> Sequence[Sample]:
 
 
 def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | SourceError]:
-    """The frames of an annotation as a source would send them; people are numbered."""
+    """The frames of an annotation as a source would send them. Where its rows are persons, they are
+    numbered so; where they are detections, a tracker has to say who is who."""
     try:
-        poses = sample.poses(ANY_CLASSES)
+        poses, tracks = sample.poses(ANY_CLASSES), sample.tracks
     except SampleError as error:
         yield SourceError(f"{sample.id}: {error}")
         return
     height, width = poses.img_shape
-    kpts = _with_scores(poses)
+    kpts = kpts_of(poses)
+    if tracks is None:
+        tracks = rows_are_persons(kpts)
     for number in range(poses.total_frames):
         seen = [i for i in range(len(kpts)) if kpts[i, number, :, :2].any()]
-        people = tuple(Person(i, kpts[i, number]) for i in seen)
+        people = tuple(Person(i if tracks else None, kpts[i, number]) for i in seen)
         yield PoseFrame(
             sample.id,
             number,
@@ -150,12 +155,14 @@ def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | Source
         )
 
 
-def _with_scores(poses: PoseSequence) -> Any:
-    """[P, T, 17, 3], float32."""
-    kpts = np.ones((*poses.keypoint.shape[:3], 3), np.float32)
-    kpts[..., :2] = np.nan_to_num(poses.keypoint.astype(np.float32))
+def kpts_of(poses: PoseSequence) -> NDArray[np.float32]:
+    """A sequence in a source's terms: float32 [P, total_frames, 17, 3], x and y in pixels and
+    score."""
+    used = poses.keypoint[:, : poses.total_frames]
+    kpts = np.ones((*used.shape[:3], 3), np.float32)
+    kpts[..., :2] = np.nan_to_num(used.astype(np.float32))
     if poses.keypoint_score is not None:
-        kpts[..., 2] = poses.keypoint_score
+        kpts[..., 2] = poses.keypoint_score[:, : poses.total_frames]
     return kpts
 
 

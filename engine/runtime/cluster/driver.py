@@ -272,7 +272,7 @@ class ClusterDriver:
         """The record of a sample that has none yet, as this run knows the sample."""
         sample = self._taken.pop(record.index)
         self._aggregator.forget(record.index)
-        return replace(record, id=sample.id, label=sample.label)
+        return replace(record, id=sample.id, label=sample.label, who=sample.who)
 
     def _lost(self, link: _Link, error: Exception | None) -> Iterator[Failure]:
         """An engine is dead, or lost to us: others have its samples now; Ray starts it anew."""

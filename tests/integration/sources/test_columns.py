@@ -17,19 +17,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.base.assets import file_sha256
 from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.base.options import Options
-from engine.base.records import Failure, Record
+from engine.base.recipe import HMDB51_RECIPE
+from engine.base.records import Cause, Failure, Record
 from engine.cli.checks import check_outputs
+from engine.live.persons import persons_of
 from engine.pipeline import Pipeline
 from engine.run import main as run
+from engine.sources.columns import digest_of, row_of
 from engine.sources.dataset import open_dataset
 from engine.sources.folders import LocalFolder
 from tests.support import ROOT
+from tests.support.crowds import shuffled, video, walkers
 from tests.support.runs import check, command, options
 from tests.support.samples import annotation
 
 pytest.importorskip("pyarrow")
+
+import pyarrow as pa
 
 from converters.annotations import main
 
@@ -197,7 +204,7 @@ def flipped(folder: Path) -> None:
         (gone("samples.arrow"), "lacks samples.arrow"),
         (gone("index.json"), "lacks index.json; `python -m converters.annotations` writes"),
         (flipped, "another checksum than samples.arrow"),
-        (edited(version=2), r"index.json is of version 2; this engine reads 1. Copy it anew"),
+        (edited(version=3), r"index.json is of version 3; this engine reads 1 to 2. Copy it anew"),
         (edited(format="x"), "another format"),
         (edited(shards=3), "cannot be read"),
         (edited(shards=[]), "does not describe samples.arrow"),
@@ -305,3 +312,67 @@ def test_pyarrow_is_loaded_for_columns_alone(data: Path) -> None:
     program = [sys.executable, "-c", code, str(data)]
     result = subprocess.run(program, capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.split() == ["False", "False"]
+
+
+def test_persons_are_read_when_it_is_their_turn(tmp_path: Path) -> None:
+    """From columns, once to find the persons, and for all persons of a video once more; what names
+    a person reads nothing."""
+    rows = [video(shuffled(walkers(2, 40, n)), f"v{n}") for n in range(3)]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(rows))
+    folder = convert(tmp_path / "a.pkl", tmp_path / "a", "--shard-size", "1K")
+    found, _ = persons_of(open_dataset(str(folder)), 51, HMDB51_RECIPE)
+    shard = folder / "shard-00001.arrow"
+    content = shard.read_bytes()
+    shard.write_bytes(bytes(len(content)))
+    samples = found.samples
+    assert [(s.id, s.label, s.who) for s in samples] == [
+        (f"v{n}#track-{k}", None, f"track-{k}") for n in range(3) for k in range(2)
+    ]
+    broken = samples[2].read(51)
+    assert isinstance(broken, Cause)
+    assert "damaged" in broken.message
+    shard.write_bytes(content)
+    assert not isinstance(samples[2].read(51), Cause)
+    expected, _ = persons_of(open_dataset(str(tmp_path / "a.pkl")), 51, HMDB51_RECIPE)
+    for one, other in zip(samples, expected.samples, strict=True):
+        np.testing.assert_array_equal(one.poses(51).keypoint, other.poses(51).keypoint)
+
+
+def of_version_1(folder: Path) -> None:
+    """Write a folder as it was before rows said whether they are persons."""
+    index = orjson.loads((folder / "index.json").read_bytes()) | {"version": 1}
+    digests = []
+    for shard in index["shards"]:
+        path = folder / shard["file"]
+        table = pa.ipc.open_file(path.read_bytes()).read_all().drop_columns(["tracks"])
+        shard["batches"] = []
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+            for batch in table.to_batches():
+                writer.write_batch(batch)
+                length = pa.ipc.get_record_batch_size(batch)
+                shard["batches"].append((sink.tell() - length, length, len(batch)))
+                digests += [digest_of(row_of(batch, number)) for number in range(len(batch))]
+        shard |= {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    path = folder / "samples.arrow"
+    table = pa.ipc.open_file(path.read_bytes()).read_all()
+    field = table.schema.get_field_index("digest")
+    table = table.set_column(
+        field, table.schema.field(field), pa.array(digests, table.schema.field(field).type)
+    )
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    index["samples"] = path.stat().st_size, file_sha256(path)
+    (folder / "index.json").write_bytes(orjson.dumps(index))
+
+
+def test_whether_rows_are_persons_is_kept(tmp_path: Path) -> None:
+    said = (True, False, None, "odd")
+    rows = [annotation(20, seed=n, tracks=tracks) for n, tracks in enumerate(said)]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(rows))
+    folder = convert(tmp_path / "a.pkl", tmp_path / "a")
+    assert [s.tracks for s in open_dataset(str(folder)).samples] == [True, False, None, None]
+    of_version_1(folder)
+    samples = open_dataset(str(folder)).samples
+    assert [s.tracks for s in samples] == [None] * 4
+    for sample, row in zip(samples, rows, strict=True):
+        np.testing.assert_array_equal(sample.poses(51).keypoint, row["keypoint"])

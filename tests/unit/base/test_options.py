@@ -171,3 +171,10 @@ def test_where_a_resumed_run_writes() -> None:
     with pytest.raises(UsageError, match="--logits"):
         Options(resume="a", logits="b")
     assert Options(resume="a", output="a").resume == "a"
+
+
+def test_whom_an_answer_is_about() -> None:
+    assert Options().whom == "group"
+    assert Options(windows=True).whom == Options(source=("demo",)).whom == "person"
+    assert Options(per="person").whom == "person"
+    assert Options(per="group", windows=True).whom == "group"

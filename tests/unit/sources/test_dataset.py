@@ -158,3 +158,28 @@ def test_empty_and_pathlike(tmp_path: Path) -> None:
         open_dataset(write(tmp_path / "a.pkl", []))
     with pytest.raises(DatasetError, match="lacks index.json"):
         open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("form", ["pkl", "npz", "jsonl"])
+def test_what_a_file_says_of_its_rows(tmp_path: Path, make_annotation: Any, form: str) -> None:
+    path, rows = tmp_path / f"a.{form}", [make_annotation(seed=n) for n in range(3)]
+    said = [True, False, None]
+    if form == "pkl":
+        said = [np.bool_(True), False, None]
+        write(path, [row | {"tracks": tracks} for row, tracks in zip(rows, said, strict=True)])
+    elif form == "jsonl":
+        lines = [
+            {
+                **row,
+                **{k: row[k].tolist() for k in ("keypoint", "keypoint_score")},
+                "tracks": tracks,
+            }
+            for row, tracks in zip(rows, said, strict=True)
+        ]
+        path.write_text("\n".join(map(json.dumps, lines)))
+    else:
+        said = [True, False, False]
+        arrays = {"frame_dir": ["a", "b", "c"], "img_shape": [(240, 320)] * 3, "tracks": said}
+        arrays |= {f"{n}/keypoint": row["keypoint"] for n, row in enumerate(rows)}
+        np.savez(path, **arrays)
+    assert [sample.tracks for sample in open_dataset(str(path)).samples] == said
