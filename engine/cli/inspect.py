@@ -30,6 +30,7 @@ from engine.sources.formats.poses import Reading
 from engine.sources.formats.recordings import Recordings, read_recordings
 
 _NAMES = 5  # videos that are listed
+_WIDE = 10_000  # columns where nothing is to be wrapped
 _ROWS = 16  # of the drawing
 
 
@@ -95,7 +96,7 @@ def _inspect(given: argparse.Namespace) -> int:
     for topic, what in [*facts, *survey.found()]:
         style = "yellow" if topic in ("odd", "refused") else "bold"
         table.add_row(Text(topic, style), Text(printable(what)))
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
     console.print(table)
     if survey.example is not None:
         name, poses, frame = survey.example

@@ -66,7 +66,7 @@ class Survey:
             self.causes[str(poses)] += 1
             return
         keypoint = np.nan_to_num(poses.keypoint[:, : poses.total_frames].astype(np.float64))
-        there = keypoint.any(axis=-1)
+        there = np.asarray(keypoint.any(axis=-1))
         height, width = poses.img_shape
         self.sizes[width, height] += 1
         self.kinds[str(poses.keypoint.dtype)] += 1

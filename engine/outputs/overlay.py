@@ -10,7 +10,7 @@ import bisect
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import av
 import cv2
@@ -105,9 +105,7 @@ class VideoOverlay(LiveOutput):
 
     def _draw(self, pixels: Pixels, number: int) -> None:
         for person in self._people.get(number, ()):
-            colour = self._colours.setdefault(
-                person.id, COLOURS[len(self._colours) % len(COLOURS)]
-            )
+            colour = self._colours.setdefault(person.id, COLOURS[len(self._colours) % len(COLOURS)])
             draw_skeleton(pixels, person.kpts, colour)
             text = f"{person.id} {self.label_at(person.id, number)}".strip()
             _write(pixels, text, _above(person.kpts, pixels), colour)

@@ -94,6 +94,8 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
     )
 }
 
+_NECK: Final = ("upper_neck", "neck", "neck_base", "head_bottom")
+_TOP: Final = ("head_top", "top_head", "head")
 _BY_NUMBER: Final = {
     layout.joints: layout for layout in LAYOUTS.values() if layout.name not in ("ros18", "h36m17")
 }
@@ -104,15 +106,23 @@ def by_number(joints: int) -> JointLayout | None:
     return _BY_NUMBER.get(joints)
 
 
-def by_names(names: Sequence[str]) -> JointLayout | None:
-    """The layout of joints that have names, as COCO spells them; None where arms and legs are not
-    among them."""
+def by_names(names: Sequence[str]) -> JointLayout:
+    """The layout of joints that have names, as COCO spells them. Raises `ValueError` where arms and
+    legs are not among them: those of an animal, say."""
     known = {name.lower().strip().replace(" ", "_"): place for place, name in enumerate(names)}
-    coco = tuple(known.get(name) for name in COCO_NAMES)
-    if None in coco[5:]:
-        return None
-    if coco == _SAME:
-        same = by_number(len(names))
-        if same is not None and same.coco == _SAME:
-            return same
-    return JointLayout("by name", len(names), coco)
+    for side in ("left", "right"):  # which Human3.6M's are called
+        if f"{side}_foot" in known:
+            known.setdefault(f"{side}_ankle", known[f"{side}_foot"])
+    coco: list[Place] = [known.get(name) for name in COCO_NAMES]
+    if lacking := [name for name, at in zip(COCO_NAMES[5:], coco[5:], strict=True) if at is None]:
+        raise ValueError(
+            f"joints are called {', '.join(names[:4])}, …; {lacking[0]} is not among them, so that "
+            "these are no bodies as COCO's are"
+        )
+    if coco[0] is None:  # as in MPII's and CrowdPose's
+        neck, top = (next((known[n] for n in some if n in known), None) for some in (_NECK, _TOP))
+        coco[0] = None if neck is None or top is None else (neck, top)
+    same = by_number(len(names))
+    if same is not None and same.coco == tuple(coco):
+        return same
+    return JointLayout("by name", len(names), tuple(coco))

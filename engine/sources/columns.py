@@ -150,8 +150,8 @@ class Columns:
         except FileNotFoundError as error:
             raise DatasetError(
                 f"{self._folder.name} lacks {str(error.filename or error).rpartition('/')[2]}; "
-                "`python -m converters.annotations` writes folders that can be read; those of other "
-                "programs that can be read are in docs/data.md"
+                "`python -m converters.annotations` writes folders that can be read; "
+                "docs/data.md lists those of other programs"
             ) from None
         except Exception as error:  # network, or what damage provokes
             raise DatasetError(

@@ -1,7 +1,8 @@
-"""Recorded sources: JSON lines, pose files of other programs, annotation files at their own speed.
+"""Recorded sources: JSON lines, pose files of other programs, annotations at their own speed.
 
-``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
-without a rate as fast as it can be scored. ``poses:PATH``: files of other programs.
+``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``poses:PATH``: a file or a
+folder that another program wrote. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
+without a rate as fast as it can be scored.
 """
 
 from __future__ import annotations
@@ -72,8 +73,7 @@ def poses(rest: str, reading: Reading, scheme: str = "poses") -> Source:
 
 
 def openpose(rest: str, reading: Reading) -> Source:
-    """``openpose:DIR@WIDTHxHEIGHT``: a folder that OpenPose wrote with ``--write_json``, whose files
-    do not say how large the picture was."""
+    """``openpose:DIR@WIDTHxHEIGHT``: the same, of a folder that OpenPose wrote."""
     return poses(rest, reading, "openpose")
 
 

@@ -58,9 +58,7 @@ class Source:
     video: str | None = None
 
 
-def open_source(
-    source: str | Source | Iterable[Message], reading: Reading | None = None
-) -> Source:
+def open_source(source: str | Source | Iterable[Message], reading: Reading | None = None) -> Source:
     """A URI, a path, a `Source`, or anything that yields messages (taken as recorded). `reading`:
     what the user says of recorded poses. Raises `UsageError`."""
     if isinstance(source, Source):
@@ -75,8 +73,7 @@ def open_source(
             raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
     found = {point.name: point for point in entry_points(group=GROUP)}
-    source = addressed(source, found)
-    scheme, _, rest = source.partition(":")
+    scheme, _, rest = addressed(source, found).partition(":")
     # zmq+pull://host:port and the like keep their slashes
     if scheme not in found:
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."

@@ -30,36 +30,36 @@ def read(content: Content) -> list[Recording] | None:
     arrays, path = content.arrays, content.path
     if arrays is None:
         return None
-    named = [name for name in _POINTS if name in arrays]
-    if not named and len(arrays) == 1:
-        named = list(arrays)
-    if not named or not isinstance(points := arrays[named[0]], np.ndarray):
+    only = next(iter(arrays), "") if len(arrays) == 1 else ""
+    points = arrays.get(next((name for name in _POINTS if name in arrays), only))
+    if not isinstance(points, np.ndarray):
         return None
-    if points.dtype.kind not in "fiu" or points.ndim not in (3, 4):
+    if points.dtype.kind not in "fiu":
         return None
-    if points.ndim == 3:
-        points = points[None]
     scores = next((arrays[name] for name in _SCORES if name in arrays), None)
     try:
         points = _checked(points, scores)
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from None
-    return [Recording(path.stem, partial(_of_rows, path, points), _size(arrays), rows=len(points) > 1)]
+    return [
+        Recording(path.stem, partial(_of_rows, path, points), _size(arrays), rows=len(points) > 1)
+    ]
 
 
 def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
     """[persons, frames, joints, 2 or 3]. Raises `ValueError`."""
     shape = list(points.shape)
-    if points.shape[1] == 0 or points.shape[0] == 0:
-        raise ValueError(f"an array of shape {shape} holds no frames")
-    if points.shape[-1] not in (2, 3) or by_number(points.shape[2]) is None:
-        hint = ""
-        if points.shape[1] in (2, 3):
-            hint = "; this may be [channels, frames, joints, persons]: transpose(3, 1, 2, 0)"
+    if points.ndim == 3:
+        points = points[None]
+    known = points.ndim == 4 and points.shape[-1] in (2, 3) and by_number(shape[-2]) is not None
+    if not known or _channels_first(points):
         raise ValueError(
             f"an array of shape {shape}; expected [frames, joints, 2 or 3] or [persons, frames, "
-            f"joints, 2 or 3] with a number of joints that is known{hint}"
+            "joints, 2 or 3] with a number of joints that is known. Of ST-GCN's [channels, frames, "
+            "joints, persons] that is array.transpose(3, 1, 2, 0)"
         )
+    if points.shape[1] == 0 or points.shape[0] == 0:
+        raise ValueError(f"an array of shape {shape} holds no frames")
     if scores is not None and points.shape[-1] == 2:
         apart = np.asarray(scores)
         if apart.ndim == 2:
@@ -73,11 +73,20 @@ def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
         if np.nanmin(third) < -0.5 or (small and np.nanmax(third) > 1.5):
             raise ValueError(
                 f"{points.shape[2]} joints whose third numbers, {np.nanmin(third):.3g} to "
-                f"{np.nanmax(third):.3g}, are no scores: coordinates in 3-D (as NTU's of a Kinect). "
-                "This engine takes x and y in the picture; project them into the camera's picture, "
-                "or run a 2-D pose estimator over the video (--source video:FILE)"
+                f"{np.nanmax(third):.3g}, are no scores: coordinates in 3-D, as of a Kinect. This "
+                "engine takes x and y in the picture; project them into it, or run a 2-D pose "
+                "estimator over the video (--source video:FILE)"
             )
     return points
+
+
+def _channels_first(points: NDArray[Any]) -> bool:
+    """Whether it is ST-GCN's [3, frames, joints, 2 persons], which looks like three people: the
+    third has scores where the others have coordinates."""
+    if points.shape[0] != 3 or points.shape[-1] != 2 or not points.size:
+        return False
+    most = np.nan_to_num(np.abs(points)).max(axis=(1, 2, 3))
+    return bool(most[2] <= 1 < most[:2].min())
 
 
 def _of_rows(path: Path, points: NDArray[Any]) -> Iterator[Frame | SourceError]:

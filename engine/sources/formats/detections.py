@@ -73,13 +73,14 @@ def _ground_truth(path: Path, whole: Mapping[str, Any]) -> list[Recording]:
             raise DatasetError(f"{path}: `annotations` are objects with an image_id")
         if entry.get("keypoints") and entry["image_id"] in names:
             named.append((names[entry["image_id"]], entry))
-    categories = whole.get("categories")
     layout = None
-    for category in categories if isinstance(categories, list) else []:
-        words = category.get("keypoints") if isinstance(category, dict) else None
-        if isinstance(words, list) and all(isinstance(word, str) for word in words):
-            layout = by_names(words)
-            break
+    try:
+        for category in whole.get("categories") or []:
+            if words := category.get("keypoints"):
+                layout = by_names(words)
+                break
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from None
     return _recordings(path, named, sizes, layout, list(names.values()))
 
 
@@ -152,7 +153,7 @@ def _of_entries(
         people, size = [], None
         try:
             for picture, entry in entries:
-                kpts = keypoints_of(entry["keypoints"], entry.get("keypoint_scores"))
+                kpts = keypoints_of(entry["keypoints"], entry.get("keypoint_scores"), per=3)
                 size = sizes.get(picture)
                 if kpts is not None:
                     people.append(Detection(_scores(kpts), _identity(entry)))

@@ -1,7 +1,7 @@
 """Keypoints: the joints of one person as files spell them, as an array.
 
-Lists of numbers, lists of lists, lists of objects ``{x, y, visibility}``, objects of lists ``{x: […],
-y: […], visible: […]}``. What is no finite number is a joint that was not found.
+Lists of numbers, lists of lists, lists of objects ``{x, y, visibility}``, objects of lists
+``{x: […], y: […], visible: […]}``. What is no number is a joint that was not found.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine.skeletons.joints import by_number
 
 F32 = NDArray[np.float32]
 
-_SCORES: Final = ("score", "visibility", "confidence", "conf", "visible", "presence", "v", "c")
+_SCORES: Final = ("score", "visibility", "confidence", "conf", "visible", "vis", "v", "c")
 _FARTHEST: Final = 1e9  # coordinates beyond are none
 
 
@@ -45,7 +45,7 @@ def keypoints_of(
         found[:, 2] = apart
     elif width == 4:  # x, y, z, visibility
         found[:, 2] = table[:, 3]
-    elif width == 3 and not depth:
+    elif width == 3 and (_is_named(value) or not depth):
         found[:, 2] = table[:, 2]
     found[np.isnan(found).any(axis=1)] = 0
     if not (np.abs(found) < _FARTHEST).all():
@@ -69,6 +69,11 @@ def identity(value: Any) -> int | str | None:
     return int(value)
 
 
+def _is_named(value: Any) -> bool:
+    """Whether the numbers of each joint have names."""
+    return isinstance(value, Mapping) or isinstance(value[0], Mapping)
+
+
 def _table(value: Any, per: int | None) -> NDArray[np.float64]:
     """[n, numbers a joint]."""
     if isinstance(value, Mapping):
@@ -78,7 +83,7 @@ def _table(value: Any, per: int | None) -> NDArray[np.float64]:
         if x.ndim != 1 or x.shape != y.shape or x.shape != third.shape:
             raise ValueError("x, y and scores of a person are lists of the same length")
         return np.stack([x, y, third], axis=1)
-    if isinstance(value, Sequence) and isinstance(value[0], Mapping):
+    if _is_named(value):
         return np.array([_joint(one) for one in value])
     found = _numbers(value)
     if found.ndim == 1:

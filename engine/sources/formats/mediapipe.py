@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from engine.base.errors import DatasetError, SourceError
 from engine.skeletons.joints import COCO_NAMES, LAYOUTS
 from engine.sources.formats.content import Content
@@ -23,6 +25,8 @@ _LANDMARKS: Final = ("pose_landmarks", "poseLandmarks", "landmarks", "pose", "la
 _FRAMES: Final = ("frames", "results", "data")
 _NUMBERS: Final = ("frame", "frame_id", "frame_number", "frame_index", "frame_idx")
 _LAYOUT: Final = LAYOUTS["mediapipe33"]
+_HIPS: Final = (23, 24)
+_ORIGIN: Final = 0.02  # within which the middle of the hips is, in metres
 _PIXELS: Final = 4.0  # a share beyond it is none: MediaPipe also tells of what is outside
 
 
@@ -63,7 +67,7 @@ def _frames(whole: Any) -> list[tuple[int, Any]] | None:
     numbers = [_number(frame) for frame in whole]
     known = [number for number in numbers if number is not None]
     ascending = len(known) == len(whole) and known == sorted(set(known))
-    moments = timeline(known) if ascending else range(len(whole))
+    moments = timeline(known) if ascending else list(range(len(whole)))
     return list(zip(moments, whole, strict=True))
 
 
@@ -77,8 +81,10 @@ def _is_frame(frame: Any) -> bool:
     """Whether landmarks are in it, or their place is empty."""
     if isinstance(frame, dict):
         return any(name in frame for name in _LANDMARKS) or _by_name(frame) is not None
-    return frame == [] or _is_person(frame) or (
-        isinstance(frame, list) and all(map(_is_person, frame))
+    return (
+        frame == []
+        or _is_person(frame)
+        or (isinstance(frame, list) and all(map(_is_person, frame)))
     )
 
 
@@ -113,8 +119,8 @@ def _people(frame: Any) -> list[F32]:
     found = []
     for one in everybody:
         if not _is_person(one):
-            count = len(one) if isinstance(one, (list, dict)) else 0
-            raise ValueError(f"{count} landmarks; MediaPipe's pose has {_LAYOUT.joints}")
+            several = one if isinstance(one, list) else everybody
+            raise ValueError(f"{len(several)} landmarks; MediaPipe's pose has {_LAYOUT.joints}")
         points = one["landmark"] if isinstance(one, dict) else one
         kpts = keypoints_of(points, depth=True)
         if kpts is not None:
@@ -136,9 +142,19 @@ def _by_name(frame: Mapping[str, Any]) -> list[Any] | None:
 
 
 def _in_shares(frames: list[tuple[int, Any]]) -> bool:
-    return not any(
-        (abs(kpts[:, :2]) > _PIXELS).any() for _, frame in frames for kpts in _people(frame)
-    )
+    """Whether coordinates are not in pixels. Raises `ValueError` for ``pose_world_landmarks``."""
+    everybody = [kpts for _, frame in frames for kpts in _people(frame)]
+    if everybody:
+        hips = [kpts[list(_HIPS), :2].mean(axis=0) for kpts in everybody]
+        if (
+            np.abs(np.median(hips, axis=0)).max() < _ORIGIN
+            and min(k[:, :2].min() for k in everybody) < 0
+        ):
+            raise ValueError(
+                "landmarks in metres around the hips (pose_world_landmarks); the engine takes "
+                "those of the picture (pose_landmarks)"
+            )
+    return not any((np.abs(kpts[:, :2]) > _PIXELS).any() for kpts in everybody)
 
 
 def _of_frames(path: Path, frames: list[tuple[int, Any]]) -> Iterator[Frame | SourceError]:

@@ -22,11 +22,14 @@ from engine.sources.formats.recording import Detection, Frame, Recording, timeli
 def read(content: Content) -> list[Recording] | None:
     if content.path.is_dir():
         return _folder(content)
-    found = _frames(content.json)
+    path = content.path
+    try:
+        found = _frames(content.json)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from None
     if found is None:
         return None
     frames, layout = found
-    path = content.path
     return [Recording(path.stem, partial(_of_frames, path, frames), layout=layout)]
 
 
@@ -66,7 +69,7 @@ def _frames(whole: Any) -> tuple[list[tuple[int, Any]], JointLayout | None] | No
     counted = all(type(n) is int and n >= 0 for n in numbers) and len(set(numbers)) == len(numbers)
     if counted:
         whole = sorted(whole, key=lambda frame: int(frame["frame_id"]))
-    moments = timeline(sorted(numbers)) if counted else range(len(whole))
+    moments = timeline(sorted(numbers)) if counted else list(range(len(whole)))
     return [(n, frame["instances"]) for n, frame in zip(moments, whole, strict=True)], layout
 
 
@@ -84,11 +87,7 @@ def _layout(meta: Any) -> JointLayout | None:
     names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
     if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
         return None
-    try:
-        ordered = [names[key] for key in sorted(names, key=int)]
-    except ValueError:
-        return None
-    return by_names(ordered)
+    return by_names([names[key] for key in sorted(names, key=int)])
 
 
 def _of_frames(path: Path, frames: list[tuple[int, Any]]) -> Iterator[Frame | SourceError]:

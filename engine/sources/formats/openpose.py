@@ -29,6 +29,8 @@ def read(content: Content) -> list[Recording] | None:
     if content.path.is_dir():
         return _folder(content)
     whole = content.json
+    if isinstance(whole, dict) and isinstance(whole.get("frames"), list):  # ComfyUI's editors
+        whole = [{**_sides(whole), **frame} for frame in whole["frames"] if isinstance(frame, dict)]
     documents = whole if isinstance(whole, list) else [whole]
     if not documents or not all(map(is_frame, documents)):
         return None
@@ -107,6 +109,10 @@ def frame_of(document: Any, number: int) -> Frame:
         if kpts is not None:
             found.append(Detection(kpts, identity(person.get("person_id"))))
     return Frame(number, found, size_of(document))
+
+
+def _sides(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if key.startswith("canvas_")}
 
 
 def size_of(document: Any) -> Size | None:

@@ -132,9 +132,9 @@ class Poses:
         ids = [[one.id for one in frame.people] for frame in frames]
         tracked = all(None not in some and len(set(some)) == len(some) for some in ids)
         if tracked:
-            everybody = list(dict.fromkeys(who for some in ids for who in some))
-            if self.recording.rows:  # which may be empty
-                everybody = list(range(1 + max(map(int, everybody), default=-1)))
+            everybody: list[Any] = list(dict.fromkeys(who for some in ids for who in some))
+            if self.recording.rows:  # of which some may be empty
+                everybody = list(range(1 + max(everybody, default=-1)))
             rows = {who: row for row, who in enumerate(everybody)}
             places = [[rows[who] for who in some] for some in ids]
             persons = len(rows)

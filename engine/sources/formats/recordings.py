@@ -13,10 +13,9 @@ from engine.base.assets import file_sha256
 from engine.base.errors import DatasetError
 from engine.sources.folders import INDEX
 from engine.sources.formats.content import POSE_FILES
-from engine.sources.formats.poses import Poses, Reading
 from engine.sources.formats.pose_frames import is_messages
+from engine.sources.formats.poses import Poses, Reading
 from engine.sources.formats.registry import find
-
 
 _NOTHING: Final = ("PROTO", "FRAME", "MARK", "MEMOIZE")
 """Opcodes of a pickle that make no object."""

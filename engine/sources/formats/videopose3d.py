@@ -1,7 +1,7 @@
 """Detectron and VideoPose3D: ``.npz`` of 2-D keypoints as the data of VideoPose3D are prepared.
 
-* Of one video, by ``infer_video.py`` and ``infer_video_d2.py``: ``boxes`` and ``keypoints``, a frame
-  each of lists by class, of which the second is the people's, [people, 4, 17] (x, y, logit,
+* Of one video, by ``infer_video.py`` and ``infer_video_d2.py``: ``boxes`` and ``keypoints``, of a
+  frame lists by class, of which the second is the people's, [people, 4, 17] (x, y, logit,
   probability); ``metadata`` with ``w`` and ``h``.
 * Of many, by ``prepare_data_2d_custom.py``: ``positions_2d``, by subject and action lists of arrays
   [frames, 17, 2], one a camera; ``metadata`` with ``layout_name`` and ``video_metadata``.
