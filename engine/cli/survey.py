@@ -79,10 +79,14 @@ class Survey:
             score = poses.keypoint_score[:, : poses.total_frames].astype(np.float64)
             self.scores.add(score[there])
             there = there & (score > 0)
-        self.tracks[_rows(sample, len(keypoint))] += 1
+        tracks = sample.annotation.get("tracks")
+        self.tracks[_rows(tracks, len(keypoint))] += 1
+        if len(keypoint) > poses.total_frames and tracks is None:
+            what = "more persons than frames: are the axes [frames, persons, …]?"
+            self.odd.setdefault(what, []).append(sample.id)
         joints = there.sum(axis=(0, 1))
         self.seen += joints
-        for what in _oddities(keypoint, there, poses):
+        for what in _oddities(keypoint, there, poses.img_shape):
             self.odd.setdefault(what, []).append(sample.id)
         if self.example is None and there.any():
             self.example = sample.id, poses, int(there.sum(axis=(0, 2)).argmax())
@@ -93,28 +97,32 @@ class Survey:
             common = ", ".join(str(label) for label in sorted(labels)[:_NAMED])
             more = f", … ({len(labels)} classes)" if len(labels) > _NAMED else ""
             yield "labels", f"{common}{more}; {self.labels[None]} without"
+        if self.kinds:
+            yield from self._skeletons()
+        for cause, count in self.causes.most_common(_NAMED):
+            yield "refused", f"{count}: {cause}"
+        for what, names in self.odd.items():
+            yield "odd", f"{what}: {len(names)} of {self.samples} videos, {names[0]} the first"
+
+    def _skeletons(self) -> Iterator[tuple[str, str]]:
+        """Of what could be read."""
         yield "persons", f"{self.persons} a video"
         yield "frames", f"{self.frames} a video"
-        yield "rows", ", ".join(f"{what} ({n})" for what, n in self.tracks.items()) or "none"
+        yield "rows", ", ".join(f"{what} ({n})" for what, n in self.tracks.items())
         listed = ", ".join(f"{w}x{h} ({n})" for (w, h), n in self.sizes.most_common(3))
         more = f", … ({len(self.sizes)} sizes)" if len(self.sizes) > 3 else ""
-        yield "picture", f"{listed}{more}" or "none"
+        yield "picture", f"{listed}{more}"
         yield "x", str(self.x)
         yield "y", str(self.y)
         yield "scores", str(self.scores) if self.scored else "none; each joint counts fully"
         absent = [name for name, n in zip(COCO_NAMES, self.seen, strict=True) if not n]
         if absent and self.seen.any():
             yield "absent joints", ", ".join(absent)
-        yield "numbers", ", ".join(self.kinds) or "none"
-        for cause, count in self.causes.most_common(_NAMED):
-            yield "refused", f"{count}: {cause}"
-        for what, names in self.odd.items():
-            yield "odd", f"{what}: {len(names)} of {self.samples} videos, {names[0]} the first"
+        yield "numbers", ", ".join(self.kinds)
 
 
-def _rows(sample: Sample, persons: int) -> str:
+def _rows(tracks: bool | None, persons: int) -> str:
     """What the rows of an annotation are."""
-    tracks = sample.annotation.get("tracks")
     if persons <= 1:
         return "one person"
     if tracks is None:
@@ -123,11 +131,10 @@ def _rows(sample: Sample, persons: int) -> str:
 
 
 def _oddities(
-    keypoint: NDArray[np.float64], there: NDArray[np.bool_], poses: PoseSequence
+    keypoint: NDArray[np.float64], there: NDArray[np.bool_], img_shape: tuple[int, int]
 ) -> Iterator[str]:
     """What people would want to know of a video before they believe its scores."""
-    persons, frames = there.shape[:2]
-    height, width = poses.img_shape
+    height, width = img_shape
     if not there.any():
         yield "nobody is in any frame"
         return
@@ -140,8 +147,6 @@ def _oddities(
     outside = ((points < -1) | (points > [width + 1, height + 1])).any(axis=-1).mean()
     if outside > 0.2:
         yield f"more than a fifth of the joints is outside of {width}x{height}: another size?"
-    if persons > frames:
-        yield "more persons than frames: are the axes [frames, persons, …]?"
     empty = 1 - there.any(axis=(0, 2)).mean()
     if empty > 0.5:
         yield "nobody is in more than half of the frames"

@@ -88,8 +88,14 @@ def find_dataset(
         recordings = read_recordings(Path(name), reading)
         if recordings is not None:
             return partial(select_recordings, name, recordings)
+    selection = _found(name, ann_file)
     if reading.says:
         raise DatasetError(f"{name} says that itself; leave {reading.says} out")
+    return selection
+
+
+def _found(name: str, ann_file: str | None) -> Selection:
+    """A data set that has the form of annotations."""
     if name == DEMO and ann_file is None:
         return _select_demo
     if name in DATASETS:

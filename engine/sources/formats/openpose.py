@@ -20,7 +20,7 @@ from engine.sources.formats.keypoints import identity, keypoints_of
 from engine.sources.formats.recording import Detection, Frame, Recording, Size, timeline
 
 _PEOPLE: Final = ("people", "bodies")
-_JOINTS: Final = ("pose_keypoints_2d", "pose_keypoints", "joints")
+_JOINTS: Final = ("pose_keypoints_2d", "pose_keypoints", "joints", "keypoints")
 _LOOKS: Final = 3  # files of a folder that are looked at to know it: one may be broken
 
 

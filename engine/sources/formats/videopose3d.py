@@ -68,7 +68,8 @@ def _people(frame: Any) -> list[Detection]:
         raise ValueError(f"people of shape {list(people.shape)}; expected [people, 4, joints]")
     found = []
     for person in people:
-        score = person[-1] if len(person) > 2 else None
+        # Detectron2's may be 5: it divides by the sum over a coarser map
+        score = np.minimum(person[-1], 1) if len(person) > 2 else None
         kpts = keypoints_of(person[:2].T, score)
         if kpts is not None:
             found.append(Detection(kpts))
