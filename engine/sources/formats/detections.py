@@ -8,7 +8,7 @@ with lists of such entries. What is before the number in a picture's name tells 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -32,7 +32,7 @@ def read(content: Content) -> list[Recording] | None:
     if isinstance(whole, list):
         if not whole or not all(_is_detection(entry) for entry in whole):
             return None
-        return _recordings(path, [(entry["image_id"], entry) for entry in whole], {}, None)
+        return _recordings(_Videos(path), [(entry["image_id"], entry) for entry in whole])
     if not isinstance(whole, dict) or not whole:
         return None
     if isinstance(whole.get("images"), list) and isinstance(whole.get("annotations"), list):
@@ -42,7 +42,7 @@ def read(content: Content) -> list[Recording] | None:
     pictures = all(_place(name)[1] is not None for name in whole)
     if pictures and any(whole.values()) and all(map(_is_list_of_detections, whole.values())):
         named = [(name, entry) for name, entries in whole.items() for entry in entries]
-        return _recordings(path, named, {}, None, list(whole))
+        return _recordings(_Videos(path, list(whole)), named)
     return None
 
 
@@ -81,42 +81,44 @@ def _ground_truth(path: Path, whole: Mapping[str, Any]) -> list[Recording]:
                 break
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from None
-    return _recordings(path, named, sizes, layout, list(names.values()))
+    videos = _Videos(path, list(names.values()), gaps=False)
+    return _recordings(videos, named, sizes, layout)
 
 
 def _recordings(
-    path: Path,
+    videos: _Videos,
     named: list[tuple[Any, Any]],
-    sizes: Mapping[Any, Size],
-    layout: JointLayout | None,
-    pictures: list[Any] | None = None,
+    sizes: Mapping[Any, Size] | None = None,
+    layout: JointLayout | None = None,
 ) -> list[Recording]:
-    """Detections under the names of their pictures, `pictures` among them in which nobody is."""
-    videos = _Videos(path)
-    for picture in pictures or []:
-        videos.entries(picture)
+    """Detections under the names of their pictures."""
+    sizes = sizes or {}
     for picture, entry in named:
         videos.entries(picture).append((picture, entry))
     found = []
     for name, frames, own in videos:
         size = next((sizes[picture] for picture in own if picture in sizes), None)
-        found.append(Recording(name, partial(_of_entries, path, frames, sizes), size, None, layout))
+        about = partial(_of_entries, videos.path, frames, sizes)
+        found.append(Recording(name, about, size, None, layout))
     return found
 
 
 class _Videos:
-    """Entries of pictures, by video and number of the frame."""
+    """Entries of pictures, by video and number of the frame. `pictures`: those that are known
+    before, in which nobody may be. `gaps`: others may be missing because nobody is in them."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, pictures: Sequence[Any] = (), *, gaps: bool = True) -> None:
+        self.path, self._gaps = path, gaps
         self._videos: dict[str, Entries] = {}
         self._places: dict[Any, list[Any]] = {}
         self._pictures: dict[str, list[Any]] = {}
+        for picture in pictures:
+            self.entries(picture)
 
     def entries(self, picture: Any) -> list[Any]:
         """Those of a picture. Raises `DatasetError`."""
         if isinstance(picture, bool) or not isinstance(picture, (int, str)):
-            raise DatasetError(f"{self._path}: image_id {printable(picture)[:40]} is no name")
+            raise DatasetError(f"{self.path}: image_id {printable(picture)[:40]} is no name")
         if picture not in self._places:
             video, number = _place(picture)
             frames = self._videos.setdefault(video, {})
@@ -130,9 +132,9 @@ class _Videos:
         """Name, frames in order, and pictures of each."""
         for video, frames in self._videos.items():
             ordered = sorted(frames)
-            moments = timeline(ordered)
+            moments = timeline(ordered) if self._gaps else range(len(ordered))
             of_moments = {m: frames[n] for m, n in zip(moments, ordered, strict=True)}
-            yield video or self._path.stem, of_moments, self._pictures[video]
+            yield video or self.path.stem, of_moments, self._pictures[video]
 
 
 def _place(picture: int | str) -> tuple[str, int | None]:
