@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -39,6 +40,8 @@ class JointLayout:
 
     def picked(self, kpts: NDArray[np.float32]) -> NDArray[np.float32]:
         """COCO's joints [17, 3] out of [n, 3], in the same units."""
+        if self._numbers is not None:
+            return kpts[self._numbers]
         found = np.zeros((JOINTS, 3), np.float32)
         for joint, place in enumerate(self.coco):
             if isinstance(place, int):
@@ -48,6 +51,12 @@ class JointLayout:
                 if ends[:, 2].all():  # the middle of two that were seen
                     found[joint] = [*ends[:, :2].mean(axis=0), ends[:, 2].min()]
         return found
+
+    @cached_property
+    def _numbers(self) -> list[int] | None:
+        """The places, where it has all joints itself."""
+        numbers = [place for place in self.coco if isinstance(place, int)]
+        return numbers if len(numbers) == JOINTS else None
 
 
 COCO: Final = "coco17"

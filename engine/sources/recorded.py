@@ -22,7 +22,7 @@ from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
 from engine.sources.formats.poses import Poses, Reading, parse_size
-from engine.sources.formats.registry import find
+from engine.sources.formats.recordings import read_recordings
 from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
 from engine.sources.source import Source, Stop
 
@@ -55,7 +55,7 @@ def _lines(lines: Any, stop: Stop) -> Iterator[bytes]:
 
 def poses(rest: str, reading: Reading, scheme: str = "poses") -> Source:
     """``poses:PATH``, ``poses:PATH@WIDTHxHEIGHT``: a file or a folder of another program's
-    (`engine.sources.formats`), every video in it a stream, one after the other."""
+    (`engine.sources.formats`) or annotations, every video in it a stream, one after the other."""
     path, _, size = rest.rpartition("@")
     if path and not Path(rest).exists():
         reading = replace(reading, size=parse_size(size))
@@ -63,13 +63,10 @@ def poses(rest: str, reading: Reading, scheme: str = "poses") -> Source:
         path = rest
     if not Path(path).exists():
         raise UsageError(f"{scheme}:{rest}: no such file or folder")
-    found = find(Path(path))
+    found = read_recordings(Path(path), reading)
     if found is None:
-        raise UsageError(
-            f"{scheme}:{rest}: no file of poses of a format that is known (docs/data.md lists them)"
-        )
-    read = [Poses(recording, reading, path) for recording in found.recordings]
-    return Source(f"{scheme}:{path}", partial(_messages, read), live=False)
+        return recorded(f"{scheme}:{path}", _samples(scheme, path, reading))
+    return Source(f"{scheme}:{path}", partial(_messages, found.poses), live=False)
 
 
 def openpose(rest: str, reading: Reading) -> Source:
@@ -90,14 +87,16 @@ def replay(rest: str, reading: Reading) -> Source:
     other as fast as they are taken; ``replay:FILE@RATE``: eight at once, in frames/s."""
     path, _, rate = rest.rpartition("@")
     if not path:
-        return recorded(f"replay:{rest}", _samples(rest, reading))
+        return recorded(f"replay:{rest}", _samples("replay", rest, reading))
     try:
         fps = float(rate)
     except ValueError:
         fps = 0.0
     if not 0 < fps <= 1000:
         raise UsageError(f"replay:{rest}: FILE, or FILE@RATE in frames/s")
-    return Source(f"replay:{rest}", partial(_in_time, _samples(path, reading), fps), live=True)
+    return Source(
+        f"replay:{rest}", partial(_in_time, _samples("replay", path, reading), fps), live=True
+    )
 
 
 def recorded(name: str, samples: Sequence[Sample]) -> Source:
@@ -105,11 +104,11 @@ def recorded(name: str, samples: Sequence[Sample]) -> Source:
     return Source(name, partial(_in_turn, samples), live=False)
 
 
-def _samples(path: str, reading: Reading) -> Sequence[Sample]:
+def _samples(scheme: str, path: str, reading: Reading) -> Sequence[Sample]:
     try:
         return open_dataset(path, reading=reading).samples
     except DatasetError as error:
-        raise UsageError(f"replay:{path}: {error}") from None
+        raise UsageError(f"{scheme}:{path}: {error}") from None
 
 
 def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | SourceError]:

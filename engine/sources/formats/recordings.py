@@ -23,11 +23,27 @@ _NOTHING: Final = ("PROTO", "FRAME", "MARK", "MEMOIZE")
 
 @dataclass(frozen=True)
 class Recordings:
-    """`description`: of what kind, in words. `digest`: of all files and of what the user says."""
+    """`description`: of what kind, in words."""
 
+    path: Path
+    reading: Reading
     poses: list[Poses]
     description: str
-    digest: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, hex, of the names and contents of all files, and of what the user says of them.
+        Raises `DatasetError`."""
+        digest = hashlib.sha256(f"{self.reading.size} {self.reading.joints}".encode())
+        try:
+            inside = sorted(self.path.rglob("*")) if self.path.is_dir() else []
+            files = [one for one in inside if one.suffix.lower() in POSE_FILES and one.is_file()]
+            for file in files or [self.path]:
+                name = str(file.relative_to(self.path)) if files else ""
+                digest.update(f"{name}\0{file_sha256(file)}\0".encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            raise DatasetError(f"{self.path}: {error.strerror or error}") from None
+        return digest.hexdigest()
 
 
 def read_recordings(path: Path, reading: Reading) -> Recordings | None:
@@ -38,7 +54,7 @@ def read_recordings(path: Path, reading: Reading) -> Recordings | None:
         return None
     poses = [Poses(recording, reading, path) for recording in found.recordings]
     skipped = f", {found.skipped} files inside are of no known form" if found.skipped else ""
-    return Recordings(poses, f"{', '.join(found.formats)}{skipped}", _digest(path, reading))
+    return Recordings(path, reading, poses, f"{', '.join(found.formats)}{skipped}")
 
 
 def _is_ours(path: Path) -> bool:
@@ -64,17 +80,3 @@ def _lists_arrays(path: Path) -> bool:
         made = (name for name in begins if name not in _NOTHING and not name.endswith("PUT"))
         first, second = next(made, ""), next(made, "")
     return first == "EMPTY_LIST" and second not in ("EMPTY_DICT", "STOP", "APPENDS", "")
-
-
-def _digest(path: Path, reading: Reading) -> str:
-    """SHA-256, hex, of the names and contents of all files, and of the flags."""
-    digest = hashlib.sha256(f"{reading.size} {reading.joints}".encode())
-    try:
-        inside = sorted(path.rglob("*")) if path.is_dir() else []
-        files = [one for one in inside if one.is_file() and one.suffix.lower() in POSE_FILES]
-        for file in files or [path]:
-            name = str(file.relative_to(path)) if files else ""
-            digest.update(f"{name}\0{file_sha256(file)}\0".encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror or error}") from None
-    return digest.hexdigest()

@@ -59,7 +59,7 @@ def test_an_openpose_file_that_is_broken(tmp_path: Path) -> None:
     assert [type(item) for item in found] == [PoseFrame, SourceError, PoseFrame, SourceError]
     assert "10 joints, which no layout has" in str(found[1])
     (tmp_path / "none").mkdir()
-    with pytest.raises(UsageError, match="no file of poses"):
+    with pytest.raises(UsageError, match="lacks index.json"):
         open_source(f"openpose:{tmp_path}/none@640x480")
 
 
