@@ -23,6 +23,12 @@ from engine.sources.formats.recording import Detection, Frame, Recording, Size
 
 _POINTS: Final = ("keypoint", "keypoints", "kpts", "poses", "pose", "xy", "xyn", "arr_0")
 _SCORES: Final = ("keypoint_score", "keypoint_scores", "scores", "score", "conf")
+_EXPECTED: Final = (
+    "expected [frames, joints, 2 or 3] or [persons, frames, joints, 2 or 3] with a number of joints "
+    "that is known. Of ST-GCN's [channels, frames, joints, persons] that is "
+    "array.transpose(3, 1, 2, 0)"
+)
+_MEDIAPIPE: Final = 33  # joints, with x, y, z and perhaps visibility
 _METRES: Final = 10.0  # coordinates within it, with a third number that is no score, are 3-D
 
 
@@ -49,17 +55,18 @@ def read(content: Content) -> list[Recording] | None:
 def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
     """[persons, frames, joints, 2 or 3]. Raises `ValueError`."""
     shape = list(points.shape)
+    if points.ndim not in (3, 4):
+        raise ValueError(f"an array of shape {shape}; {_EXPECTED}")
     if points.ndim == 3:
         points = points[None]
-    known = points.ndim == 4 and points.shape[-1] in (2, 3) and by_number(shape[-2]) is not None
+    widths = (2, 3, 4) if shape[-2] == _MEDIAPIPE else (2, 3)
+    known = shape[-1] in widths and by_number(shape[-2]) is not None
     if not known or _channels_first(points):
-        raise ValueError(
-            f"an array of shape {shape}; expected [frames, joints, 2 or 3] or [persons, frames, "
-            "joints, 2 or 3] with a number of joints that is known. Of ST-GCN's [channels, frames, "
-            "joints, persons] that is array.transpose(3, 1, 2, 0)"
-        )
+        raise ValueError(f"an array of shape {shape}; {_EXPECTED}")
     if points.shape[1] == 0 or points.shape[0] == 0:
         raise ValueError(f"an array of shape {shape} holds no frames")
+    if points.shape[2] == _MEDIAPIPE and points.shape[-1] > 2:
+        return _without_depth(points)
     if scores is not None and points.shape[-1] == 2:
         apart = np.asarray(scores)
         if apart.ndim == 2:
@@ -78,6 +85,13 @@ def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
                 "estimator over the video (--source video:FILE)"
             )
     return points
+
+
+def _without_depth(points: NDArray[Any]) -> NDArray[Any]:
+    """MediaPipe's x, y and perhaps visibility of [.., 33, 3 or 4]; z is no score."""
+    if points.shape[-1] == 4:
+        return points[..., [0, 1, 3]]
+    return points[..., :2] if np.nanmin(points[..., 2]) < 0 else points
 
 
 def _channels_first(points: NDArray[Any]) -> bool:

@@ -20,7 +20,7 @@ from engine.skeletons.joints import JointLayout, by_names
 from engine.sources.formats.content import Content, numbered
 from engine.sources.formats.keypoints import identity, keypoints_of
 from engine.sources.formats.openpose import frame_of, is_frame
-from engine.sources.formats.recording import Detection, Frame, Recording, Size, timeline
+from engine.sources.formats.recording import Detection, Frame, Recording, Size, count_time, timeline
 
 _IDS: Final = ("track_id", "idx", "person_id")
 Entries = dict[int, list[Any]]
@@ -97,6 +97,14 @@ def _recordings(
         videos.entries(picture).append((picture, entry))
     found = []
     for name, frames, own in videos:
+        numbers = sorted(picture for picture in own if isinstance(picture, int))
+        if numbers and not count_time(numbers):
+            why = (
+                f"{videos.path}: image_id {numbers[0]}, {numbers[1]}, … {numbers[-1]} are numbers "
+                "of pictures, not of the frames of a video"
+            )
+            found.append(Recording(name, lambda: iter(()), error=why))
+            continue
         size = next((sizes[picture] for picture in own if picture in sizes), None)
         about = partial(_of_entries, videos.path, frames, sizes)
         found.append(Recording(name, about, size, None, layout))

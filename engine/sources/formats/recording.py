@@ -70,10 +70,19 @@ def timeline(numbers: Sequence[int]) -> list[int]:
     Where every n-th frame was kept these are one apart. Gaps are moments in which nobody was found;
     but numbers that have little to do with time (COCO's of pictures) are replaced by 0, 1, 2, ….
     """
-    if not numbers:
-        return []
-    first, span = numbers[0], numbers[-1] - numbers[0]
-    step = math.gcd(*(number - first for number in numbers)) or 1
-    if span // step >= max(_SPARSEST * len(numbers), _SHORT) or len(set(numbers)) < len(numbers):
+    if not count_time(numbers):
         return list(range(len(numbers)))
+    first, step = numbers[0], _step(numbers)
     return [first // step + (number - first) // step for number in numbers]
+
+
+def count_time(numbers: Sequence[int]) -> bool:
+    """Whether numbers, ascending, may be those of the frames of a video."""
+    if len(set(numbers)) < len(numbers) or not numbers:
+        return False
+    moments = (numbers[-1] - numbers[0]) // _step(numbers)
+    return moments < max(_SPARSEST * len(numbers), _SHORT)
+
+
+def _step(numbers: Sequence[int]) -> int:
+    return math.gcd(*(number - numbers[0] for number in numbers)) or 1

@@ -311,3 +311,73 @@ def test_annotations_say_their_size_themselves(tmp_path: Path) -> None:
     path.write_text('{"frame_dir": "a", "keypoint": []}\n')
     with pytest.raises(DatasetError, match="says that itself; leave --size out"):
         opened(path)
+
+
+def test_pictures_are_no_video(tmp_path: Path) -> None:
+    entries = [
+        {"image_id": number, "keypoints": clip(1)[0][0].ravel().tolist()}
+        for number in (139, 285, 581_929)
+    ]
+    said = refusal(write(tmp_path / "results.json", entries))
+    assert "image_id 139, 285, … 581929 are numbers of pictures" in said
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_depth_is_no_score(tmp_path: Path, width: int) -> None:
+    points = np.full((5, 33, width), -0.2, np.float32)
+    points[..., :2] = 0.5
+    points[..., 3:] = 0.75
+    np.save(tmp_path / "mediapipe.npy", points)
+    [sample] = opened(tmp_path / "mediapipe.npy").samples
+    assert (sample.annotation["keypoint_score"] == (1 if width == 3 else 0.75)).all()
+    assert (sample.annotation["keypoint"] == 0.5).all()
+
+
+@pytest.mark.parametrize(
+    "form", ["list", "under a name", "by name", "by number", "protocol buffer"]
+)
+def test_forms_of_landmarks(tmp_path: Path, form: str) -> None:
+    from engine.skeletons.joints import COCO_NAMES, LAYOUTS
+
+    person = clip(1)[0][0]
+    full = pose_files.spread(person, LAYOUTS["mediapipe33"]) / [*SIZE, 1]
+    listed = [{"x": float(x), "y": float(y), "z": 0.0, "visibility": float(v)} for x, y, v in full]
+    named = {
+        name.upper(): {"x": float(x), "y": float(y), "visibility": float(v)}
+        for name, (x, y, v) in zip(COCO_NAMES, person / [*SIZE, 1], strict=True)
+    }
+    spelt: Any = {
+        "list": [listed, [], listed],
+        "under a name": {
+            "fps": 25,
+            "frames": [{"frame": n, "poseLandmarks": listed} for n in (0, 2, 3)],
+        },
+        "by name": [{"landmarks": named}, {"landmarks": None}, {"landmarks": named}],
+        "by number": {"0": listed, "2": listed, "3": listed},
+        "protocol buffer": [{"pose_landmarks": {"landmark": listed}}, {"pose_landmarks": None}] * 2,
+    }[form]
+    [sample] = opened(write(tmp_path / "clip.json", spelt)).samples
+    found = sample.annotation["keypoint"]
+    assert found.shape[:2] == (1, 3 if form in ("list", "by name") else 4)
+    np.testing.assert_allclose(found[0, 0], person[:, :2], rtol=1e-5, atol=1e-3)
+    assert not found[0, 1].any()
+
+
+def test_landmarks_in_metres_are_refused(tmp_path: Path) -> None:
+    listed = [{"x": 0.3 * (-1) ** n, "y": 0.5, "z": 0.0, "visibility": 1.0} for n in range(33)]
+    for hip in (23, 24):
+        listed[hip] |= {"x": 0.1 * (-1) ** hip, "y": 0.0}
+    with pytest.raises(DatasetError, match="in metres around the hips"):
+        opened(write(tmp_path / "world.json", [listed] * 3))
+
+
+def test_names_of_joints() -> None:
+    from engine.skeletons.joints import COCO_NAMES, LAYOUTS, by_names
+
+    assert by_names(COCO_NAMES) == LAYOUTS["coco17"]
+    crowd = by_names(["top_head", "neck", *COCO_NAMES[5:]])
+    assert crowd.coco == ((1, 0), None, None, None, None, *range(2, 14))
+    human36m = by_names([name.replace("ankle", "foot") for name in COCO_NAMES])
+    assert human36m.coco == LAYOUTS["coco17"].coco
+    with pytest.raises(ValueError, match="left_shoulder is not among them"):
+        by_names(["L_eye", "R_eye", "nose"])
