@@ -30,7 +30,6 @@ from engine.sources.formats.poses import Reading
 from engine.sources.formats.recordings import Recordings, read_recordings
 
 _NAMES = 5  # videos that are listed
-_WIDE = 10_000  # columns where nothing is to be wrapped
 _ROWS = 16  # of the drawing
 
 
@@ -92,12 +91,8 @@ def _inspect(given: argparse.Namespace) -> int:
     survey = Survey()
     for sample in islice(data.samples, given.limit):
         survey.add(sample)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for topic, what in [*facts, *survey.found()]:
-        style = "yellow" if topic in ("odd", "refused") else "bold"
-        table.add_row(Text(topic, style), Text(printable(what)))
-    console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
-    console.print(table)
+    console = Console(highlight=False)
+    _print([*facts, *survey.found()], console)
     if survey.example is not None:
         name, poses, frame = survey.example
         people, (height, width) = people_of(poses, frame), poses.img_shape
@@ -110,6 +105,20 @@ def _inspect(given: argparse.Namespace) -> int:
     elif given.picture is not None:
         print(f"no picture: nobody is in {given.file}", file=sys.stderr)
     return 3 if survey.samples == sum(survey.causes.values()) else 0
+
+
+def _print(facts: Sequence[tuple[str, str]], console: Console) -> None:
+    """A table; where nobody sees it as it comes, a line each."""
+    if not console.is_terminal:
+        width = max(len(topic) for topic, _ in facts)
+        for topic, what in facts:
+            print(f"{topic:<{width}}  {printable(what)}")
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for topic, what in facts:
+        style = "yellow" if topic in ("odd", "refused") else "bold"
+        table.add_row(Text(topic, style), Text(printable(what)))
+    console.print(table)
 
 
 def _of_data(data: Dataset, limit: int) -> Iterator[tuple[str, str]]:

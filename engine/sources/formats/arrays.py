@@ -24,8 +24,8 @@ from engine.sources.formats.recording import Detection, Frame, Recording, Size
 _POINTS: Final = ("keypoint", "keypoints", "kpts", "poses", "pose", "xy", "xyn", "arr_0")
 _SCORES: Final = ("keypoint_score", "keypoint_scores", "scores", "score", "conf")
 _EXPECTED: Final = (
-    "expected [frames, joints, 2 or 3] or [persons, frames, joints, 2 or 3] with a number of joints "
-    "that is known. Of ST-GCN's [channels, frames, joints, persons] that is "
+    "expected [frames, joints, 2 or 3] or [persons, frames, joints, 2 or 3] with a number of "
+    "joints that is known. Of ST-GCN's [channels, frames, joints, persons] that is "
     "array.transpose(3, 1, 2, 0)"
 )
 _MEDIAPIPE: Final = 33  # joints, with x, y, z and perhaps visibility
