@@ -133,17 +133,8 @@ def _of_data(data: Dataset, limit: int) -> Iterator[tuple[str, str]]:
 
 def _of_recordings(recordings: Recordings) -> Iterator[tuple[str, str]]:
     """What the files of another program say of themselves."""
-    layouts: dict[str, None] = {}
-    for poses in recordings.poses[:_NAMES]:
-        for frame in poses.recording.frames():
-            people = getattr(frame, "people", [])
-            if people:
-                try:
-                    layout = poses.layout(len(people[0].kpts))
-                except ValueError:
-                    break
-                layouts[f"{layout.name}, {layout.joints} joints"] = None
-                break
+    known = [layout for one in recordings.poses[:_NAMES] if (layout := one.seen_layout)]
+    layouts = dict.fromkeys(f"{layout.name}, {layout.joints} joints" for layout in known)
     yield "joints", "; ".join(layouts) or "unknown"
     shares = any(poses.recording.shares for poses in recordings.poses)
     yield "coordinates", "shares of the picture" if shares else "pixels"

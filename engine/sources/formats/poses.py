@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +22,7 @@ from engine.skeletons.joints import LAYOUTS, JointLayout, by_number
 from engine.skeletons.samples import MAX_POSES
 from engine.sources.formats.recording import Detection, Frame, Recording, Size
 
+_FIRST: Final = 100  # frames in which somebody is looked for
 _BYTES: Final = JOINTS * 3 * 4  # of a person in a frame
 
 
@@ -79,12 +82,25 @@ class Poses:
     def frames(self) -> Iterator[Frame | SourceError]:
         """With COCO's joints [17, 3] in pixels; what cannot be read is a `SourceError` in its
         place."""
+        for frame in self._read():
+            yield self._frame(frame) if isinstance(frame, Frame) else frame
+
+    @property
+    def seen_layout(self) -> JointLayout | None:
+        """How the joints of the first person in the first frames are numbered, if that is known."""
+        for frame in islice(self._read(), _FIRST):
+            if isinstance(frame, Frame) and frame.people:
+                with suppress(ValueError):
+                    return self.layout(len(frame.people[0].kpts))
+        return None
+
+    def _read(self) -> Iterator[Frame | SourceError]:
+        """As the reader gives them."""
         if self.recording.error is not None:
             yield SourceError(self.recording.error)
             return
         try:
-            for frame in self.recording.frames():
-                yield self._frame(frame) if isinstance(frame, Frame) else frame
+            yield from self.recording.frames()
         except Exception as error:  # readers may be others', and damage provokes nearly anything
             yield SourceError(
                 f"{self.recording.name}: {type(error).__name__}: {printable(error):.200}"

@@ -54,7 +54,9 @@ def read_recordings(path: Path, reading: Reading) -> Recordings | None:
         return None
     poses = [Poses(recording, reading, path) for recording in found.recordings]
     skipped = f", {found.skipped} files inside are of no known form" if found.skipped else ""
-    return Recordings(path, reading, poses, f"{', '.join(found.formats)}{skipped}")
+    layout = None if not poses else poses[0].seen_layout
+    joints = "" if layout is None else f", joints {layout.name}"
+    return Recordings(path, reading, poses, f"{', '.join(found.formats)}{joints}{skipped}")
 
 
 def _is_ours(path: Path) -> bool:
