@@ -25,6 +25,8 @@ from engine.base.option_field import parse_bytes
 from engine.base.progress import SampleProgress
 from engine.sources.annotations import Splits
 from engine.sources.contents import Contents
+from engine.sources.formats.poses import Reading, RecordedAnnotation
+from engine.sources.formats.recordings import Recordings, read_recordings
 
 try:
     from converters.columns import ShardWriter, seal
@@ -38,7 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Convert, verify, move into place. Returns the exit code."""
     args = _parser().parse_args(argv)
     return exit_code(
-        "annotations", lambda: _convert(args.annotations, args.folder, args.shard_size)
+        "annotations",
+        lambda: _convert(
+            args.annotations,
+            args.folder,
+            args.shard_size,
+            Reading.of(args.size, args.joints),
+        ),
     )
 
 
@@ -49,7 +57,11 @@ def _parser() -> argparse.ArgumentParser:
         "it goes: for data larger than memory.",
     )
     parser.add_argument(
-        "annotations", type=Path, metavar="IN", help="annotation file (.pkl, .npz, .jsonl)"
+        "annotations",
+        type=Path,
+        metavar="IN",
+        help="annotation file (.pkl, .npz, .jsonl), or a file or folder of poses that another "
+        "program wrote",
     )
     parser.add_argument("folder", metavar="OUT", help="folder to write; new or empty")
     parser.add_argument(
@@ -59,22 +71,35 @@ def _parser() -> argparse.ArgumentParser:
         metavar="BYTES",
         help="bytes of a file in it, about (default: 256M)",
     )
+    parser.add_argument(
+        "--size", metavar="WxH", help="the picture's, for poses that do not say it, as 640x480"
+    )
+    parser.add_argument(
+        "--joints", metavar="LAYOUT", help="how poses number their joints, where they do not say it"
+    )
     return parser
 
 
-def _convert(source: Path, out: str, shard_bytes: int) -> None:
+def _convert(source: Path, out: str, shard_bytes: int, reading: Reading) -> None:
     if _MISSING is not None:
         raise UsageError(f"{_MISSING}; pip install '.[arrow]'")
     if shard_bytes < 1:
         raise UsageError(f"--shard-size {shard_bytes}: at least one byte")
-    if not source.is_file():
-        kind = "a folder, not an annotation file" if source.is_dir() else "no such file"
-        raise DatasetError(f"{source}: {kind}")
+    if not source.exists():
+        raise DatasetError(f"{source}: no such file")
     if "://" in out:
         raise UsageError(f"{out}: write a folder on this machine, and copy it there")
     folder, started = Path(out), time.monotonic()
+    recordings = read_recordings(source, reading)
+    if recordings is None and source.is_dir():
+        raise DatasetError(f"{source}: a folder without poses of a known form (docs/data.md)")
+    if recordings is None and reading.says:
+        raise DatasetError(f"{source} says that itself; leave {reading.says} out")
     with _whole(folder) as part:
-        writer, splits = _read(source, part, shard_bytes)
+        if recordings is None:
+            writer, splits = _read(source, part, shard_bytes)
+        else:
+            writer, splits = _recorded(recordings, part, shard_bytes), None
         if not writer.count:
             raise DatasetError(f"{source} holds no annotations")
         with SampleProgress("verifying", writer.count) as progress:
@@ -84,7 +109,8 @@ def _convert(source: Path, out: str, shard_bytes: int) -> None:
     print(f"wrote {folder}, every annotation compared with what was read")
     print(f"annotations  {writer.count}{failed}")
     print(f"shards       {len(writer.shards)}")
-    print(f"bytes        {size / 1e6:.1f} MB, of {source.stat().st_size / 1e6:.1f} MB")
+    of = f", of {source.stat().st_size / 1e6:.1f} MB" if source.is_file() else ""
+    print(f"bytes        {size / 1e6:.1f} MB{of}")
     print(f"seconds      {time.monotonic() - started:.1f}")
     print(f"peak memory  {peak_memory() / 1e6:.0f} MB")
 
@@ -112,6 +138,17 @@ def _read(source: Path, part: Path, shard_bytes: int) -> tuple[ShardWriter, Spli
         splits = piecemeal.read_whole(source, take)
     writer.finish()
     return writer, splits
+
+
+def _recorded(recordings: Recordings, part: Path, shard_bytes: int) -> ShardWriter:
+    """The shards of what another program wrote."""
+    writer = ShardWriter(part, shard_bytes)
+    with SampleProgress("reading", len(recordings.poses)) as progress:
+        for done, poses in enumerate(recordings.poses, 1):
+            writer.take(RecordedAnnotation(poses))
+            progress.update(done)
+    writer.finish()
+    return writer
 
 
 @contextlib.contextmanager

@@ -19,7 +19,6 @@ from engine.base.errors import OutputError, SampleError, printable
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import Splits, identifier_key
 from engine.sources.columns import (
-    INDEX,
     SAMPLES,
     SHARD,
     Index,
@@ -32,7 +31,7 @@ from engine.sources.columns import (
     shard_name,
 )
 from engine.sources.dataset import identifier
-from engine.sources.folders import LocalFolder
+from engine.sources.folders import INDEX, LocalFolder
 
 _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1024  # about what is read for one annotation elsewhere
 _SAMPLES_ROWS = 1 << 14  # in a batch of samples.arrow

@@ -24,6 +24,7 @@ from engine.live.tracking import Tracker
 from engine.live.windows import Grid
 from engine.runtime.execution import Execution
 from engine.runtime.setup import Setup
+from engine.sources.formats.poses import Reading
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.source import Message, Source, open_source
 
@@ -48,7 +49,8 @@ class Stream(Execution[Label]):
             raise UsageError("--in-process: live sources need processes of their own")
         super().__init__()
         self.options = options
-        self.sources = [open_source(source) for source in sources]
+        reading = Reading.of(options.size, options.joints, options.fps)
+        self.sources = [open_source(source, reading) for source in sources]
         self.setup = setup or Setup.of(options)
         if (joints := self.setup.recipe.joints) != JOINTS:
             raise UsageError(

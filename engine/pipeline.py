@@ -28,6 +28,7 @@ from engine.runtime.scheduler import Listed
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import find_dataset
+from engine.sources.formats.poses import Reading
 
 
 class Pipeline(Execution[Record]):
@@ -43,7 +44,8 @@ class Pipeline(Execution[Record]):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        found = find_dataset(options.dataset, options.ann_file)
+        reading = Reading.of(options.size, options.joints)
+        found = find_dataset(options.dataset, options.ann_file, reading)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
         self.dataset = found(options.split, options.limit, self.model.split)

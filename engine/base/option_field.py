@@ -69,7 +69,7 @@ def of_uris(uris: Sequence[str]) -> list[str]:
     found: list[str] = []
     for uri in uris:
         _, _, rest = uri.partition(":")
-        found += [rest, rest.rpartition("@")[0], *re.split("[?&=]", rest)]
+        found += [uri, rest, rest.rpartition("@")[0], *re.split("[?&=]", rest)]
     return [path for path in found if Path(path).is_file()]
 
 

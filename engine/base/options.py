@@ -56,8 +56,8 @@ class Options:
     dataset: str = _input(
         "hmdb51",
         "demo (generated motion), the name of a published dataset (hmdb51, …; --list), an "
-        "annotation file (.pkl, .npz, .jsonl), or a folder that converters.annotations wrote, here "
-        "or elsewhere (s3://…)",
+        "annotation file (.pkl, .npz, .jsonl), a folder that converters.annotations wrote, here "
+        "or elsewhere (s3://…), or poses that another program wrote (OpenPose, AlphaPose, …)",
         metavar="NAME|PATH",
         only="dataset",
         reads=one_path,
@@ -75,6 +75,17 @@ class Options:
         "where it has splits); `all` takes everything",
         metavar="NAME",
         only="dataset",
+    )
+    size: str | None = _input(
+        None,
+        "width and height of the picture that recorded poses are of, for files that do not say it",
+        metavar="WxH",
+    )
+    joints: str | None = _input(
+        None,
+        "how recorded poses number their joints, where 17 are not COCO's, say: h36m17, mpii16, "
+        "body25, openpose18, halpe26, … (default: what the file says, else by their number)",
+        metavar="LAYOUT",
     )
     limit: int | None = _input(
         None, "score the first N samples only", kind=int, metavar="N", only="dataset"
@@ -100,8 +111,8 @@ class Options:
     source: tuple[str, ...] = _live(
         (),
         "listen to a source instead of a data set: video:FILE, webcam:0, rtsp://…, zmq+pull://…, "
-        "ws://…, jsonl:FILE, openpose:DIR, replay:FILE@RATE, demo (generated motion); several "
-        "times for several",
+        "ws://…, jsonl:FILE, poses:PATH, replay:FILE@RATE, demo (generated motion), or a path of "
+        "poses that another program wrote; several times for several",
         kind=texts,
         metavar="URI",
         only=None,

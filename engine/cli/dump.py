@@ -30,6 +30,7 @@ from engine.runtime.setup import model_of
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import find_dataset
+from engine.sources.formats.poses import Reading
 
 LABELS = "hmdb51_label.txt"
 ABOUT = "clips.json"
@@ -39,7 +40,8 @@ def dump(options: Options, folder: Path) -> int:
     """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
     decoded, which then has no file. Raises `OutputError`, also for too small a disk, and
     `ModelError`."""
-    select = find_dataset(options.dataset, options.ann_file)
+    reading = Reading.of(options.size, options.joints)
+    select = find_dataset(options.dataset, options.ann_file, reading)
     recipe, split = _wanted(options)
     shape = recipe.views, *recipe.clip_shape
     samples = select(options.split, options.limit, split).samples

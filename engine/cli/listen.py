@@ -17,6 +17,7 @@ from engine.outputs.table import outputs_of_live
 from engine.outputs.totals import LabelTotals
 from engine.runtime.setup import Setup
 from engine.sources.dataset import find_dataset
+from engine.sources.formats.poses import Reading
 from engine.sources.recorded import recorded
 from engine.sources.sockets import admitting
 from engine.sources.source import Source
@@ -30,7 +31,8 @@ def listen(options: Options) -> int:
     if options.windows:
         if sources:
             raise UsageError("--windows cuts the videos of --dataset; a --source is cut anyway")
-        found = find_dataset(options.dataset, options.ann_file)
+        reading = Reading.of(options.size, options.joints, options.fps)
+        found = find_dataset(options.dataset, options.ann_file, reading)
         setup = Setup.of(options)
         data = found(options.split, options.limit, setup.model.split)
         sources = [recorded(data.name, data.samples)]

@@ -10,7 +10,7 @@ import bisect
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Final
+from typing import IO
 
 import av
 import cv2
@@ -23,6 +23,7 @@ from engine.base.files import write_atomically
 from engine.base.progress import SampleProgress
 from engine.live.labels import Label
 from engine.outputs.output import LiveOutput
+from engine.outputs.picture import BONES, COLOURS
 from engine.outputs.run_info import LiveRun
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.video.capture import Capture
@@ -30,34 +31,6 @@ from engine.sources.video.settings import VideoSettings
 
 Pixels = NDArray[np.uint8]
 
-_LIMBS: Final = (
-    (0, 1),
-    (0, 2),
-    (1, 3),
-    (2, 4),
-    (5, 6),
-    (5, 7),
-    (7, 9),
-    (6, 8),
-    (8, 10),
-    (5, 11),
-    (6, 12),
-    (11, 12),
-    (11, 13),
-    (13, 15),
-    (12, 14),
-    (14, 16),
-)
-# Told apart by those who see fewer colours, too (Okabe and Ito's).
-_COLOURS: Final = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
 _SEEN = 0.3  # score of a joint that is drawn
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _TIME_BASE = Fraction(1, 90_000)  # seconds, of the file's time stamps
@@ -132,9 +105,7 @@ class VideoOverlay(LiveOutput):
 
     def _draw(self, pixels: Pixels, number: int) -> None:
         for person in self._people.get(number, ()):
-            colour = self._colours.setdefault(
-                person.id, _COLOURS[len(self._colours) % len(_COLOURS)]
-            )
+            colour = self._colours.setdefault(person.id, COLOURS[len(self._colours) % len(COLOURS)])
             draw_skeleton(pixels, person.kpts, colour)
             text = f"{person.id} {self.label_at(person.id, number)}".strip()
             _write(pixels, text, _above(person.kpts, pixels), colour)
@@ -147,7 +118,7 @@ def draw_skeleton(pixels: Pixels, kpts: NDArray[np.float32], colour: tuple[int, 
     thick = max(1, pixels.shape[0] // 240)
     points = [tuple(int(side) for side in at) for at in kpts[:, :2]]
     seen = kpts[:, 2] >= _SEEN
-    for start, end in _LIMBS:
+    for start, end in BONES:
         if seen[start] and seen[end]:
             cv2.line(pixels, points[start], points[end], colour, thick, cv2.LINE_AA)
     for point in (points[joint] for joint in np.flatnonzero(seen)):

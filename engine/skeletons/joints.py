@@ -1,12 +1,14 @@
 """Layouts: how other programs number the joints of a body, and COCO's 17 out of them.
 
 Comes in: joints as a pose estimator gives them. Goes out: float32 [17, 3], x and y in pixels and a
-score.
+score. A joint that a layout does not have is absent: zeros, and score 0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -14,35 +16,122 @@ from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
 
+Place = int | tuple[int, int] | None
+"""Where a joint of COCO's is: the number of the same joint, two whose middle it is, or nowhere."""
+
 
 @dataclass(frozen=True)
 class JointLayout:
-    """`joints`: how many it has; `coco`: for each of COCO's 17 the number of the same joint.
-    `normalised`: coordinates are shares of width and height, not pixels."""
+    """`joints`: how many it has; `coco`: for each of COCO's 17 where it is among them.
+    `normalised`: in live messages its coordinates are shares of width and height, not pixels."""
 
+    name: str
     joints: int
-    coco: tuple[int, ...]
+    coco: tuple[Place, ...]
     normalised: bool = False
 
     def to_coco(self, kpts: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """COCO's joints, float32 [17, 3] in pixels, of joints [n, 3] in a frame of (width,
         height)."""
-        found = kpts[list(self.coco)]
+        found = self.picked(kpts)
         if self.normalised:
             found = found * np.array([*size, 1], np.float32)
         return found
 
+    def picked(self, kpts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """COCO's joints [17, 3] out of [n, 3], in the same units."""
+        if self._numbers is not None:
+            return kpts[self._numbers]
+        found = np.zeros((JOINTS, 3), np.float32)
+        for joint, place in enumerate(self.coco):
+            if isinstance(place, int):
+                found[joint] = kpts[place]
+            elif place is not None:
+                ends = kpts[list(place)]
+                if ends[:, 2].all():  # the middle of two that were seen
+                    found[joint] = [*ends[:, :2].mean(axis=0), ends[:, 2].min()]
+        return found
+
+    @cached_property
+    def _numbers(self) -> list[int] | None:
+        """The places, where it has all joints itself."""
+        numbers = [place for place in self.coco if isinstance(place, int)]
+        return numbers if len(numbers) == JOINTS else None
+
 
 COCO: Final = "coco17"
+COCO_NAMES: Final = (
+    "nose",
+    *(f"{side}_{part}" for part in ("eye", "ear") for side in ("left", "right")),
+    *(f"{side}_{part}" for part in ("shoulder", "elbow", "wrist") for side in ("left", "right")),
+    *(f"{side}_{part}" for part in ("hip", "knee", "ankle") for side in ("left", "right")),
+)
+
+_SAME: Final = tuple(range(JOINTS))  # layouts that begin with COCO's
 LAYOUTS: Final[dict[str, JointLayout]] = {
-    COCO: JointLayout(JOINTS, tuple(range(JOINTS))),
-    "mediapipe33": JointLayout(
-        33, (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28), normalised=True
-    ),
-    "body25": JointLayout(25, (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)),
-    "openpose18": JointLayout(18, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)),
-    # ROS's hri_msgs/Skeleton2D: OpenPose's with eyes and ears exchanged; in shares of the image
-    "ros18": JointLayout(
-        18, (0, 14, 15, 16, 17, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10), normalised=True
-    ),
+    layout.name: layout
+    for layout in (
+        JointLayout(COCO, JOINTS, _SAME),
+        JointLayout(
+            "mediapipe33",
+            33,
+            (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28),
+            normalised=True,
+        ),
+        JointLayout("body25", 25, (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)),
+        JointLayout("openpose18", 18, (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)),
+        # ROS's hri_msgs/Skeleton2D: OpenPose's with eyes and ears exchanged; in shares of the image
+        JointLayout(
+            "ros18",
+            18,
+            (0, 14, 15, 16, 17, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10),
+            normalised=True,
+        ),
+        JointLayout("halpe26", 26, _SAME),
+        JointLayout("halpe136", 136, _SAME),
+        JointLayout("wholebody133", 133, _SAME),
+        # No nose, eyes or ears: the nose is between upper neck and top of the head
+        JointLayout(
+            "mpii16",
+            16,
+            ((8, 9), None, None, None, None, 13, 12, 14, 11, 15, 10, 3, 2, 4, 1, 5, 0),
+        ),
+        # Human3.6M's as VideoPose3D and MMPose number them; no eyes or ears
+        JointLayout(
+            "h36m17", 17, (9, None, None, None, None, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3)
+        ),
+    )
 }
+
+_NECK: Final = ("upper_neck", "neck", "neck_base", "head_bottom")
+_TOP: Final = ("head_top", "top_head", "head")
+_BY_NUMBER: Final = {
+    layout.joints: layout for layout in LAYOUTS.values() if layout.name not in ("ros18", "h36m17")
+}
+
+
+def by_number(joints: int) -> JointLayout | None:
+    """The usual layout of so many joints: of 17 COCO's, of 18 OpenPose's."""
+    return _BY_NUMBER.get(joints)
+
+
+def by_names(names: Sequence[str]) -> JointLayout:
+    """The layout of joints that have names, as COCO spells them. Raises `ValueError` where arms and
+    legs are not among them: those of an animal, say."""
+    known = {name.lower().strip().replace(" ", "_"): place for place, name in enumerate(names)}
+    for side in ("left", "right"):  # which Human3.6M's are called
+        if f"{side}_foot" in known:
+            known.setdefault(f"{side}_ankle", known[f"{side}_foot"])
+    coco: list[Place] = [known.get(name) for name in COCO_NAMES]
+    if lacking := [name for name, at in zip(COCO_NAMES[5:], coco[5:], strict=True) if at is None]:
+        raise ValueError(
+            f"joints are called {', '.join(names[:4])}, …; {lacking[0]} is not among them, so that "
+            "these are no bodies as COCO's are"
+        )
+    if coco[0] is None:  # as in MPII's and CrowdPose's
+        neck, top = (next((known[n] for n in some if n in known), None) for some in (_NECK, _TOP))
+        coco[0] = None if neck is None or top is None else (neck, top)
+    same = by_number(len(names))
+    if same is not None and same.coco == tuple(coco):
+        return same
+    return JointLayout("by name", len(names), tuple(coco))

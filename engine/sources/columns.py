@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
 from engine.base.errors import DatasetError, EngineError, SampleError, printable
-from engine.sources.folders import Folder, open_folder
+from engine.sources.folders import INDEX, Folder, open_folder
 
 FORMAT, VERSION = "posec3d-engine columns", 2
-INDEX, SAMPLES = "index.json", "samples.arrow"
+SAMPLES = "samples.arrow"
 _DIGEST = 16  # bytes
 
 _PLAIN = {
@@ -156,7 +156,8 @@ class Columns:
         except FileNotFoundError as error:
             raise DatasetError(
                 f"{self._folder.name} lacks {str(error.filename or error).rpartition('/')[2]}; "
-                "`python -m converters.annotations` writes folders that can be read"
+                "`python -m converters.annotations` writes folders that can be read; "
+                "docs/data.md lists those of other programs"
             ) from None
         except Exception as error:  # network, or what damage provokes
             raise DatasetError(

@@ -3,7 +3,8 @@
 Comes in: what ``--dataset``, ``--ann-file``, ``--split`` and ``--limit`` say. Goes out: a
 `Dataset`. Selection and order follow ``PoseDataset`` of mmaction2 0.24.1. Annotations of a file are
 all read at once, those of a folder of `engine.sources.columns` as they are needed, and so are the
-skeletons beside a table of contents (`engine.sources.contents`).
+skeletons beside a table of contents (`engine.sources.contents`) and those in pose files of other
+programs (`engine.sources.formats`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from numpy.typing import NDArray
 from engine.base import assets
 from engine.base.assets import DEMO
 from engine.base.constants import DEFAULT_SPLIT
-from engine.base.errors import DatasetError
+from engine.base.errors import DatasetError, printable
 from engine.base.published import DATASETS
 from engine.base.version import __version__
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
 from engine.sources.contents import FOLDER, MARKS, Contents
 from engine.sources.demo import generation as generator
+from engine.sources.formats.poses import Poses, Reading, RecordedAnnotation
+from engine.sources.formats.recordings import Recordings, read_recordings
 
 if TYPE_CHECKING:
     from engine.sources.columns import Columns
@@ -58,10 +61,14 @@ class Dataset:
 
 
 def open_dataset(
-    name: str, ann_file: str | None = None, split: str | None = None, limit: int | None = None
+    name: str,
+    ann_file: str | None = None,
+    split: str | None = None,
+    limit: int | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """As `find_dataset`, and a split of it where no model has a say."""
-    return find_dataset(name, ann_file)(split, limit, None)
+    return find_dataset(name, ann_file, reading)(split, limit, None)
 
 
 Selection = Callable[[str | None, int | None, str | None], Dataset]
@@ -71,9 +78,24 @@ Selection = Callable[[str | None, int | None, str | None], Dataset]
 everything where it has no splits; ``all`` takes every annotation. Raises `DatasetError`."""
 
 
-def find_dataset(name: str, ann_file: str | None = None) -> Selection:
-    """Open ``demo``, a published data set by name, a path or an address. Raises `DatasetError`
-    with what to do."""
+def find_dataset(
+    name: str, ann_file: str | None = None, reading: Reading | None = None
+) -> Selection:
+    """Open ``demo``, a published data set by name, a path or an address. `reading`: what the user
+    says of poses that other programs wrote. Raises `DatasetError` with what to do."""
+    reading = reading or Reading()
+    if name not in (DEMO, *DATASETS) and ann_file is None and "://" not in name:
+        recordings = read_recordings(Path(name), reading)
+        if recordings is not None:
+            return partial(select_recordings, name, recordings)
+    selection = _found(name, ann_file)
+    if reading.says:
+        raise DatasetError(f"{name} says that itself; leave {reading.says} out")
+    return selection
+
+
+def _found(name: str, ann_file: str | None) -> Selection:
+    """A data set that has the form of annotations."""
     if name == DEMO and ann_file is None:
         return _select_demo
     if name in DATASETS:
@@ -158,6 +180,15 @@ def _select_columns(
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
     samples = _StoredSamples(columns, rows[:limit])
     return Dataset(name, address, None, split, samples, columns.digest)
+
+
+def select_recordings(
+    name: str, found: Recordings, split: str | None, limit: int | None, usual: str | None
+) -> Dataset:
+    """Of pose files of other programs, which have neither splits nor labels."""
+    split = _split(None, split, usual, name)
+    samples = _RecordedSamples(found.poses[:limit])
+    return Dataset(name, f"{name} ({found.description})", None, split, samples, found.digest)
 
 
 def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dataset:
@@ -263,6 +294,20 @@ class _ListedSamples(LazySamples):
     def _sample(self, index: int) -> Sample:
         entry = self._entries[index]
         return Sample(index, entry.id, self._contents.listed(entry.annotation))
+
+
+class _RecordedSamples(LazySamples):
+    """Samples of pose files, read when they are asked for."""
+
+    def __init__(self, poses: Sequence[Poses]) -> None:
+        self._poses = poses
+        self._ids = list(unique_ids(printable(one.recording.name) for one in poses))
+
+    def __len__(self) -> int:
+        return len(self._poses)
+
+    def _sample(self, index: int) -> Sample:
+        return Sample(index, self._ids[index], RecordedAnnotation(self._poses[index]))
 
 
 class _StoredSamples(LazySamples):

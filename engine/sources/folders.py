@@ -12,6 +12,9 @@ from typing import Protocol
 
 from engine.base.errors import DatasetError
 
+INDEX = "index.json"
+"""The file of a folder of columns that says what else is in it."""
+
 
 class Folder(Protocol):
     """`name`: for messages."""

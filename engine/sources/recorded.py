@@ -1,30 +1,30 @@
-"""Recorded sources: JSON lines, folders of OpenPose's, annotation files at their own speed.
+"""Recorded sources: JSON lines, pose files of other programs, annotations at their own speed.
 
-``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``openpose:DIR``: a file
-``*_keypoints.json`` a frame. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
+``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``poses:PATH``: a file or a
+folder that another program wrote. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
 without a rate as fast as it can be scored.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError
 from engine.skeletons.continuity import rows_are_persons
-from engine.skeletons.joints import LAYOUTS
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
+from engine.sources.formats.poses import Poses, Reading, parse_size
+from engine.sources.formats.recordings import read_recordings
 from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
 from engine.sources.source import Source, Stop
 
@@ -55,66 +55,50 @@ def _lines(lines: Any, stop: Stop) -> Iterator[bytes]:
             yield line
 
 
-def openpose(rest: str) -> Source:
-    """``openpose:DIR@WIDTHxHEIGHT``: a folder that OpenPose wrote with ``--write_json``, in the
-    order of its files' names, which do not say how large the image was."""
-    folder, _, size = rest.rpartition("@")
-    match = re.fullmatch(r"(\d+)x(\d+)", size)
-    if match is None or not Path(folder).is_dir():
-        raise UsageError(f"openpose:{rest}: a folder and its frames' size are needed, DIR@640x480")
-    files = sorted(Path(folder).glob("*_keypoints.json"))
-    if not files:
-        raise UsageError(f"{folder} has no files *_keypoints.json")
-    about = files, (int(match[1]), int(match[2]))
-    return Source(f"openpose:{folder}", partial(_openpose, *about), live=False)
+def poses(rest: str, reading: Reading, scheme: str = "poses") -> Source:
+    """``poses:PATH``, ``poses:PATH@WIDTHxHEIGHT``: a file or a folder of another program's
+    (`engine.sources.formats`) or annotations, every video in it a stream, one after the other."""
+    path, _, size = rest.rpartition("@")
+    if path and not Path(rest).exists():
+        reading = replace(reading, size=parse_size(size))
+    else:
+        path = rest
+    if not Path(path).exists():
+        raise UsageError(f"{scheme}:{rest}: no such file or folder")
+    found = read_recordings(Path(path), reading)
+    if found is None:
+        return recorded(f"{scheme}:{path}", _samples(scheme, path, reading))
+    return Source(f"{scheme}:{path}", partial(_messages, found.poses), live=False)
 
 
-def _openpose(
-    files: list[Path], size: tuple[int, int], stop: Stop
-) -> Iterator[PoseFrame | SourceError]:
-    for number, path in enumerate(files):
-        if stop():
-            return
-        try:
-            people = tuple(
-                Person(_id(one), _openpose_joints(one, size))
-                for one in orjson.loads(path.read_bytes())["people"]
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            yield SourceError(f"{path}: {error!r}")
-            continue
-        last = path == files[-1]
-        yield PoseFrame(path.parent.name, number, number / 30, size, people, end=last)
+def openpose(rest: str, reading: Reading) -> Source:
+    """``openpose:DIR@WIDTHxHEIGHT``: the same, of a folder that OpenPose wrote."""
+    return poses(rest, reading, "openpose")
 
 
-def _id(person: dict[str, Any]) -> int | None:
-    """OpenPose's own tracking, which is off (-1) by default."""
-    who = person.get("person_id", [-1])
-    number = int(who[0]) if isinstance(who, list) and who else -1
-    return number if number >= 0 else None
+def _messages(read: Sequence[Poses], stop: Stop) -> Iterator[Mapping[str, Any] | SourceError]:
+    for one in read:
+        for message in one.messages():
+            if stop():
+                return
+            yield message
 
 
-def _openpose_joints(person: dict[str, Any], size: tuple[int, int]) -> Any:
-    flat = np.asarray(person["pose_keypoints_2d"], np.float32).reshape(-1, 3)
-    name = {25: "body25", 18: "openpose18"}.get(len(flat))
-    if name is None:
-        raise ValueError(f"{len(flat)} joints; BODY_25 has 25 and COCO 18")
-    return LAYOUTS[name].to_coco(flat, size)
-
-
-def replay(rest: str) -> Source:
+def replay(rest: str, reading: Reading) -> Source:
     """``replay:FILE``: the annotations of a file as streams, each under its own name, one after the
     other as fast as they are taken; ``replay:FILE@RATE``: eight at once, in frames/s."""
     path, _, rate = rest.rpartition("@")
     if not path:
-        return recorded(f"replay:{rest}", _samples(rest))
+        return recorded(f"replay:{rest}", _samples("replay", rest, reading))
     try:
         fps = float(rate)
     except ValueError:
         fps = 0.0
     if not 0 < fps <= 1000:
         raise UsageError(f"replay:{rest}: FILE, or FILE@RATE in frames/s")
-    return Source(f"replay:{rest}", partial(_in_time, _samples(path), fps), live=True)
+    return Source(
+        f"replay:{rest}", partial(_in_time, _samples("replay", path, reading), fps), live=True
+    )
 
 
 def recorded(name: str, samples: Sequence[Sample]) -> Source:
@@ -122,11 +106,11 @@ def recorded(name: str, samples: Sequence[Sample]) -> Source:
     return Source(name, partial(_in_turn, samples), live=False)
 
 
-def _samples(path: str) -> Sequence[Sample]:
+def _samples(scheme: str, path: str, reading: Reading) -> Sequence[Sample]:
     try:
-        return open_dataset(path).samples
+        return open_dataset(path, reading=reading).samples
     except DatasetError as error:
-        raise UsageError(f"replay:{path}: {error}") from None
+        raise UsageError(f"{scheme}:{path}: {error}") from None
 
 
 def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | SourceError]:

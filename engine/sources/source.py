@@ -9,16 +9,21 @@
             while not stop():
                 yield {"stream": rest, "frame": …, "t": …, "size": [640, 480], "people": […]}
         return Source(f"shaky:{rest}", messages, live=True)
+
+A function with a second parameter is given what the user says of recorded poses, a `Reading`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from engine.base.errors import SourceError, UsageError
+from engine.sources.formats.poses import Reading
 from engine.sources.pose_frames import PoseFrame
 
 GROUP = "engine.sources"
@@ -53,9 +58,9 @@ class Source:
     video: str | None = None
 
 
-def open_source(source: str | Source | Iterable[Message]) -> Source:
-    """A URI, a `Source`, or anything that yields messages (taken as recorded). Raises
-    `UsageError`."""
+def open_source(source: str | Source | Iterable[Message], reading: Reading | None = None) -> Source:
+    """A URI, a path, a `Source`, or anything that yields messages (taken as recorded). `reading`:
+    what the user says of recorded poses. Raises `UsageError`."""
     if isinstance(source, Source):
         return source
     if not isinstance(source, str):
@@ -67,16 +72,26 @@ def open_source(source: str | Source | Iterable[Message]) -> Source:
         if isinstance(source, (list, tuple)) and any(isinstance(item, str) for item in source):
             raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
-    scheme, _, rest = source.partition(":")
     found = {point.name: point for point in entry_points(group=GROUP)}
+    scheme, _, rest = addressed(source, found).partition(":")
     # zmq+pull://host:port and the like keep their slashes
     if scheme not in found:
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."
         raise UsageError(f"--source {source}: no source is called {scheme!r}; known: {known}")
     try:
-        opened: Source = found[scheme].load()(rest)
+        opener = found[scheme].load()
+        more = [reading or Reading()] if len(signature(opener).parameters) > 1 else []
+        opened: Source = opener(rest, *more)
     except ImportError as error:
         raise UsageError(
             f"--source {source}: {error}. Install its package: pip install '.[live]'"
         ) from None
     return opened
+
+
+def addressed(source: str, schemes: Container[str]) -> str:
+    """A path that is there, without a scheme, as the URI that is meant by it; any other one as it
+    is."""
+    if source.partition(":")[0] in schemes or not Path(source).exists():
+        return source
+    return f"poses:{source}"

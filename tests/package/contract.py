@@ -28,7 +28,9 @@ ALLOWED: dict[str, frozenset[str]] = {
 }
 """What a package may import besides itself; ``top`` are the modules at the top, for users."""
 
-COMMANDS = frozenset(f"engine.{name}" for name in ("run", "doctor", "fuse", "join", "keys"))
+COMMANDS = frozenset(
+    f"engine.{name}" for name in ("run", "doctor", "fuse", "inspect", "join", "keys")
+)
 """Modules at the top that start what is in ``cli``, and may be imported by nobody."""
 
 OUTSIDE: dict[str, tuple[str, ...]] = {

@@ -328,7 +328,7 @@ def test_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["nowhere.pkl", "out"], "nowhere.pkl: no such file"),
         ([source, tmp_path / "full"], "full is there already"),
         ([source, source], "a.pkl is there already"),
-        ([tmp_path / "full", tmp_path / "out"], "full: a folder, not an annotation file"),
+        ([tmp_path / "full", tmp_path / "out"], "full: a folder without poses of a known form"),
         ([source, "s3://bucket/out"], "write a folder on this machine, and copy it there"),
         ([source, tmp_path / "out", "--shard-size", "0"], "at least one byte"),
         ([ROOT / "setup.cfg", tmp_path / "out"], "annotation files end in"),

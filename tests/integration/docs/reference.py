@@ -12,6 +12,7 @@ from tests.integration.docs.commands import ROOT, parser_of
 PAGE = ROOT / "docs" / "cli.md"
 PROGRAMS = (
     "engine.run",
+    "engine.inspect",
     "engine.fuse",
     "engine.join",
     "engine.keys",

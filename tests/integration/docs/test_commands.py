@@ -45,6 +45,8 @@ PARSED = {
     "CONFIG": "needs a checkpoint of mmaction2; tests/integration/converters has small ones",
     "converters.survey": "needs checkouts; tests/unit/converters has small ones",
     "onnx2om": "needs atc; tests/integration/converters has a stand-in",
+    "openpose_out/": "a folder of OpenPose's; tests/integration/sources writes one",
+    "engine.inspect": "needs a file; tests/unit/test_inspect.py has every format",
     "engine.doctor": "asks every runtime on the machine; tests/integration/backends runs it",
     "benchmarks.": "measures for minutes; tests/benchmarks runs them with less",
     "tests.integration.docs": "writes docs/cli.md",

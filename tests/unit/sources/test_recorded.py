@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 
 from engine.base.errors import SourceError, UsageError
-from engine.sources.pose_frames import PoseFrame
+from engine.sources.pose_frames import PoseFrame, parse
 from engine.sources.recorded import frames_of
 from engine.sources.source import open_source
 from tests.support.samples import annotation
 
 
 def messages(uri: str) -> list[Any]:
-    return list(open_source(uri).messages(lambda: False))
+    """Pose frames of a source, and what it refuses."""
+    found = open_source(uri).messages(lambda: False)
+    return [parse(one) if isinstance(one, dict) else one for one in found]
 
 
 def openpose_file(folder: Path, number: int, people: list[Any]) -> None:
@@ -55,9 +57,10 @@ def test_an_openpose_file_that_is_broken(tmp_path: Path) -> None:
     (tmp_path / "clip_3_keypoints.json").write_text("{")
     found = messages(f"openpose:{tmp_path}@640x480")
     assert [type(item) for item in found] == [PoseFrame, SourceError, PoseFrame, SourceError]
-    assert "10 joints; BODY_25 has 25 and COCO 18" in str(found[1])
-    with pytest.raises(UsageError, match="has no files"):
-        open_source(f"openpose:{tmp_path.parent}@640x480")
+    assert "10 joints, which no layout has" in str(found[1])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UsageError, match="lacks index.json"):
+        open_source(f"openpose:{tmp_path}/none@640x480")
 
 
 def test_frames_of_an_annotation() -> None:

@@ -1,0 +1,122 @@
+"""Plain arrays: ``.npy``, and ``.npz`` with one array of keypoints.
+
+[frames, joints, 2 or 3] is one person, [persons, frames, joints, 2 or 3] several, whose rows may be
+tracks or not; the third number is a score. Scores may stand apart, and a size (height, width) as
+``img_shape``, as in annotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.base.errors import DatasetError, SourceError
+from engine.skeletons.joints import by_number
+from engine.sources.formats.content import Content
+from engine.sources.formats.keypoints import keypoints_of
+from engine.sources.formats.recording import Detection, Frame, Recording, Size
+
+_POINTS: Final = ("keypoint", "keypoints", "kpts", "poses", "pose", "xy", "xyn", "arr_0")
+_SCORES: Final = ("keypoint_score", "keypoint_scores", "scores", "score", "conf")
+_EXPECTED: Final = (
+    "expected [frames, joints, 2 or 3] or [persons, frames, joints, 2 or 3] with a number of "
+    "joints that is known. Of ST-GCN's [channels, frames, joints, persons] that is "
+    "array.transpose(3, 1, 2, 0)"
+)
+_MEDIAPIPE: Final = 33  # joints, with x, y, z and perhaps visibility
+_METRES: Final = 10.0  # coordinates within it, with a third number that is no score, are 3-D
+
+
+def read(content: Content) -> list[Recording] | None:
+    arrays, path = content.arrays, content.path
+    if arrays is None:
+        return None
+    only = next(iter(arrays), "") if len(arrays) == 1 else ""
+    points = arrays.get(next((name for name in _POINTS if name in arrays), only))
+    if not isinstance(points, np.ndarray):
+        return None
+    if points.dtype.kind not in "fiu":
+        return None
+    scores = next((arrays[name] for name in _SCORES if name in arrays), None)
+    try:
+        points = _checked(points, scores)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    return [
+        Recording(path.stem, partial(_of_rows, path, points), _size(arrays), rows=len(points) > 1)
+    ]
+
+
+def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
+    """[persons, frames, joints, 2 or 3]. Raises `ValueError`."""
+    shape = list(points.shape)
+    if points.ndim not in (3, 4):
+        raise ValueError(f"an array of shape {shape}; {_EXPECTED}")
+    if points.ndim == 3:
+        points = points[None]
+    widths = (2, 3, 4) if shape[-2] == _MEDIAPIPE else (2, 3)
+    known = shape[-1] in widths and by_number(shape[-2]) is not None
+    if not known or _channels_first(points):
+        raise ValueError(f"an array of shape {shape}; {_EXPECTED}")
+    if points.shape[1] == 0 or points.shape[0] == 0:
+        raise ValueError(f"an array of shape {shape} holds no frames")
+    if points.shape[2] == _MEDIAPIPE and points.shape[-1] > 2:
+        return _without_depth(points)
+    if scores is not None and points.shape[-1] == 2:
+        apart = np.asarray(scores)
+        if apart.ndim == 2:
+            apart = apart[None]
+        if apart.shape != points.shape[:3] or apart.dtype.kind not in "fiu":
+            raise ValueError(f"scores of shape {list(apart.shape)} with keypoints of {shape}")
+        return np.concatenate([points, apart[..., None]], axis=-1)
+    if points.shape[-1] == 3 and np.isfinite(points).any():
+        third = points[..., 2]
+        small = np.nanmax(np.abs(points[..., :2])) < _METRES
+        if np.nanmin(third) < -0.5 or (small and np.nanmax(third) > 1.5):
+            raise ValueError(
+                f"{points.shape[2]} joints whose third numbers, {np.nanmin(third):.3g} to "
+                f"{np.nanmax(third):.3g}, are no scores: coordinates in 3-D, as of a Kinect. This "
+                "engine takes x and y in the picture; project them into it, or run a 2-D pose "
+                "estimator over the video (--source video:FILE)"
+            )
+    return points
+
+
+def _without_depth(points: NDArray[Any]) -> NDArray[Any]:
+    """MediaPipe's x, y and perhaps visibility of [.., 33, 3 or 4]; z is no score."""
+    if points.shape[-1] == 4:
+        return points[..., [0, 1, 3]]
+    return points[..., :2] if np.nanmin(points[..., 2]) < 0 else points
+
+
+def _channels_first(points: NDArray[Any]) -> bool:
+    """Whether it is ST-GCN's [3, frames, joints, 2 persons], which looks like three people: the
+    third has scores where the others have coordinates."""
+    if points.shape[0] != 3 or points.shape[-1] != 2 or not points.size:
+        return False
+    most = np.nan_to_num(np.abs(points)).max(axis=(1, 2, 3))
+    return bool(most[2] <= 1 < most[:2].min())
+
+
+def _of_rows(path: Path, points: NDArray[Any]) -> Iterator[Frame | SourceError]:
+    for number in range(points.shape[1]):
+        try:
+            people = [keypoints_of(one) for one in points[:, number]]
+        except ValueError as error:
+            yield SourceError(f"{path}, frame {number}: {error}")
+        else:
+            found = [Detection(kpts, n) for n, kpts in enumerate(people) if kpts is not None]
+            yield Frame(number, found)
+
+
+def _size(arrays: Mapping[str, Any]) -> Size | None:
+    shape = arrays.get("img_shape")
+    if not isinstance(shape, np.ndarray) or shape.size != 2 or shape.dtype.kind not in "iuf":
+        return None
+    height, width = (int(side) for side in shape.reshape(-1))
+    return (width, height) if 0 < width < 2**16 and 0 < height < 2**16 else None
