@@ -5,6 +5,7 @@ Comes in: `Options`. Goes out: the exit code; labels go to the outputs that the 
 
 from __future__ import annotations
 
+import sys
 import time
 
 from engine.base.errors import Interrupted, SampleError, UsageError, printable
@@ -24,7 +25,8 @@ from engine.sources.source import Source
 
 def listen(options: Options) -> int:
     """Label sources until they are over. Returns the exit code: 130 where it was interrupted, 3
-    where a source ended by an error or a window could not be scored."""
+    where a source ended by an error or gave no frame, a window could not be scored, or a video of a
+    data set could not be read."""
     sources: list[str | Source] = list(options.source)
     setup: Setup | None = None
     if options.windows:
@@ -46,8 +48,13 @@ def listen(options: Options) -> int:
         raise_first(errors)
     if stream.interrupted:
         return Interrupted.exit_code
-    ended_badly = any(about.error is not None for about in run.source_figures.values())
-    return SampleError.exit_code if ended_badly or run.totals.failed else 0
+    figures = run.source_figures
+    for name, about in figures.items():
+        if about.nothing is not None:
+            print(f"engine.run: {printable(name)}: {about.nothing}", file=sys.stderr)
+    ended_badly = any(about.error or about.nothing for about in figures.values())
+    unread = options.windows and any(about.refused for about in figures.values())
+    return SampleError.exit_code if ended_badly or unread or run.totals.failed else 0
 
 
 def _described(stream: Stream) -> LiveRun:

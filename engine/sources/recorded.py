@@ -2,7 +2,8 @@
 
 ``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``openpose:DIR``: a file
 ``*_keypoints.json`` a frame. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
-without a rate as fast as it can be scored.
+without a rate as fast as it can be scored. Times that a file does not have are left to whoever
+knows ``--fps``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from engine.skeletons.joints import LAYOUTS
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
-from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
+from engine.sources.pose_frames import MAX_BYTES, UNTIMED, Person, PoseFrame
 from engine.sources.source import Source, Stop
 
 _NAP_S = 0.05
@@ -82,7 +83,7 @@ def _openpose(
             yield SourceError(f"{path}: {error!r}")
             continue
         last = path == files[-1]
-        yield PoseFrame(path.parent.name, number, number / 30, size, people, end=last)
+        yield PoseFrame(path.parent.name, number, UNTIMED, size, people, end=last)
 
 
 def _id(person: dict[str, Any]) -> int | None:
@@ -127,8 +128,9 @@ def _samples(path: str) -> Sequence[Sample]:
         raise UsageError(f"replay:{path}: {error}") from None
 
 
-def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | SourceError]:
-    """The frames of an annotation as a source would send them; people are numbered."""
+def frames_of(sample: Sample, rate: float | None = None) -> Iterator[PoseFrame | SourceError]:
+    """The frames of an annotation as a source would send them; people are numbered. Without a
+    `rate` in frames/s they have no times."""
     try:
         poses = sample.poses(ANY_CLASSES)
     except SampleError as error:
@@ -142,7 +144,7 @@ def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | Source
         yield PoseFrame(
             sample.id,
             number,
-            number / rate,
+            UNTIMED if rate is None else number / rate,
             (width, height),
             people,
             rate,

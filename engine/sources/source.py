@@ -1,7 +1,8 @@
 """Live sources: where pose frames come from, by URI, or as an iterator of one's own.
 
 ``SCHEME:REST`` is opened by what is registered as SCHEME under the entry point group
-``engine.sources``: a function of REST that returns a `Source`. A source yields what
+``engine.sources``: a function of REST that returns a `Source`. The path of a video is short for
+``video:PATH``. A source yields what
 `engine.sources.pose_frames.parse` takes, or `PoseFrame` themselves::
 
     def shaky(rest):
@@ -16,8 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
+from engine.base.addresses import is_video
 from engine.base.errors import SourceError, UsageError
 from engine.sources.pose_frames import PoseFrame
 
@@ -67,11 +70,15 @@ def open_source(source: str | Source | Iterable[Message]) -> Source:
         if isinstance(source, (list, tuple)) and any(isinstance(item, str) for item in source):
             raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
+    if is_video(source) and Path(source.partition("?")[0]).is_file():
+        source = f"video:{source}"
     scheme, _, rest = source.partition(":")
     found = {point.name: point for point in entry_points(group=GROUP)}
     # zmq+pull://host:port and the like keep their slashes
     if scheme not in found:
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."
+        if is_video(source) and not rest:
+            raise UsageError(f"--source {source}: no such file")
         raise UsageError(f"--source {source}: no source is called {scheme!r}; known: {known}")
     try:
         opened: Source = found[scheme].load()(rest)
