@@ -82,10 +82,11 @@ class About:
     one. `within`: the least and the most of a number. `only`: the one kind of run that it has an
     effect in (`engine.base.run_kinds`); in others its flag is refused and its variable passed over.
     `needs`: options without any of which it has no effect either. `dump`: whether ``--dump-bin``
-    heeds it. `cluster`: whether a run on a cluster may have it. `reads`: the paths in its value that the run reads. `writes`: what the
-    run makes of its value: a whole file; a file that may be a device or a pipe as well (line by
-    line), of results in a format that its ending says, or not; or a folder. `identity`: the attribute that a run must have in common with the one that
-    it resumes.
+    heeds it. `cluster`: whether a run on a cluster may have it. `reads`: the paths in its value
+    that the run reads. `writes`: what the run makes of its value: a whole file; a file that may be
+    a device or a pipe as well (line by line), of results in a format that its ending says, or not;
+    or a folder. `identity`: the attribute that a run must have in common with the one that it
+    resumes.
     """
 
     group: str

@@ -95,8 +95,8 @@ class Options:
     source: tuple[str, ...] = _live(
         (),
         "listen to a source instead of a data set: video:FILE (or FILE.mp4), webcam:0, rtsp://…, "
-        "rtmp://…, http://…, zmq+pull://…, ws://…, jsonl:FILE, openpose:DIR, replay:FILE@RATE, demo "
-        "(generated motion); several times for several",
+        "rtmp://…, http://…, zmq+pull://…, ws://…, jsonl:FILE, openpose:DIR, replay:FILE@RATE, "
+        "demo (generated motion); several times for several",
         kind=texts,
         metavar="URI",
         only=None,
@@ -178,6 +178,7 @@ class Options:
         "draw skeletons, ids and labels over the video of --source video:FILE, when all are known",
         metavar="OUT.mp4",
         writes="file",
+        only="sources",
     )
     metrics: str | None = _live(
         None, "serve figures for Prometheus at http://HOST:PORT/metrics", metavar="HOST:PORT"
@@ -449,4 +450,3 @@ class Options:
                 f"--max-wait-ms {self.max_wait_ms:g} is longer than --stall-timeout "
                 f"{self.stall_timeout:g} allows a device to be silent"
             )
-

@@ -28,17 +28,28 @@ def check_outputs(options: Options) -> None:
     for f, name in files_written(options):
         path, writes = Path(name), about(f).writes
         check_output(flag(f.name), name, taken, folders, lines=writes in ("lines", "results"))
-        if writes == "results" or f.name == "resume":
-            journal = journal_of(result_of(path))
-            for beside in {journal, result_of(path), identity_path(journal)} - {path}:
-                check_output(flag(f.name), str(beside), taken, folders)
-        if writes == "results" and not options.overwrite:
-            _check_free(flag(f.name), path)
-    if options.resume is not None and format_of(result_of(Path(options.resume))) == "csv":
-        raise UsageError(
-            f"--resume {options.resume}: a .csv has no scores to go on with; --output FILE.jsonl or "
-            "FILE.parquet begins a run that can be resumed"
-        )
+        if writes == "results" and not is_stream(path):
+            _check_beside(flag(f.name), path, path, taken, folders)
+            if not options.overwrite:
+                _check_free(flag(f.name), path)
+    if options.resume is not None:
+        path = Path(options.resume)
+        if format_of(result_of(path)) == "csv":
+            raise UsageError(
+                f"--resume {path}: a .csv has no scores to go on with; runs that write .jsonl or "
+                ".parquet can be resumed"
+            )
+        _check_beside("--resume", path, result_of(path), taken, folders)
+
+
+def _check_beside(
+    option: str, named: Path, result: Path, taken: dict[Path, str], folders: Collection[Path]
+) -> None:
+    """The other files of a result file: Parquet's journal, and what records are identified by."""
+    journal = journal_of(result)
+    for beside in (result, journal, identity_path(journal)):
+        if beside != named:
+            check_output(option, str(beside), taken, folders)
 
 
 def _check_free(option: str, path: Path) -> None:
@@ -47,9 +58,12 @@ def _check_free(option: str, path: Path) -> None:
         if is_stream(there) or not holds_records(there):
             continue
         if not guarded(there, partial(is_result, there)):
-            raise UsageError(f"{option} {there} is there and no result of a run; --overwrite replaces it")
-        goes_on = identity_path(there).is_file()
-        others = f", --resume {there} goes on with them" if goes_on else ""
+            raise UsageError(
+                f"{option} {there} is there, and no run has written it; --overwrite replaces it"
+            )
+        journal = journal_of(path)
+        goes_on = holds_records(journal) and identity_path(journal).is_file()
+        others = f", --resume {journal} goes on with them" if goes_on else ""
         raise UsageError(
             f"{option} {there} holds records of an earlier run: --overwrite replaces them{others}"
         )

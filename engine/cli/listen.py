@@ -5,7 +5,6 @@ Comes in: `Options`. Goes out: the exit code; labels go to the outputs that the 
 
 from __future__ import annotations
 
-import sys
 import time
 
 from engine.base.errors import Interrupted, SampleError, UsageError, printable
@@ -49,9 +48,6 @@ def listen(options: Options) -> int:
     if stream.interrupted:
         return Interrupted.exit_code
     figures = run.source_figures
-    for name, about in figures.items():
-        if about.nothing is not None:
-            print(f"engine.run: {printable(name)}: {about.nothing}", file=sys.stderr)
     ended_badly = any(about.error or about.nothing for about in figures.values())
     unread = options.windows and any(about.refused for about in figures.values())
     return SampleError.exit_code if ended_badly or unread or run.totals.failed else 0

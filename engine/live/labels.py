@@ -27,10 +27,10 @@ class Label:
     """What somebody does, as of a window.
 
     `who`: the person's id, None for a group. `t`: seconds on the source's clock, of the window's
-    last frame, and `start` of its first; `first` and `last`: numbers of its frames. `label` and `name`: the class that the
-    smoothed scores stand for, None for no action; `score`: theirs, of the best class. `scores`:
-    of this window alone, float32 [classes]. `latency_ms`: since its last frame arrived; `ms`: by
-    stage, as of a `Prediction`. `error`: why this window has no scores.
+    last frame, and `start` of its first; `first` and `last`: numbers of its frames. `label` and
+    `name`: the class that the smoothed scores stand for, None for no action; `score`: theirs, of
+    the best class. `scores`: of this window alone, float32 [classes]. `latency_ms`: since its last
+    frame arrived; `ms`: by stage, as of a `Prediction`. `error`: why this window has no scores.
     """
 
     stream: str
@@ -123,9 +123,7 @@ class Labels:
         latency = 1e3 * (now - arrived)
         if isinstance(record, Failure):
             message = f"{record.type} ({record.stage}): {record.message}"
-            return Label(
-                *about, None, None, 0.0, None, latency, start=window.start, error=message
-            )
+            return Label(*about, None, None, 0.0, None, latency, start=window.start, error=message)
         assert isinstance(record, Prediction)
         label, mean = track.smoother.add(record.scores)
         name = None if label is None else self._classes[label]

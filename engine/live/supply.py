@@ -199,16 +199,14 @@ class LiveSupply:
             figures.error = str(error)
         except Exception as error:
             count = figures.taken + figures.refused
-            figures.error = f"{_raised(error)} (raised by the source, after {count} messages)"
+            figures.error = f"{_raised(error)}, raised by the source at message {count + 1}"
         finally:
             figures.over = True
-            if figures.error is not None:
-                log.error(
-                    "%s ended: %s",
-                    feed.source.name,
-                    figures.error,
-                    extra=event("source", feed.source.name, error=figures.error),
-                )
+            wrong = figures.error or (None if self._stopping else figures.nothing)
+            if wrong is not None:
+                name = printable(feed.source.name)
+                about = event("source", feed.source.name, error=wrong)
+                log.error("%s ended: %s", name, wrong, extra=about)
             self._wake()
 
     def _hear(self, feed: _Feed, message: Message) -> None:

@@ -33,7 +33,10 @@ _FIRST: Final[dict[Kind, tuple[str, ...]]] = {
     "segments": ("stream", "who", "label", "name", "start", "end", "score"),
 }
 _LAST: Final[dict[Kind, tuple[str, ...]]] = {
-    "records": (*(f"ms_{s}" for s in STAGES), *(f"error_{k}" for k in ("stage", "type", "message"))),
+    "records": (
+        *(f"ms_{stage}" for stage in STAGES),
+        *("error_stage", "error_type", "error_message"),
+    ),
     "labels": ("error",),
     "segments": (),
 }

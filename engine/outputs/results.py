@@ -19,6 +19,7 @@ from engine.outputs.run_info import DatasetRun
 
 _LISTED = 5  # classes of a record, where nobody says how many
 
+
 class RecordLines(DatasetOutput):
     """Writes each record as a line of a file, which it holds from its making."""
 

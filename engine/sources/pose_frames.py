@@ -37,6 +37,7 @@ MAX_NAME = 100  # characters of a stream's name or a person's id
 _MAX_SIDE = 1 << 16
 _FASTEST = 1000  # frames/s
 _FARTHEST = 1e6  # pixels from the frame's corner
+_LARGEST = 1e300  # a number
 _SHOWN = 60  # characters of a value that is refused
 
 
@@ -180,7 +181,8 @@ def _whole(value: Any, field: str) -> int:
 
 def _number(value: Any, field: str) -> float:
     number = single(value)
-    if isinstance(number, (int, float)) and not isinstance(number, bool) and abs(number) < 2.0**1023:
+    plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if plain and abs(number) < _LARGEST:
         return float(number)
     raise _refusal(field, value, "a number")
 
