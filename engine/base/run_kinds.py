@@ -33,7 +33,7 @@ def _why(f: Field[Any], values: Mapping[str, Any], others: Mapping[RunKind, str]
     what = about(f)
     if values["dump_bin"] is not None and not what.dump:
         return "with --dump-bin, which runs nothing"
-    if what.only in others:
+    if what.only is not None and what.only in others:
         return f"{others[what.only]}: it is for {_WHAT[what.only]}"
     if what.needs and not any(values[name] for name in what.needs):
         return f"without {' or '.join(map(flag, what.needs))}"

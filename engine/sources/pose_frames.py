@@ -139,7 +139,7 @@ def _joints(value: Any, field: str, layout: str) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # what float32 cannot hold is far outside
             found = np.asarray(value, np.float32)
     except Exception:  # ragged, no numbers, a tensor on a device
-        found = np.zeros(())
+        found = np.zeros((), np.float32)
     if not found.ndim:
         raise _refusal(field, value, f"numbers [x, y, score] of each of {joints} joints")
     columns = {3 * joints: 3, 2 * joints: 2}

@@ -71,8 +71,9 @@ def open_source(source: str | Source | Iterable[Message]) -> Source:
             raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
     if is_video(source) and Path(source.partition("?")[0]).is_file():
-        source = f"video:{source}"
-    scheme, _, rest = source.partition(":")
+        scheme, rest = "video", source
+    else:
+        scheme, _, rest = source.partition(":")
     found = {point.name: point for point in entry_points(group=GROUP)}
     # zmq+pull://host:port and the like keep their slashes
     if scheme not in found:

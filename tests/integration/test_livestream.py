@@ -349,7 +349,7 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
     by_video = {s["stream"]: [] for s in segments}
     for one in segments:
         by_video[one["stream"]].append((one["start"], one["end"]))
-    ends = {f"video_{n}": (n - 1) / 60 for n in (20, 47, 48, 60, 90, 130)}
+    ends = {f"video_{n}": (n - 1) // 2 / 30 for n in (20, 47, 48, 60, 90, 130)}
     assert {name: spans[-1][1] for name, spans in by_video.items()} == pytest.approx(ends)
     assert all(spans[0][0] == 0 for spans in by_video.values())
     assert sorted((r["stream"], float(r["start"]), r["name"]) for r in rows) == sorted(
