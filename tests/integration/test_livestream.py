@@ -366,7 +366,7 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         "lost": 0,
         "over": True,
         "error": None,
-        "first_refusal": "not JSON: unexpected character: line 1 column 1 (char 0)",
+        "first_refusal": "not JSON: invalid literal, expected 'null': line 1 column 1 (char 0)",
     }
     assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
 
@@ -485,7 +485,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: demo, jsonl"),
+        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: demo, http"),
         (["--source", "jsonl:/none"], "no such file"),
         (["--source", "replay:/none.pkl"], "replay:/none.pkl"),
         (["--source", "openpose:/none"], "a folder and its frames' size are needed"),
