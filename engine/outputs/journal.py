@@ -99,7 +99,8 @@ class Journal:
         if identity is not None:
             write_json(identity_path(self._path), identity)
         else:  # that of an earlier run
-            identity_path(self._path).unlink(missing_ok=True)
+            beside = identity_path(self._path)
+            guarded(beside, lambda: beside.unlink(missing_ok=True))
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one JSON line, all of it or nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from engine.base.files import guarded
 from engine.outputs.formats import Kind, columns, csv_row, flat, format_of, journal_of
 from engine.outputs.journal import Identity, Journal
 
@@ -35,7 +36,8 @@ class LineFile:
             self._columns = columns(self._kind, top_k)
             self._journal.write(csv_row(self._columns))
         if self._format == "parquet" and not resumed:
-            self._path.unlink(missing_ok=True)  # of an earlier run, should this one be killed
+            # what an earlier run wrote is not this one's, should it be killed
+            guarded(self._path, lambda: self._path.unlink(missing_ok=True))
 
     def append(self, line: dict[str, Any]) -> None:
         """Write a line, all of it or nothing."""
