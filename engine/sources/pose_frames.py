@@ -133,7 +133,8 @@ def _person(value: Any, number: int, layout: str, size: tuple[int, int]) -> Pers
 
 
 def _joints(value: Any, field: str, layout: str) -> NDArray[np.float32]:
-    """[joints, 3] of that, of [joints, 2], whose scores are one, or of either in a row."""
+    """[joints, 3] of that, of [joints, 2], whose scores are one but at (0, 0), or of either in a
+    row."""
     joints = LAYOUTS[layout].joints
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold is far outside
@@ -146,7 +147,8 @@ def _joints(value: Any, field: str, layout: str) -> NDArray[np.float32]:
     if found.ndim == 1 and (in_a_row := columns.get(len(found))) is not None:
         found = found.reshape(joints, in_a_row)
     if found.shape == (joints, 2):
-        found = np.concatenate([found, np.ones((joints, 1), np.float32)], axis=1)
+        seen = found.any(axis=1, keepdims=True)  # estimators have zeros for what they do not see
+        found = np.concatenate([found, seen.astype(np.float32)], axis=1)
     if found.shape != (joints, 3):
         raise SourceError(
             f"{field} has shape {list(found.shape)}; layout {layout} needs [{joints}, 3], x, y and "

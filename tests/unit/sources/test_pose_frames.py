@@ -109,7 +109,7 @@ def test_what_programs_hold() -> None:
     for kpts in (joints[:, :2], joints[:, :2].ravel().tolist()):
         [person] = parse(message(people=[{"kpts": kpts}])).people
         np.testing.assert_array_equal(person.kpts[:, :2], joints[:, :2])
-        assert (person.kpts[:, 2] == 1).all()
+        assert person.kpts[:, 2].tolist() == [0] + [1] * 16, "the first is at (0, 0)"
     for who in (4.0, [4], [4.0], np.float32(4), np.array([4]), np.array(4), (np.int8(4),)):
         [person] = parse(message(people=[{"id": who, "kpts": joints}])).people
         assert (person.id, type(person.id)) == (4, int)
