@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from engine.base.errors import SampleError, UsageError
+from engine.base.errors import SampleError, UsageError, printable
 from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
@@ -44,15 +44,18 @@ def classify(
     """What happens in one sequence of skeletons, of any length.
 
     `keypoints`: [frames, 17, 2] of one person or [persons, frames, 17, 2], x and y in pixels,
-    COCO's joints (or those that the model was made for); zeros where somebody is absent. `scores`:
-    the same less the last axis, or None where there are none. `img_shape`: (height, width).
+    COCO's joints (or those that the model was made for), or with x and y of all joints in a row,
+    [frames, 34]; zeros where somebody is absent. `scores`: one a joint, [frames, 17], or None where
+    there are none. `img_shape`: (height, width).
     `options`: fields of `Options` about model and device. Raises `SampleError` that says what is
     wrong with the arrays, and `UsageError`.
     """
+    found = _array(keypoints, "keypoints")
+    in_a_row = found.ndim > 1 and found.shape[-1] > 3
     annotation = {
-        "keypoint": _persons(keypoints, 4),
+        "keypoint": _persons(found, 3 if in_a_row else 4),
         "img_shape": img_shape,
-        "keypoint_score": None if scores is None else _persons(scores, 3),
+        "keypoint_score": None if scores is None else _persons(_array(scores, "scores"), 3),
     }
     return _network(tuple(sorted(options.items()))).answer(Sample(0, "", annotation))
 
@@ -66,9 +69,16 @@ def _error(cause: Cause) -> SampleError:
     return SampleError(said, stage=cause.stage)
 
 
-def _persons(array: ArrayLike, axes: int) -> Any:
+def _array(value: ArrayLike, name: str) -> NDArray[Any]:
+    """Raises `SampleError` for what is none: ragged lists, a tensor on a device."""
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise SampleError(f"{name} are no array of numbers: {printable(error)}") from None
+
+
+def _persons(found: NDArray[Any], axes: int) -> NDArray[Any]:
     """With the axis of persons, where one person was given without."""
-    found = np.asarray(array)
     return found[None] if found.ndim == axes - 1 else found
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from engine.base.choices import Who
 from engine.base.constants import JOINTS
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
@@ -87,6 +88,10 @@ class Stream(Execution[Label]):
         """Children that are ready."""
         return self._supervisor.ready
 
+    def settled(self, stream: str, who: Who, t: float) -> bool:
+        """Whether every window of somebody that has no label yet begins after `t`."""
+        return not self._labels.waits(stream, who) and self.streams.is_past(stream, t)
+
     def _grid(self, first: PoseFrame) -> Grid:
         options = self.options
         rate = first.rate or options.fps
@@ -105,10 +110,12 @@ def stream(source: str | Source | Iterable[Message], **options: Any) -> Iterator
 
     `source`: a URI, a `Source`, or anything that yields messages. `options` are fields of
     `Options`. Raises `EngineError` for what ends the run, `SourceError` where an error ended the
-    source.
+    source, or every message of a recorded one was refused.
     """
     with Stream(Options(source=("python",), **options), [source]) as opened:
         yield from opened
         for name, figures in opened.supply.figures.items():
             if figures.error is not None:
                 raise SourceError(f"{name} ended: {figures.error}")
+            if not opened.sources[0].live and figures.refused and figures.nothing is not None:
+                raise SourceError(f"{name}: {figures.nothing}")

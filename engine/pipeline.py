@@ -21,6 +21,7 @@ from engine.base.option_field import identity_of
 from engine.base.options import Options
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import PersonFigures, Record
+from engine.outputs.formats import journal_of, result_of
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.execution import Driver, Execution
 from engine.runtime.in_process import InProcessDriver
@@ -54,10 +55,11 @@ class Pipeline(Execution[Record]):
             self._tell_persons_apart()
         self.resumed: list[Record] = []
         # A run may have been killed before it wrote anything.
-        self.resumes = options.resume is not None and holds_records(Path(options.resume))
-        if options.resume is not None and self.resumes:
+        journal = None if options.resume is None else journal_of(result_of(Path(options.resume)))
+        self.resumes = journal is not None and holds_records(journal)
+        if journal is not None and self.resumes:
             about = self.dataset.samples, len(self.model.classes)
-            self.resumed = read_journal(Path(options.resume), self.identity, *about)
+            self.resumed = read_journal(journal, self.identity, *about)
         done = {record.index for record in self.resumed}
         # made as they are needed: a data set may be larger than memory
         self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)

@@ -1,4 +1,4 @@
-"""Addresses: hosts and ports, as options name them and as ZeroMQ wants them."""
+"""Addresses: hosts and ports, as options name them and as ZeroMQ wants them, and videos."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from engine.base.errors import UsageError
+
+_OF_VIDEOS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".mpg", ".mpeg", ".ts"),
+    *(".mts", ".m2ts", ".vob", ".3gp", ".ogv"),
+)
 
 
 def host_and_port(address: str, refusal: str) -> tuple[str, int]:
@@ -55,3 +60,9 @@ def _split(address: str) -> tuple[str, int | None]:
     if not parts.hostname or parts.netloc != address or "@" in address or address.endswith(":"):
         raise ValueError(address)
     return parts.hostname, parts.port
+
+
+def is_video(address: str) -> bool:
+    """Whether the ending of a path or of a URL, less what follows a question mark, is that of a
+    video file."""
+    return address.partition("?")[0].lower().endswith(_OF_VIDEOS)

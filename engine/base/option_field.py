@@ -20,8 +20,9 @@ from engine.base.errors import UsageError
 
 GROUPS = ("input", "live", "model", "device", "processes", "output")
 
-RunKind = Literal["processes", "dataset", "samples", "live"]
-"""Kinds of run: with processes of its own, of a data set, over time. A run may be several."""
+RunKind = Literal["processes", "dataset", "samples", "live", "sources"]
+"""Kinds of run: with processes of its own, of a data set, of its whole samples, over time, of live
+sources. A run may be several."""
 
 
 def parse_bytes(text: str) -> int:
@@ -69,7 +70,8 @@ def of_uris(uris: Sequence[str]) -> list[str]:
     found: list[str] = []
     for uri in uris:
         _, _, rest = uri.partition(":")
-        found += [uri, rest, rest.rpartition("@")[0], *re.split("[?&=]", rest)]
+        paths = uri, uri.partition("?")[0], rest, rest.rpartition("@")[0]
+        found += [*paths, *re.split("[?&=]", rest)]
     return [path for path in found if Path(path).is_file()]
 
 
@@ -79,12 +81,13 @@ class About:
 
     `kind`: a key of `TYPES`, which makes a value of a text. `bare`: the value of a flag without
     one. `within`: the least and the most of a number. `only`: the one kind of run that it has an
-    effect in: with processes, over a data set, over a data set's samples (not its windows), over
-    windows. In others its flag is refused and its variable passed over. `cluster`: whether a run
-    on a cluster may have it. `reads`: the paths in its value that the run reads. `writes`: what the
-    run makes of its value: a whole file, a file that may be a device or a pipe as well (line by
-    line), or a folder. `identity`: the attribute that a run must have in common with the one that
-    it resumes.
+    effect in (`engine.base.run_kinds`); in others its flag is refused and its variable passed over.
+    `needs`: options without any of which it has no effect either. `dump`: whether ``--dump-bin``
+    heeds it. `cluster`: whether a run on a cluster may have it. `reads`: the paths in its value
+    that the run reads. `writes`: what the run makes of its value: a whole file; a file that may be
+    a device or a pipe as well (line by line), of results in a format that its ending says, or not;
+    or a folder. `identity`: the attribute that a run must have in common with the one that it
+    resumes.
     """
 
     group: str
@@ -95,9 +98,11 @@ class About:
     choices: Sequence[str] | None = None
     within: tuple[float, float] = (1, 10**15)
     only: RunKind | None = None
+    needs: tuple[str, ...] = ()
+    dump: bool = False
     cluster: bool = True
     reads: Callable[[Any], list[str]] | None = None
-    writes: Literal["file", "lines", "folder"] | None = None
+    writes: Literal["file", "lines", "results", "folder"] | None = None
     identity: str | None = None
 
     def __post_init__(self) -> None:
@@ -160,7 +165,7 @@ def files_written(options: Any) -> Iterator[tuple[Field[Any], str]]:
     """Options that name a file to be written, and the files."""
     for f in fields(options):
         value = getattr(options, f.name)
-        if about(f).writes in ("file", "lines") and value is not None:
+        if about(f).writes not in (None, "folder") and value is not None:
             yield f, value
 
 

@@ -26,7 +26,6 @@ from engine.base.choices import (
 from engine.base.constants import REFERENCES, Reference
 from engine.base.errors import UsageError
 from engine.base.option_field import (
-    RunKind,
     about,
     check_values,
     comma_separated,
@@ -38,12 +37,13 @@ from engine.base.option_field import (
     texts,
 )
 from engine.base.published import DEFAULT_CHECKPOINT
+from engine.base.run_kinds import without_effect
 
 DASHBOARD = "127.0.0.1:8017"  # where it is without an address
 
-_input = partial(option, "input")
+_input = partial(option, "input", dump=True)
 _live = partial(option, "live", only="live")
-_model = partial(option, "model")
+_model = partial(option, "model", dump=True)
 _device = partial(option, "device")
 _processes = partial(option, "processes", only="processes")
 _output = partial(option, "output")
@@ -57,7 +57,8 @@ class Options:
         "hmdb51",
         "demo (generated motion), the name of a published dataset (hmdb51, …; --list), an "
         "annotation file (.pkl, .npz, .jsonl), a folder that converters.annotations wrote, here "
-        "or elsewhere (s3://…), or poses that another program wrote (OpenPose, AlphaPose, …)",
+        "or elsewhere (s3://…), poses that another program wrote (OpenPose, AlphaPose, …), or a "
+        "video, which is what --source video:FILE takes",
         metavar="NAME|PATH",
         only="dataset",
         reads=one_path,
@@ -101,6 +102,7 @@ class Options:
         "average twenty clips of a sample, as the reference tests (ten, and the same ten flipped), "
         "or take the first of them alone (default: twenty of a data set's, one of a live window's)",
         kind=bool,
+        dump=False,
     )
     per: Per | None = _input(
         None,
@@ -110,9 +112,10 @@ class Options:
     )
     source: tuple[str, ...] = _live(
         (),
-        "listen to a source instead of a data set: video:FILE, webcam:0, rtsp://…, zmq+pull://…, "
-        "ws://…, jsonl:FILE, poses:PATH, replay:FILE@RATE, demo (generated motion), or a path of "
-        "poses that another program wrote; several times for several",
+        "listen to a source instead of a data set: video:FILE (or FILE.mp4), webcam:0, rtsp://…, "
+        "rtmp://…, http://…, zmq+pull://…, ws://…, jsonl:FILE, poses:PATH, replay:FILE@RATE, "
+        "demo (generated motion), or a path of poses that another program wrote; several times "
+        "for several",
         kind=texts,
         metavar="URI",
         only=None,
@@ -159,12 +162,24 @@ class Options:
         metavar="BYTES",
         within=(0, 10**15),
     )
-    fps: float = _live(30.0, "frames/s of sources that do not say", metavar="N", within=(0.1, 1000))
+    fps: float = _live(
+        30.0,
+        "frames/s of sources that do not say, recorded ones too: their times and windows follow",
+        metavar="N",
+        within=(0.1, 1000),
+    )
     smooth: int = _live(
         3, "windows whose scores are averaged for a label", metavar="N", within=(1, 1000)
     )
     threshold: float = _live(
         0.3, "a label below this score is no action", metavar="P", within=(0, 1)
+    )
+    segments: str | None = _live(
+        None,
+        "write who did what from when to when to FILE: a line for each segment in which somebody's "
+        "label stays, when it has ended; formats as of --output",
+        metavar="FILE",
+        writes="results",
     )
     publish: str | None = _live(
         None,
@@ -177,15 +192,17 @@ class Options:
         "draw skeletons, ids and labels over the video of --source video:FILE, when all are known",
         metavar="OUT.mp4",
         writes="file",
+        only="sources",
     )
     metrics: str | None = _live(
         None, "serve figures for Prometheus at http://HOST:PORT/metrics", metavar="HOST:PORT"
     )
     waiting: int = _live(
         8,
-        "windows of a stream that wait for the device; the oldest makes room for a newer one",
+        "windows of a live stream that wait for the device; the oldest makes room for a newer one",
         metavar="N",
         within=(1, 10_000),
+        only="sources",
     )
     model: str | None = _model(
         None,
@@ -221,6 +238,7 @@ class Options:
         "clips runs the network over whole clips, shared over every distinct frame and context "
         "of a video once; auto shares where the model's graph can be cut and its batch is free",
         choices=(AUTO, *LAYOUTS),
+        dump=False,
     )
     backend: str = _device(
         AUTO,
@@ -344,7 +362,16 @@ class Options:
         False, "run everything in this process, one sample after the other", only=None
     )
     output: str | None = _output(
-        None, "write one JSON line a sample to FILE", metavar="FILE", writes="lines"
+        None,
+        "write a record a sample, or a label a window, to FILE as they come: JSON lines, or by its "
+        "ending .csv or .parquet (which is written at the end, from FILE.parquet.jsonl)",
+        metavar="FILE",
+        writes="results",
+    )
+    overwrite: bool = _output(
+        False,
+        "--output and --segments may replace a file that is there",
+        needs=("output", "segments"),
     )
     resume: str | None = _output(
         None,
@@ -385,6 +412,7 @@ class Options:
         "as the published recipe's first step does, and run nothing",
         metavar="DIR",
         cluster=False,
+        dump=True,
         writes="folder",
     )
     log_json: str | None = _output(
@@ -400,7 +428,13 @@ class Options:
         metavar="HOST:PORT",
         bare=DASHBOARD,
     )
-    top_k: int = _output(5, "classes listed for each sample", metavar="K")
+    top_k: int | None = _output(
+        None,
+        "classes listed for each record or label (default: 5 of a sample, none of a label)",
+        kind=int,
+        metavar="K",
+        needs=("output", "resume", "publish"),
+    )
 
     @property
     def averages(self) -> bool:
@@ -414,10 +448,10 @@ class Options:
 
     def __post_init__(self) -> None:
         check_values(self)
-        for run, why in without_effect(self.in_process, bool(self.source), self.windows).items():
-            for f in fields(self):
-                if about(f).only == run and getattr(self, f.name) != f.default:
-                    raise UsageError(f"{flag(f.name)} has no effect {why}; leave one out")
+        idle = without_effect(type(self), vars(self))
+        for f in fields(self):
+            if f.name in idle and getattr(self, f.name) != f.default:
+                raise UsageError(f"{flag(f.name)} has no effect {idle[f.name]}")
         if self.resume is not None and self.output not in (None, self.resume):
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:
@@ -437,18 +471,3 @@ class Options:
                 f"--max-wait-ms {self.max_wait_ms:g} is longer than --stall-timeout "
                 f"{self.stall_timeout:g} allows a device to be silent"
             )
-
-
-def without_effect(in_process: bool, source: bool, windows: bool) -> dict[RunKind, str]:
-    """Kinds of run that one is not, so that options for them alone have no effect, and why."""
-    found: dict[RunKind, str] = {}
-    if in_process:
-        found["processes"] = "with --in-process"
-    if source:
-        found["dataset"] = "with --source"
-    if source or windows:
-        of = "--source" if source else "--windows"
-        found["samples"] = f"with {of}, whose labels are in --output"
-    else:
-        found["live"] = "without --source or --windows"
-    return found

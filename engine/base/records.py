@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import Who
-from engine.base.errors import SampleError, printable
+from engine.base.errors import EngineError, SampleError, printable
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,12 @@ class Cause:
     @classmethod
     def of(cls, error: Exception, stage: str) -> Cause:
         """Whatever an unforeseen sample provokes in `stage` concerns that sample only. A
-        `SampleError` knows its own stage."""
-        stage = error.stage if isinstance(error, SampleError) else stage
-        return cls(stage, type(error).__name__, printable(error))
+        `SampleError` knows its own stage, and what it says is for people."""
+        if isinstance(error, EngineError):
+            stage = error.stage if isinstance(error, SampleError) else stage
+            return cls(stage, type(error).__name__, printable(error))
+        doing = _DOING.get(stage, stage)
+        return cls(stage, type(error).__name__, f"{printable(error)} (unforeseen, {doing})")
 
     def __str__(self) -> str:
         """In one line, where there is no field for the type: what nobody foresaw has it."""
@@ -80,6 +83,14 @@ class Failure:
     type: str
     message: str
     who: Who = None
+
+
+_DOING = {
+    "read": "while the annotation was read",
+    "decode": "while its clips were made",
+    "infer": "while the network ran",
+    "score": "while its clips were averaged",
+}
 
 
 Record = Prediction | Failure

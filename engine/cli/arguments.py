@@ -7,14 +7,19 @@ stands at its field (`engine.base.options`).
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
+from engine.base.addresses import is_video
 from engine.base.errors import UsageError
 from engine.base.option_field import GROUPS, TYPES, about, flag, texts
-from engine.base.options import Options, without_effect
+from engine.base.options import Options
+from engine.base.run_kinds import without_effect
+
+log = logging.getLogger("engine")
 
 OptionsT = TypeVar("OptionsT", bound=Options)
 
@@ -49,13 +54,27 @@ def parse_as(
         values = {f.name: _value(f, given, environment) for f in fields(options)}
         if given["resume"] is not None and given["output"] is None:  # nor does this one need it
             values["output"] = None
+        if is_video(values["dataset"]) and not values["source"]:
+            _as_source(values, given)
         # variables are for runs of all kinds; flags are for this one
-        kind = values["in_process"], bool(values["source"]), values["windows"]
-        idle = without_effect(*kind)
-        unset = [f for f in fields(options) if about(f).only in idle and given[f.name] is None]
+        idle = without_effect(options, values)
+        for name in idle:
+            if given[name] is not None:
+                raise UsageError(f"{flag(name)} has no effect {idle[name]}")
+        unset = [f for f in fields(options) if f.name in idle]
         return options(**{**values, **{f.name: f.default for f in unset}})
     except UsageError as error:
         parser.error(str(error))
+
+
+def _as_source(values: dict[str, Any], given: dict[str, Any]) -> None:
+    """A video given as a data set is a recorded source, of which every window is labelled."""
+    name = values["dataset"]
+    if values["dump_bin"] is not None:
+        raise UsageError(f"--dump-bin is for annotations, and {name} is a video")
+    log.info("%s is a video: labels of those in it over time, as of --source video:%s", name, name)
+    values |= {"source": (f"video:{name}",), "dataset": None, "windows": False}
+    given |= {"dataset": None, "windows": None}
 
 
 class _List(argparse.Action):

@@ -10,7 +10,8 @@ from engine.base.errors import OutputError, UsageError
 from engine.base.files import guarded, is_stream, part_of
 from engine.base.option_field import about, files_written, flag, paths_read
 from engine.base.options import Options
-from engine.outputs.journal import identity_path
+from engine.outputs.formats import format_of, is_result, journal_of, result_of
+from engine.outputs.journal import holds_records, identity_path
 
 
 def check_outputs(options: Options) -> None:
@@ -25,10 +26,47 @@ def check_outputs(options: Options) -> None:
     if options.save_video is not None and Path(options.save_video).suffix != ".mp4":
         raise UsageError(f"--save-video {options.save_video}: a file .mp4 is what is written")
     for f, name in files_written(options):
-        check_output(flag(f.name), name, taken, folders, lines=about(f).writes == "lines")
-        if f.name in ("output", "resume"):
-            beside = identity_path(Path(name)).resolve()
-            taken[beside] = f"what {flag(f.name)} is identified by"
+        path, writes = Path(name), about(f).writes
+        check_output(flag(f.name), name, taken, folders, lines=writes in ("lines", "results"))
+        if writes == "results" and not is_stream(path):
+            _check_beside(flag(f.name), path, path, taken, folders)
+            if not options.overwrite:
+                _check_free(flag(f.name), path)
+    if options.resume is not None:
+        path = Path(options.resume)
+        if format_of(result_of(path)) == "csv":
+            raise UsageError(
+                f"--resume {path}: a .csv has no scores to go on with; runs that write .jsonl or "
+                ".parquet can be resumed"
+            )
+        _check_beside("--resume", path, result_of(path), taken, folders)
+
+
+def _check_beside(
+    option: str, named: Path, result: Path, taken: dict[Path, str], folders: Collection[Path]
+) -> None:
+    """The other files of a result file: Parquet's journal, and what records are identified by."""
+    journal = journal_of(result)
+    for beside in (result, journal, identity_path(journal)):
+        if beside != named:
+            check_output(option, str(beside), taken, folders)
+
+
+def _check_free(option: str, path: Path) -> None:
+    """Raise `UsageError` where a file of results would replace something."""
+    for there in (path, journal_of(path)):
+        if is_stream(there) or not holds_records(there):
+            continue
+        if not guarded(there, partial(is_result, there)):
+            raise UsageError(
+                f"{option} {there} is there, and no run has written it; --overwrite replaces it"
+            )
+        journal = journal_of(path)
+        goes_on = holds_records(journal) and identity_path(journal).is_file()
+        others = f", --resume {journal} goes on with them" if goes_on else ""
+        raise UsageError(
+            f"{option} {there} holds records of an earlier run: --overwrite replaces them{others}"
+        )
 
 
 def check_output(

@@ -17,6 +17,7 @@ from engine.base.options import Options
 from engine.base.signals import deferred
 from engine.cli.arguments import parse
 from engine.cli.checks import check_outputs
+from engine.outputs.formats import journal_of, result_of
 from engine.outputs.journal import holds_records, identity_path
 
 log = logging.getLogger("engine")
@@ -45,6 +46,7 @@ def _scored(options: Options) -> int:
     with deferred():
         from engine.cli.score import score
     name = options.resume or options.output
+    journal = None if name is None else journal_of(result_of(Path(name)))
     try:
         code = score(options)
     except BaseException as error:
@@ -52,8 +54,9 @@ def _scored(options: Options) -> int:
         ends_with = getattr(error, "exit_code", ends_with)
         about = event("gave up", error=type(error).__name__, exit_code=ends_with)
         log.debug("%s", error or "interrupted", extra=about)  # `engine.run` prints it
-        if isinstance(error, EngineError) and name is not None and _can_go_on(Path(name)):
-            error.args = (f"{error}\nThe records in {name} are whole; --resume {name} goes on",)
+        if isinstance(error, EngineError) and journal is not None and _can_go_on(journal):
+            said = f"The records in {journal} are whole; --resume {journal} goes on"
+            error.args = (f"{error}\n{said}",)
         raise
     log.debug("exit code %d", code, extra=event("ended", exit_code=code))
     return code

@@ -25,7 +25,8 @@ from engine.sources.source import Source
 
 def listen(options: Options) -> int:
     """Label sources until they are over. Returns the exit code: 130 where it was interrupted, 3
-    where a source ended by an error or a window could not be scored."""
+    where a source ended by an error or gave no frame, a window could not be scored, or a video of a
+    data set could not be read."""
     sources: list[str | Source] = list(options.source)
     setup: Setup | None = None
     if options.windows:
@@ -48,8 +49,10 @@ def listen(options: Options) -> int:
         raise_first(errors)
     if stream.interrupted:
         return Interrupted.exit_code
-    ended_badly = any(about.error is not None for about in run.source_figures.values())
-    return SampleError.exit_code if ended_badly or run.totals.failed else 0
+    figures = run.source_figures
+    ended_badly = any(about.error or about.nothing for about in figures.values())
+    unread = options.windows and any(about.refused for about in figures.values())
+    return SampleError.exit_code if ended_badly or unread or run.totals.failed else 0
 
 
 def _described(stream: Stream) -> LiveRun:

@@ -27,10 +27,10 @@ class Label:
     """What somebody does, as of a window.
 
     `who`: the person's id, None for a group. `t`: seconds on the source's clock, of the window's
-    last frame; `first` and `last`: numbers of its frames. `label` and `name`: the class that the
-    smoothed scores stand for, None for no action; `score`: theirs, of the best class. `scores`:
-    of this window alone, float32 [classes]. `latency_ms`: since its last frame arrived; `ms`: by
-    stage, as of a `Prediction`. `error`: why this window has no scores.
+    last frame, and `start` of its first; `first` and `last`: numbers of its frames. `label` and
+    `name`: the class that the smoothed scores stand for, None for no action; `score`: theirs, of
+    the best class. `scores`: of this window alone, float32 [classes]. `latency_ms`: since its last
+    frame arrived; `ms`: by stage, as of a `Prediction`. `error`: why this window has no scores.
     """
 
     stream: str
@@ -43,6 +43,7 @@ class Label:
     score: float
     scores: NDArray[np.float32] | None
     latency_ms: float
+    start: float = field(kw_only=True)
     ms: dict[str, float] = field(default_factory=dict)
     error: str | None = None
 
@@ -110,6 +111,11 @@ class Labels:
             found.append(self._label(track, *self._asked.pop(index), self._records.pop(index), now))
         return found
 
+    def waits(self, stream: str, who: Who) -> bool:
+        """Whether somebody has windows without a label yet."""
+        track = self._tracks.get((stream, who))
+        return track is not None and bool(track.order)
+
     def _label(
         self, track: _LabelState, window: Window, arrived: float, record: Record, now: float
     ) -> Label:
@@ -117,9 +123,10 @@ class Labels:
         latency = 1e3 * (now - arrived)
         if isinstance(record, Failure):
             message = f"{record.type} ({record.stage}): {record.message}"
-            return Label(*about, None, None, 0.0, None, latency, error=message)
+            return Label(*about, None, None, 0.0, None, latency, start=window.start, error=message)
         assert isinstance(record, Prediction)
         label, mean = track.smoother.add(record.scores)
         name = None if label is None else self._classes[label]
         score = float(mean.max() if label is None else mean[label])
-        return Label(*about, label, name, score, record.scores, latency, record.ms)
+        scores, ms = record.scores, record.ms
+        return Label(*about, label, name, score, scores, latency, start=window.start, ms=ms)

@@ -138,6 +138,15 @@ class Streams:
         """Windows that made room for newer ones, by stream that is not over."""
         return {name: stream.dropped for name, stream in self._streams.items() if stream.dropped}
 
+    def is_past(self, name: str, t: float) -> bool:
+        """Whether every window of a stream that is still to be taken begins after `t`."""
+        if (stream := self._streams.get(name)) is None:
+            return True
+        if stream.over or self._queue.count(name):
+            return False
+        start = stream.windows.start
+        return start is not None and start > t
+
     def totals(self) -> WindowFigures:
         """Of all streams, those that are over too."""
         total = WindowFigures(**vars(self.figures.ended))

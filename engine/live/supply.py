@@ -10,8 +10,10 @@ import logging
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from engine.base.errors import EngineError, SourceError, printable
 from engine.base.events import event
@@ -21,7 +23,7 @@ from engine.live.streams import Streams
 from engine.live.windows import Window
 from engine.skeletons.poses import Crop, PoseSequence, Track
 from engine.skeletons.samples import Sample
-from engine.sources.pose_frames import PoseFrame, decode, parse
+from engine.sources.pose_frames import PoseFrame, decode, parse, timed
 from engine.sources.source import Lost, Message, Source
 
 log = logging.getLogger("engine")
@@ -35,13 +37,25 @@ _JOIN_S = 2.0
 @dataclass
 class SourceFigures:
     """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
-    here or in the source); whether it is over, and the error that ended it."""
+    here or in the source); whether it is over, the error that ended it, and why the first that was
+    refused was."""
 
     taken: int = 0
     refused: int = 0
     lost: int = 0
     over: bool = False
     error: str | None = None
+    first_refusal: str | None = None
+
+    @property
+    def nothing(self) -> str | None:
+        """Why there is no label of a source that is over, where it is the source's doing."""
+        if not self.over or self.error is not None or self.taken or self.lost:
+            return None
+        if not self.refused:
+            return "nothing came of it: there is no frame in it"
+        every = "its one message" if self.refused == 1 else f"every one of {self.refused} messages"
+        return f"nothing came of it: {every} was refused, the first because: {self.first_refusal}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +96,7 @@ class LiveSupply:
         expect: Callable[[int, Window, float], None],
         fps: float = 30.0,
     ) -> None:
-        self._streams, self._expect = streams, expect
+        self._streams, self._expect, self._fps = streams, expect, fps
         self._feeds = [
             _Feed(source, Inbox(live=source.live), RateLimiter(fps)) for source in sources
         ]
@@ -178,21 +192,21 @@ class LiveSupply:
                     self._hear(feed, message)
                 except SourceError as error:
                     figures.refused += 1
+                    figures.first_refusal = figures.first_refusal or str(error)
                     if figures.refused < 10 or not figures.refused % 1000:
                         log.warning("%s: %s (%d so far)", feed.source.name, error, figures.refused)
         except EngineError as error:
             figures.error = str(error)
         except Exception as error:
-            figures.error = f"{type(error).__name__}: {printable(error)}"
+            count = figures.taken + figures.refused
+            figures.error = f"{_raised(error)}, raised by the source at message {count + 1}"
         finally:
             figures.over = True
-            if figures.error is not None:
-                log.error(
-                    "%s ended: %s",
-                    feed.source.name,
-                    figures.error,
-                    extra=event("source", feed.source.name, error=figures.error),
-                )
+            wrong = figures.error or (None if self._stopping else figures.nothing)
+            if wrong is not None:
+                name = printable(feed.source.name)
+                about = event("source", feed.source.name, error=wrong)
+                log.error("%s ended: %s", name, wrong, extra=about)
             self._wake()
 
     def _hear(self, feed: _Feed, message: Message) -> None:
@@ -213,7 +227,7 @@ class LiveSupply:
             return
         frame = message if isinstance(message, PoseFrame) else parse(message)
         feed.figures.taken += 1
-        self._put(feed, frame)
+        self._put(feed, timed(frame, self._fps))
 
     def _put(self, feed: _Feed, frame: PoseFrame) -> None:
         item = frame, time.monotonic()
@@ -231,6 +245,12 @@ class LiveSupply:
         if fd is not None:
             with contextlib.suppress(OSError):  # closed meanwhile
                 os.eventfd_write(fd, 1)
+
+
+def _raised(error: Exception) -> str:
+    """An error of somebody's own code: what it is, what it says, and the line that raised it."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {printable(error)}, {Path(where.filename).name}:{where.lineno}"
 
 
 def _said(rate: object) -> float | None:

@@ -73,7 +73,7 @@ class Window:
     """What is asked about somebody, or a group, at a moment.
 
     `poses`: [P, T, 17, 2], of the grid's length T (fewer moments where the stream ended before).
-    `t`: of its last frame. `first`, `last`: numbers of its frames.
+    `t`: of its last frame, `start`: of its first. `first`, `last`: numbers of its frames.
     """
 
     stream: str
@@ -82,6 +82,7 @@ class Window:
     first: int
     last: int
     poses: PoseSequence
+    start: float
 
 
 @dataclass
@@ -146,6 +147,11 @@ class Windows:
             self._moments.popleft()
         return found + (self._windows(number) if due == number else [])
 
+    @property
+    def start(self) -> float | None:
+        """The earliest time that a window to come may begin at, so far as frames have come."""
+        return self._moments[0].frame.t if self._moments else None
+
     def end(self) -> list[Window]:
         """The stream is over: a last window of what no window has had, however short."""
         found = []
@@ -183,8 +189,9 @@ class Windows:
             poses = PoseSequence(stacked[..., :2], stacked[..., 2], (height, width), length)
             if self.number is not None and length == self.grid.recipe.length == self.grid.length:
                 poses = self._cropped(poses, who, frozenset(members), start)
+            begin, end = frames[0], frames[-1]
             found.append(
-                Window(self.stream, who, frames[-1].t, frames[0].frame, frames[-1].frame, poses)
+                Window(self.stream, who, end.t, begin.frame, end.frame, poses, start=begin.t)
             )
         self.figures.windows += len(found)
         self._crops = {

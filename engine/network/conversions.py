@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ import orjson
 from engine.base import assets
 from engine.base.errors import ModelError, printable
 from engine.base.files import part_of, write_json
-from engine.base.published import CHECKPOINTS, DEFAULT_CHECKPOINT, checkpoint_of
+from engine.base.published import BENCHMARKS, CHECKPOINTS, DEFAULT_CHECKPOINT, checkpoint_of
 from engine.base.version import CONVERSION, __version__
 
 log = logging.getLogger("engine")
@@ -74,8 +75,9 @@ def _convert(checkpoint: Path, config: str, path: Path) -> str:
         if "the config " in reason:
             reason += (
                 f"\n{printable(checkpoint)} was read as {printable(config)}. If it is another "
-                "network's, --config CONFIG says whose; so does python -m converters.pytorch2onnx "
-                f"CONFIG {printable(checkpoint)} --output-file FILE.onnx, once and for all"
+                f"network's, --config CONFIG says whose{_of_as_many(reason)}; so does "
+                f"python -m converters.pytorch2onnx CONFIG {printable(checkpoint)} --output-file "
+                "FILE.onnx, once and for all"
             )
         raise ModelError(reason)
     made_from = orjson.loads(sources.read_bytes())
@@ -83,6 +85,16 @@ def _convert(checkpoint: Path, config: str, path: Path) -> str:
     written = assets.file_sha256(path)
     write_json(_record_of(path), {"sha256": written, "config": made_from})
     return written
+
+
+def _of_as_many(reason: str) -> str:
+    """What CONFIG may be for a checkpoint of another number of classes."""
+    if (found := re.search(r"the checkpoint has (\d+) classes", reason)) is None:
+        return ""
+    count = int(found[1])
+    known = [name for name, one in CHECKPOINTS.items() if BENCHMARKS[one.benchmark].count == count]
+    own = f"the file that it was trained with, of num_classes={count}"
+    return f" ({', or '.join([own, *known[:2]])})"
 
 
 def _meaning(config: str) -> str:

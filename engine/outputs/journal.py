@@ -8,21 +8,19 @@ whole lines and perhaps a torn last one.
 from __future__ import annotations
 
 import fcntl
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from engine.base.errors import OutputError, UsageError, printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
 from engine.base.records import Failure, Prediction, Record
 from engine.outputs.accuracy import top_classes
 from engine.skeletons.samples import Sample
-
-log = logging.getLogger("engine")
 
 Identity = dict[str, Any]  # what must be the same for records to belong together
 NAMED = ".name"  # what ends so may differ; it makes a checksum readable
@@ -41,13 +39,21 @@ def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str,
     if isinstance(record, Failure):
         error = {"stage": record.stage, "type": record.type, "message": record.message}
         return {**line, "error": error}
-    best = top_classes(record.scores[None], top_k)[0].tolist()
-    line["top_k"] = [
-        {"label": c, "name": classes[c], "score": float(record.scores[c])} for c in best
-    ]
+    line["top_k"] = listed(record.scores, classes, top_k)
     line["scores"] = record.scores
     line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
     return line
+
+
+def json_line(line: dict[str, Any]) -> bytes:
+    """As files and sockets have it."""
+    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+def listed(scores: NDArray[np.float32], classes: Sequence[str], k: int) -> list[dict[str, Any]]:
+    """The best `k` of the classes that have the scores [classes], best first."""
+    best = top_classes(scores[None], k)[0].tolist()
+    return [{"label": c, "name": classes[c], "score": float(scores[c])} for c in best]
 
 
 def holds_records(path: Path) -> bool:
@@ -82,26 +88,28 @@ class Journal:
         if not self._stream:
             self._lock()
 
-    def begin(self, identity: Identity, *, resumed: bool) -> None:
-        """Before the first record: say of what they are, or drop a torn line."""
+    def begin(self, identity: Identity | None, *, resumed: bool) -> None:
+        """Before the first record: say of what they are, if a later run may go on with them, or
+        drop a torn line."""
         self._fresh = False
         if self._stream:
             return
-        replaced = not resumed and self._path.stat().st_size > 0
         whole = _whole(guarded(self._path, self._path.read_bytes)) if resumed else 0
         guarded(self._path, lambda: self._lines.truncate(whole))
-        if not resumed:
+        if resumed:
+            return
+        if identity is not None:
             write_json(identity_path(self._path), identity)
-            if replaced:
-                log.warning(
-                    "%s held records of an earlier run, which are replaced now (--resume "
-                    "would have gone on with them)",
-                    self._path,
-                )
+        else:  # that of an earlier run
+            beside = identity_path(self._path)
+            guarded(beside, lambda: beside.unlink(missing_ok=True))
 
     def append(self, line: dict[str, Any]) -> None:
-        """Write one line, all of it or nothing."""
-        data = orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        """Write one JSON line, all of it or nothing."""
+        self.write(json_line(line))
+
+    def write(self, data: bytes) -> None:
+        """Write one line, which is there already."""
         guarded(self._path, lambda: append_whole(self._lines, data, stream=self._stream))
 
     def __enter__(self) -> Journal:

@@ -1,44 +1,41 @@
-"""Labels as lines: JSON for machines, and a line for people where a label changes.
+"""Labels as lines: of a file for machines, and a line for people where a label changes.
 
 Comes in: labels. Goes out: the file that ``--output`` names, and standard output.
 """
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
-
-import orjson
+from typing import Any
 
 from engine.base.errors import printable
-from engine.base.files import append_whole, guarded, is_stream, open_lines
 from engine.live.labels import Label
+from engine.outputs.journal import listed
+from engine.outputs.line_file import LineFile
 from engine.outputs.output import LiveOutput
 from engine.outputs.run_info import LiveRun
 from engine.outputs.totals import NO_ACTION
 
 
 class LabelLines(LiveOutput):
-    """Writes each label as a JSON line, in place of what an earlier run wrote there."""
+    """Writes each label as a line of a file, which it holds from its making."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lines: IO[bytes] | None = None
+        self._file = LineFile(path, "labels")
 
     def begin(self, run: LiveRun) -> None:
-        self._lines = open_lines(self._path)
-        if not is_stream(self._path):
-            self._lines.truncate(0)
+        self._classes, self._top_k = run.model.classes, run.options.top_k or 0
+        self._file.begin(self._top_k)
 
     def record(self, record: Label) -> None:
-        assert self._lines is not None
-        line, stream = label_json(record), is_stream(self._path)
-        guarded(self._path, partial(append_whole, self._lines, line, stream=stream))
+        self._file.append(label_json(record, self._classes, self._top_k))
+
+    def end(self) -> None:
+        self._file.end()
 
     def close(self) -> None:
-        if self._lines is not None:
-            self._lines.close()
+        self._file.close()
 
 
 class PrintedLabels(LiveOutput):
@@ -54,15 +51,16 @@ class PrintedLabels(LiveOutput):
             print(spelt(record), flush=True)
 
 
-def label_json(label: Label) -> bytes:
-    """A label as a JSON line."""
+def label_json(label: Label, classes: Sequence[str], top_k: int) -> dict[str, Any]:
+    """A label as its JSON line has it, with the best `top_k` classes of its window, if any."""
     line = {name: getattr(label, name) for name in ("stream", "who", "t", "first", "last")}
     if label.error is not None:
-        line["error"] = label.error
-    else:
-        line |= {"label": label.label, "name": label.name, "score": round(label.score, 6)}
-        line |= {"scores": label.scores, "latency_ms": round(label.latency_ms, 1)}
-    return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+        return {**line, "error": label.error}
+    line |= {"label": label.label, "name": label.name, "score": round(label.score, 6)}
+    line |= {"scores": label.scores, "latency_ms": round(label.latency_ms, 1)}
+    if top_k and label.scores is not None:
+        line["top"] = listed(label.scores, classes, top_k)
+    return line
 
 
 def spelt(label: Label) -> str:

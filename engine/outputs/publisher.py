@@ -13,6 +13,7 @@ import zmq
 from engine.base.addresses import tcp_endpoint
 from engine.base.curve import Authenticator, Listening
 from engine.live.labels import Label
+from engine.outputs.journal import json_line
 from engine.outputs.label_lines import label_json
 from engine.outputs.output import LiveOutput
 from engine.outputs.run_info import LiveRun
@@ -35,10 +36,12 @@ class Publisher(LiveOutput):
             self._stack = stack.pop_all()
 
     def begin(self, run: LiveRun) -> None:
+        self._classes, self._top_k = run.model.classes, run.options.top_k or 0
         print(f"publish   {self.endpoint}", flush=True)
 
     def record(self, record: Label) -> None:
-        self._socket.send_multipart([record.stream.encode(), label_json(record)])
+        line = json_line(label_json(record, self._classes, self._top_k))
+        self._socket.send_multipart([record.stream.encode(), line])
 
     def close(self) -> None:
         self._stack.close()

@@ -1,4 +1,4 @@
-"""Result files of a data set: JSON lines as the records come, archives of scores at the end.
+"""Result files of a data set: lines as the records come, archives of scores at the end.
 
 Comes in: records. Goes out: the files that ``--output``, ``--scores`` and ``--logits`` name.
 """
@@ -12,26 +12,33 @@ import numpy as np
 
 from engine.base.records import Record
 from engine.outputs.archive import UNKNOWN, write_archive
-from engine.outputs.journal import Journal, record_json
+from engine.outputs.journal import record_json
+from engine.outputs.line_file import LineFile
 from engine.outputs.output import DatasetOutput
 from engine.outputs.run_info import DatasetRun
 
+_LISTED = 5  # classes of a record, where nobody says how many
+
 
 class RecordLines(DatasetOutput):
-    """Writes each record as a line of a journal, which it holds from its making."""
+    """Writes each record as a line of a file, which it holds from its making."""
 
     def __init__(self, path: Path) -> None:
-        self._journal = Journal(path)
+        self._file = LineFile(path, "records")
 
     def begin(self, run: DatasetRun) -> None:
-        self._classes, self._top_k = run.model.classes, run.options.top_k
-        self._journal.begin(dict(run.identity), resumed=run.resumes)
+        top_k = run.options.top_k
+        self._classes, self._top_k = run.model.classes, _LISTED if top_k is None else top_k
+        self._file.begin(self._top_k, dict(run.identity), resumed=run.resumes)
 
     def record(self, record: Record) -> None:
-        self._journal.append(record_json(record, self._classes, self._top_k))
+        self._file.append(record_json(record, self._classes, self._top_k))
+
+    def end(self) -> None:
+        self._file.end()
 
     def close(self) -> None:
-        self._journal.close()
+        self._file.close()
 
 
 class Archive(DatasetOutput):

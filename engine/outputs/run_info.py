@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from engine.base.choices import Who
 from engine.base.options import Options
 from engine.base.published import Checkpoint
 from engine.base.recipe import Recipe
@@ -58,6 +59,9 @@ class LiveState(RunState, Protocol):
     @property
     def ready(self) -> int:
         """Children that are ready."""
+
+    def settled(self, stream: str, who: Who, t: float) -> bool:
+        """Whether every window of somebody that has no label yet begins after `t`."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.base.records import Record
 from engine.live.labels import Label
+from engine.outputs.formats import result_of
 from engine.outputs.html_report import HtmlReport
 from engine.outputs.label_lines import LabelLines, PrintedLabels
 from engine.outputs.live_summary import LiveSummary
@@ -23,6 +24,7 @@ from engine.outputs.progress_line import ProgressLine
 from engine.outputs.publisher import Publisher
 from engine.outputs.results import Archive, RecordLines
 from engine.outputs.run_info import DatasetRun, LiveRun
+from engine.outputs.segment_lines import SegmentLines
 from engine.outputs.summary import DatasetSummary
 
 T = TypeVar("T")
@@ -76,8 +78,14 @@ def _if_named(name: str | None, make: Callable[[Path], T]) -> T | None:
     return None if name is None else make(Path(name))
 
 
+def _records(options: Options) -> DatasetOutput | None:
+    if options.resume is not None:
+        return RecordLines(result_of(Path(options.resume)))
+    return _if_named(options.output, RecordLines)
+
+
 OF_DATASETS: list[Callable[[Options], DatasetOutput | None]] = [
-    lambda options: _if_named(options.resume or options.output, RecordLines),
+    _records,
     lambda options: ProgressLine(),
     _dataset_dashboard,
     lambda options: _if_named(options.scores, lambda path: Archive(path, "scores")),
@@ -91,6 +99,7 @@ OF_LIVE_SOURCES: list[Callable[[Options], LiveOutput | None]] = [
     lambda options: LiveSummary(options.summary),
     _overlay,
     lambda options: _if_named(options.output, LabelLines),
+    lambda options: _if_named(options.segments, SegmentLines),
     lambda options: None if options.publish is None else Publisher(options.publish, options.keys),
     _prometheus,
     lambda options: PrintedLabels(),

@@ -67,7 +67,7 @@ class PoseSequence:
             raise SampleError(f"an annotation is a dict, this is a {type(annotation).__name__}")
         if annotation.get("frame_inds") is not None:
             annotation = _dense(annotation, recipe)
-        keypoint = _numeric(annotation, "keypoint")
+        keypoint = _unrolled(_numeric(annotation, "keypoint"), recipe.joints)
         if keypoint.ndim != 4 or keypoint.shape[-1] != 2:
             raise SampleError(
                 f"keypoint has shape {keypoint.shape}; expected [persons, frames, "
@@ -142,6 +142,14 @@ def _dense(annotation: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
     }
 
 
+def _unrolled(keypoint: NDArray[Any], joints: int) -> NDArray[Any]:
+    """[persons, frames, joints, 2] of [persons, frames, 2 joints], x and y in a row; others as they
+    are."""
+    if keypoint.ndim != 3 or keypoint.shape[-1] != 2 * joints:
+        return keypoint
+    return keypoint.reshape(*keypoint.shape[:2], joints, 2)
+
+
 def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
     if annotation.get(field) is None:
         raise SampleError(f"{field} is missing")
@@ -155,10 +163,24 @@ def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
     return array
 
 
+def single(value: Any) -> Any:
+    """A number as programs hold it: that of a one-element list, array or tensor; what is none of
+    these as it is."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if hasattr(value, "__array__"):
+        try:
+            array = np.asarray(value)
+        except Exception:  # a tensor on a device, say, whose library raises what it likes
+            return value
+        return array.item() if array.size == 1 else value
+    return value
+
+
 def whole_number(value: Any) -> int | None:
-    """`value` as an int: whole numbers of any type, numpy's and 0-d arrays too; else None."""
-    if isinstance(value, np.ndarray) and value.ndim == 0:
-        value = value.item()
+    """`value` as an int: whole numbers of any type, alone or as the one element of an array or a
+    list; else None."""
+    value = single(value)
     if isinstance(value, (bool, np.bool_)):
         return None
     if isinstance(value, (float, np.floating)) and math.isfinite(value) and value == int(value):

@@ -30,8 +30,10 @@ class Sample:
 
     @property
     def label(self) -> int | None:
-        """The class, or None where the annotation has none."""
+        """The class, or None where the annotation has none; digits will do."""
         value = self.annotation.get("label") if isinstance(self.annotation, Mapping) else None
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:
+            value = int(value)
         number = whole_number(value)
         return number if number is not None and abs(number) < 2**63 else None
 

@@ -6,17 +6,19 @@ One message is one frame of one stream, as JSON::
      "people": [{"id": 3, "kpts": [[x, y, score], …]}]}
 
 ``rate`` (frames/s) and ``end`` (true in a stream's last frame) may be there, too. ``t`` is seconds
-on the source's own clock; ``id`` may be left out or null where nobody tracks;
+on the source's own clock, or left out; ``id`` may be left out or null where nobody tracks;
 ``layout`` is coco17 unless it says otherwise (`engine.skeletons.joints`). A frame with nobody in
-it is as good as any other. Comes in: bytes or dicts, from anybody. Goes out: `PoseFrame`.
+it is as good as any other. Numbers may be what programs hold: numpy's, floats that are whole, the
+one element of a list; ``kpts`` an array or a flat list, with scores or without. Comes in: bytes or
+dicts, from anybody. Goes out: `PoseFrame`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -24,7 +26,10 @@ from numpy.typing import NDArray
 
 from engine.base.errors import SourceError, printable
 from engine.skeletons.joints import COCO, LAYOUTS
+from engine.skeletons.poses import single, whole_number
 
+UNTIMED: Final = math.nan
+"""`PoseFrame.t` where a source does not say, as files of frames do not."""
 VERSION = 1
 MAX_BYTES = 1 << 20  # of a message
 MAX_PEOPLE = 200
@@ -32,6 +37,8 @@ MAX_NAME = 100  # characters of a stream's name or a person's id
 _MAX_SIDE = 1 << 16
 _FASTEST = 1000  # frames/s
 _FARTHEST = 1e6  # pixels from the frame's corner
+_LARGEST = 1e300  # a number
+_SHOWN = 60  # characters of a value that is refused
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,9 +52,9 @@ class Person:
 
 @dataclass(frozen=True, eq=False)
 class PoseFrame:
-    """`frame` counts within the stream; `t` in seconds on the source's clock; `size` (width,
-    height) in pixels; `rate` in frames/s, None where the source does not say; `end`: the stream is
-    over with it."""
+    """`frame` counts within the stream; `t` in seconds on the source's clock, `UNTIMED` where the
+    source does not say; `size` (width, height) in pixels; `rate` in frames/s, None where the source
+    does not say; `end`: the stream is over with it."""
 
     stream: str
     frame: int
@@ -56,6 +63,14 @@ class PoseFrame:
     people: tuple[Person, ...]
     rate: float | None = None
     end: bool = False
+
+
+def timed(frame: PoseFrame, fps: float) -> PoseFrame:
+    """With a time: of a source that says none, that of its number at the stream's rate, or at `fps`
+    frames/s."""
+    if not math.isnan(frame.t):
+        return frame
+    return replace(frame, t=frame.frame / (frame.rate or fps))
 
 
 def decode(message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -81,53 +96,72 @@ def parse(message: Mapping[str, Any]) -> PoseFrame:
         raise SourceError(f"layout {printable(layout)[:40]!r}; known: {', '.join(LAYOUTS)}")
     people = message.get("people")
     if not isinstance(people, (list, tuple)) or len(people) > MAX_PEOPLE:
-        raise SourceError(f"people: a list of at most {MAX_PEOPLE} is needed")
+        raise _refusal("people", people, f"a list of at most {MAX_PEOPLE}")
     size, rate = _size(message.get("size")), message.get("rate")
     if rate is not None and not 0 < (rate := _number(rate, "rate")) <= _FASTEST:
         raise SourceError(f"rate {rate:g}: above 0 and at most {_FASTEST} frames/s")
-    if not isinstance(end := message.get("end", False), bool):
-        raise SourceError("end: true or false is needed")
+    if not isinstance(end := single(message.get("end", False)), bool):
+        raise _refusal("end", end, "true or false")
     return PoseFrame(
         stream=_name(message.get("stream", ""), "stream"),
         frame=_whole(message.get("frame"), "frame"),
-        t=_number(message.get("t"), "t"),
+        t=_time(message.get("t")),
         size=size,
-        people=tuple(_person(person, layout, size) for person in people),
+        people=tuple(_person(person, n, layout, size) for n, person in enumerate(people)),
         rate=rate,
         end=end,
     )
 
 
-def _person(value: Any, layout: str, size: tuple[int, int]) -> Person:
+def _person(value: Any, number: int, layout: str, size: tuple[int, int]) -> Person:
+    field = f"people[{number}]"
     if not isinstance(value, Mapping):
-        raise SourceError("people: each one is an object with kpts")
-    who, wanted = value.get("id"), LAYOUTS[layout]
+        raise _refusal(field, value, "an object with kpts")
+    who = single(value.get("id"))
     if isinstance(who, str):
-        who = _name(who, "id")
+        who = _name(who, f"{field}.id")
     elif who is not None:
-        who = _whole(who, "id")
-    try:
-        kpts = np.asarray(value.get("kpts"), np.float32)
-    except (TypeError, ValueError, OverflowError):
-        raise SourceError("kpts: numbers [x, y, score], one a joint, are needed") from None
-    if kpts.shape != (wanted.joints, 3):
-        raise SourceError(
-            f"kpts has shape {list(kpts.shape)}; layout {layout} needs [{wanted.joints}, 3]: "
-            "x, y and score of each joint"
-        )
-    found = wanted.to_coco(kpts, size)
+        who = _whole(who, f"{field}.id")
+    kpts = _joints(value.get("kpts"), f"{field}.kpts", layout)
+    found = LAYOUTS[layout].to_coco(kpts, size)
     if not np.isfinite(found).all() or np.abs(found[:, :2]).max() > _FARTHEST:
         raise SourceError(
-            "kpts has coordinates that are no numbers, or far outside; give joints that were not "
-            "seen score 0"
+            f"{field}.kpts has coordinates that are no numbers, or far outside; give joints that "
+            "were not seen score 0"
         )
     return Person(who, found)
 
 
+def _joints(value: Any, field: str, layout: str) -> NDArray[np.float32]:
+    """[joints, 3] of that, of [joints, 2], whose scores are one but at (0, 0), or of either in a
+    row."""
+    joints = LAYOUTS[layout].joints
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is far outside
+            found = np.asarray(value, np.float32)
+    except Exception:  # ragged, no numbers, a tensor on a device
+        found = np.zeros((), np.float32)
+    if not found.ndim:
+        raise _refusal(field, value, f"numbers [x, y, score] of each of {joints} joints")
+    columns = {3 * joints: 3, 2 * joints: 2}
+    if found.ndim == 1 and (in_a_row := columns.get(len(found))) is not None:
+        found = found.reshape(joints, in_a_row)
+    if found.shape == (joints, 2):
+        seen = found.any(axis=1, keepdims=True)  # estimators have zeros for what they do not see
+        found = np.concatenate([found, seen.astype(np.float32)], axis=1)
+    if found.shape != (joints, 3):
+        raise SourceError(
+            f"{field} has shape {list(found.shape)}; layout {layout} needs [{joints}, 3], x, y and "
+            f"score of each joint, or [{joints}, 2], or as many numbers in a row"
+        )
+    return found
+
+
 def _size(value: Any) -> tuple[int, int]:
-    sides = value if isinstance(value, (list, tuple)) else ()
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    sides = list(value) if isinstance(value, (list, tuple)) else []
     if len(sides) != 2:
-        raise SourceError("size: [width, height] in pixels is needed")
+        raise _refusal("size", value, "[width, height] in pixels")
     width, height = (_whole(side, "size") for side in sides)
     if not (0 < width <= _MAX_SIDE and 0 < height <= _MAX_SIDE):
         raise SourceError(f"size [{width}, {height}]: from 1 to {_MAX_SIDE} pixels")
@@ -136,17 +170,40 @@ def _size(value: Any) -> tuple[int, int]:
 
 def _name(value: Any, field: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_NAME or not value.isprintable():
-        raise SourceError(f"{field}: text of at most {MAX_NAME} printable characters is needed")
+        raise _refusal(field, value, f"text of at most {MAX_NAME} printable characters")
     return value
 
 
 def _whole(value: Any, field: str) -> int:
-    if type(value) is not int or abs(value) >= 2**53:
-        raise SourceError(f"{field}: a whole number is needed")
-    return value
+    number = whole_number(value)
+    if number is None or abs(number) >= 2**53:
+        raise _refusal(field, value, "a whole number")
+    return number
 
 
 def _number(value: Any, field: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
-        raise SourceError(f"{field}: a number is needed")
-    return float(value)
+    number = single(value)
+    plain = isinstance(number, (int, float)) and not isinstance(number, bool)
+    if plain and abs(number) < _LARGEST:
+        return float(number)
+    raise _refusal(field, value, "a number")
+
+
+def _time(value: Any) -> float:
+    """NaN is what some programs have in place of null."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return UNTIMED
+    return _number(value, "t")
+
+
+def _refusal(field: str, value: Any, wanted: str) -> SourceError:
+    """What is wrong with a field; its value is cut short."""
+    return SourceError(f"{field} is {_shown(value)}; {wanted} is needed")
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = printable(repr(value)).replace("\n", " ")
+    except Exception:  # of somebody's own class, or a number of more digits than are spelt
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -2,7 +2,8 @@
 
 ``jsonl:FILE`` and ``jsonl:-`` (standard input): a pose frame a line. ``poses:PATH``: a file or a
 folder that another program wrote. ``replay:FILE@RATE``: every annotation as a stream, in frames/s;
-without a rate as fast as it can be scored.
+without a rate as fast as it can be scored. Times that a file does not have are left to whoever
+knows ``--fps``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
 from engine.sources.formats.poses import Poses, Reading, parse_size
 from engine.sources.formats.recordings import read_recordings
-from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
+from engine.sources.pose_frames import MAX_BYTES, UNTIMED, Person, PoseFrame
 from engine.sources.source import Source, Stop
 
 _NAP_S = 0.05
@@ -113,9 +114,10 @@ def _samples(scheme: str, path: str, reading: Reading) -> Sequence[Sample]:
         raise UsageError(f"{scheme}:{path}: {error}") from None
 
 
-def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | SourceError]:
+def frames_of(sample: Sample, rate: float | None = None) -> Iterator[PoseFrame | SourceError]:
     """The frames of an annotation as a source would send them. Where its rows are persons, they are
-    numbered so; where they are detections, a tracker has to say who is who."""
+    numbered so; where they are detections, a tracker has to say who is who. Without a `rate` in
+    frames/s they have no times."""
     try:
         poses, tracks = sample.poses(ANY_CLASSES), sample.tracks
     except SampleError as error:
@@ -131,7 +133,7 @@ def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | Source
         yield PoseFrame(
             sample.id,
             number,
-            number / rate,
+            UNTIMED if rate is None else number / rate,
             (width, height),
             people,
             rate,

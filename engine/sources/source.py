@@ -1,7 +1,8 @@
 """Live sources: where pose frames come from, by URI, or as an iterator of one's own.
 
 ``SCHEME:REST`` is opened by what is registered as SCHEME under the entry point group
-``engine.sources``: a function of REST that returns a `Source`. A source yields what
+``engine.sources``: a function of REST that returns a `Source`. The path of a video is short for
+``video:PATH``. A source yields what
 `engine.sources.pose_frames.parse` takes, or `PoseFrame` themselves::
 
     def shaky(rest):
@@ -22,6 +23,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from engine.base.addresses import is_video
 from engine.base.errors import SourceError, UsageError
 from engine.sources.formats.poses import Reading
 from engine.sources.pose_frames import PoseFrame
@@ -77,6 +79,8 @@ def open_source(source: str | Source | Iterable[Message], reading: Reading | Non
     # zmq+pull://host:port and the like keep their slashes
     if scheme not in found:
         known = ", ".join(sorted(found)) or "none: install the package, pip install ."
+        if is_video(source) and not rest:
+            raise UsageError(f"--source {source}: no such file")
         raise UsageError(f"--source {source}: no source is called {scheme!r}; known: {known}")
     try:
         opener = found[scheme].load()
@@ -92,6 +96,8 @@ def open_source(source: str | Source | Iterable[Message], reading: Reading | Non
 def addressed(source: str, schemes: Container[str]) -> str:
     """A path that is there, without a scheme, as the URI that is meant by it; any other one as it
     is."""
+    if is_video(source) and Path(source.partition("?")[0]).is_file():
+        return f"video:{source}"
     if source.partition(":")[0] in schemes or not Path(source).exists():
         return source
     return f"poses:{source}"

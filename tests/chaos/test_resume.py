@@ -288,8 +288,8 @@ def test_one_run_at_a_time(many: Path, tiny_model: Path, tmp_path: Path) -> None
     output = tmp_path / "o.jsonl"
     first = under_way(many, tiny_model, output)
     first.send_signal(signal.SIGSTOP)  # or it might be done before the second has begun
-    for option in ("--output", "--resume"):
-        second = run(many, tiny_model, option, output)
+    for option in (("--output", output, "--overwrite"), ("--resume", output)):
+        second = run(many, tiny_model, *option)
         assert second.returncode == 1
         assert "another run is writing to it" in second.stderr
     first.send_signal(signal.SIGCONT)

@@ -26,7 +26,11 @@ def test_as_the_data_set_would_be(tiny_model: Path, tmp_path: Path, persons: int
         [expected] = list(pipeline)
     assert isinstance(expected, Prediction)
     about = whole["keypoint"], whole["keypoint_score"]
-    for keypoints, scores in (about, [a[0] for a in about] if persons == 1 else about):
+    in_a_row = about[0].reshape(persons, 70, 34), about[1]
+    ways = [about, in_a_row]
+    if persons == 1:
+        ways += [tuple(array[0] for array in way) for way in ways]
+    for keypoints, scores in ways:
         answer = engine.classify(keypoints, scores, (240, 320), model=str(tiny_model))
         np.testing.assert_array_equal(answer.scores, expected.scores)
         assert answer.label == expected.scores.argmax()
@@ -42,6 +46,7 @@ def test_as_the_data_set_would_be(tiny_model: Path, tmp_path: Path, persons: int
         (np.zeros((17, 2)), None, r"shape \(17, 2\); expected \[persons, frames, 17, 2\]"),
         (np.zeros((20, 17, 2)), np.zeros((19, 17)), "scores has shape"),
         ([["a"]], None, "expected numbers"),
+        ([[1, 2], [3]], None, "keypoints are no array of numbers"),
         (np.zeros((20, 17, 2)), None, "nobody is in keypoints"),
     ],
 )

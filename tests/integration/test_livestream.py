@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import pickle
 import re
@@ -223,6 +224,10 @@ def test_mistakes_in_python_are_told(tiny_model: Path) -> None:
         with pytest.raises(UsageError, match="source"):
             next(engine.stream(source, model=str(tiny_model)))  # type: ignore[arg-type]
 
+    wrong = [{"stream": "a", "frame": 0.5, "size": [4, 4], "people": []}] * 2
+    with pytest.raises(SourceError, match="every one of 2 messages was refused, .* frame is 0.5"):
+        list(engine.stream(wrong, model=str(tiny_model)))
+
     def broken() -> Iterator[Any]:
         yield PoseFrame("s", 0, 0.0, (640, 480), ())
         raise RuntimeError("mine")
@@ -241,7 +246,10 @@ def test_a_source_that_fails_harms_no_other(videos: Path, tiny_model: Path) -> N
     sources = [Source("camera", broken, live=True), recorded("file", samples)]
     with engine.Stream(chosen, sources) as stream:
         assert len(list(stream)) == 3
-        assert stream.supply.figures["camera"].error == "OSError: the camera is gone"
+        error = stream.supply.figures["camera"].error
+        assert error is not None
+        assert error.startswith("OSError: the camera is gone, test_livestream.py:")
+        assert error.endswith("raised by the source at message 2")
         assert stream.supply.figures["camera"].refused == 1
 
 
@@ -277,7 +285,8 @@ def command(model: Path, *more: object) -> list[str]:
 
 
 def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> None:
-    """From standard input to JSON lines, and the same as the windows of a data set."""
+    """From standard input to files, and the same as the windows of a data set, timed by --fps."""
+    asked = "--fps", 60, "--top-k", 2, "--threshold", 0
     lines = []
     for sample in open_dataset(str(videos)).samples:
         for frame in frames_of(sample):
@@ -297,16 +306,15 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
                 )
             )
     lines.insert(5, b"not a frame")
-    (tmp_path / "a.jsonl").write_bytes(b"of an earlier run")
+    (tmp_path / "a.jsonl").write_bytes(b'{"stream":"of an earlier run"}')
     piped = subprocess.run(
         command(
             tiny_model,
             "--source",
             "jsonl:-",
-            "--output",
-            tmp_path / "a.jsonl",
-            "--summary",
-            tmp_path / "a.json",
+            *("--output", tmp_path / "a.jsonl", "--overwrite"),
+            *("--segments", tmp_path / "a.csv", "--summary", tmp_path / "a.json"),
+            *asked,
         ),
         input=b"\n".join(lines),
         capture_output=True,
@@ -315,7 +323,11 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
     )
     assert piped.returncode == 0, piped.stderr
     cut = subprocess.run(
-        command(tiny_model, "--dataset", videos, "--windows", "--output", tmp_path / "b.jsonl"),
+        command(
+            tiny_model,
+            *("--dataset", videos, "--windows", *asked),
+            *("--output", tmp_path / "b.jsonl", "--segments", tmp_path / "b-segments.jsonl"),
+        ),
         capture_output=True,
         timeout=120,
         check=False,
@@ -326,6 +338,23 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         for name in ("a.jsonl", "b.jsonl")
     ]
     assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == len(found[0])  # once
+    for line in found[0]:
+        assert line["t"] == line["last"] / 60
+        best, second = (one["score"] for one in line["top"])
+        assert second <= best == pytest.approx(max(line["scores"]))
+    rows = [*csv.DictReader((tmp_path / "a.csv").read_text().splitlines())]
+    segments = [
+        json.loads(line) for line in (tmp_path / "b-segments.jsonl").read_text().splitlines()
+    ]
+    by_video = {s["stream"]: [] for s in segments}
+    for one in segments:
+        by_video[one["stream"]].append((one["start"], one["end"]))
+    ends = {f"video_{n}": (n - 1) // 2 / 30 for n in (20, 47, 48, 60, 90, 130)}
+    assert {name: spans[-1][1] for name, spans in by_video.items()} == pytest.approx(ends)
+    assert all(spans[0][0] == 0 for spans in by_video.values())
+    assert sorted((r["stream"], float(r["start"]), r["name"]) for r in rows) == sorted(
+        (s["stream"], s["start"], s["name"]) for s in segments
+    )
     for one, other in zip(*found, strict=True):
         one.pop("latency_ms")
         other.pop("latency_ms")
@@ -337,8 +366,29 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         "lost": 0,
         "over": True,
         "error": None,
+        "first_refusal": "not JSON: invalid literal, expected 'null': line 1 column 1 (char 0)",
     }
     assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
+
+
+def test_a_source_of_nothing_is_told(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    (tmp_path / "refused.jsonl").write_bytes(b'{"stream": "a", "frame": 1.5}\n' * 3)
+    sources = [("--source", f"jsonl:{tmp_path / name}.jsonl") for name in ("empty", "refused")]
+    done = subprocess.run(
+        command(tiny_model, *sources[0], *sources[1]),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "empty.jsonl ended: nothing came of it: there is no frame in it\n" in done.stderr
+    assert (
+        "refused.jsonl ended: nothing came of it: every one of 3 messages was refused"
+        in done.stderr
+    )
+    assert "the first because: people is None; a list" in done.stderr
 
 
 def test_interrupted(videos: Path, tiny_model: Path) -> None:
@@ -435,7 +485,7 @@ def free_port() -> int:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: demo, jsonl"),
+        (["--source", "nowhere:x"], "no source is called 'nowhere'; known: demo, http"),
         (["--source", "jsonl:/none"], "no such file"),
         (["--source", "replay:/none.pkl"], "replay:/none.pkl"),
         (["--source", "openpose:/none"], "openpose:/none: no such file or folder"),

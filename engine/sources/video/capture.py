@@ -45,7 +45,7 @@ class Capture:
         self._settings = settings
         self._name = printable(without_password(settings.address))
         self.lost = self.bad = 0
-        options = {"rtsp_transport": "tcp"} if "://" in settings.address else {}
+        options = {"rtsp_transport": "tcp"} if settings.address.startswith("rtsp:") else {}
         try:
             self._container: InputContainer = av.open(
                 settings.address,

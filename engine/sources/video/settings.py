@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
+
+_SECRET: Final = re.compile(
+    r"(?i)([?&](?:user\w*|usr|loginuse|pass\w*|pwd|loginpas|token|auth\w*|key|secret|sign\w*)=)"
+    r"[^&]*"
+)
+"""What cameras are told in the query, as ``?usr=me&pwd=secret``."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,8 @@ class VideoSettings:
 
 
 def without_password(address: str) -> str:
-    """A URL as it may be shown: without who may see it."""
+    """A URL as it may be shown: without who may see it, who it is and by which secret."""
     scheme, separator, rest = address.partition("://")
     host, slash, path = rest.partition("/")
-    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    shown = f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"
+    return _SECRET.sub(r"\1…", shown) if separator else shown

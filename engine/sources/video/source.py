@@ -1,7 +1,9 @@
 """Videos and cameras as sources: a pose estimator finds people in them, in its own process.
 
 * ``video:FILE``: read as fast as it can be scored; ``video:FILE?live`` plays it as a camera would.
-* ``webcam:0``: the first camera (``/dev/video0``); ``rtsp://…``: one of the network.
+* ``webcam:0``: the first camera (``/dev/video0``).
+* ``rtsp://…``, ``rtmp://…``, ``http://…``, ``https://…``: a camera of the network. Of the latter
+  two an address that ends as a video file does (``…/a.mp4``) is a recording, and is read as one.
 
 After a question mark, separated by ``&``: ``estimator=mediapipe`` (or ``rtmlib``),
 ``model=FILE``, ``detector=FILE`` and ``people=N`` (`engine.sources.video.settings`).
@@ -14,8 +16,9 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from engine.base.addresses import is_video
 from engine.base.assets import Asset, locate
 from engine.base.errors import UsageError, printable
 from engine.sources.pose_frames import MAX_NAME, MAX_PEOPLE
@@ -55,12 +58,22 @@ def webcam(rest: str) -> Source:
     )
 
 
-def rtsp(rest: str) -> Source:
-    """``rtsp://HOST/PATH``; what is not ours after the question mark is the camera's."""
-    address, given = _split(without_password(f"rtsp:{rest}"), rest, None)
-    name = without_password(f"rtsp:{address}")
-    stream = name.removeprefix("rtsp://")
-    return _source(name, given, address=f"rtsp:{address}", stream=stream, live=True)
+def _of_network(scheme: str, rest: str) -> Source:
+    """``SCHEME://HOST/PATH``; what is not ours after the question mark is the camera's."""
+    path, given = _split(without_password(f"{scheme}:{rest}"), rest, None)
+    address = f"{scheme}:{path}"
+    if not urlsplit(address).hostname:
+        raise UsageError(f"--source {without_password(address)}: {scheme}://HOST/PATH is needed")
+    name = without_password(address)
+    live = not (scheme in ("http", "https") and is_video(address))
+    stream = name.removeprefix(f"{scheme}://")
+    return _source(name, given, address=address, stream=stream, live=live)
+
+
+rtsp = partial(_of_network, "rtsp")
+rtmp = partial(_of_network, "rtmp")
+http = partial(_of_network, "http")
+https = partial(_of_network, "https")
 
 
 def _source(name: str, given: dict[str, str], *, stream: str, **about: Any) -> Source:

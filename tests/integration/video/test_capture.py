@@ -94,3 +94,7 @@ def test_played_as_a_camera_would(tmp_path: Path) -> None:
 def test_passwords_are_not_shown() -> None:
     assert without_password("rtsp://me:se@cret@host:554/a/b@2") == "rtsp://host:554/a/b@2"
     assert without_password("/a/b@c.mp4") == "/a/b@c.mp4"
+    for scheme in ("http", "https", "rtmp"):
+        shown = without_password(f"{scheme}://me:secret@host/a?usr=me&pwd=secret&channel=1&token=x")
+        assert shown == f"{scheme}://host/a?usr=…&pwd=…&channel=1&token=…"
+    assert without_password("http://host?user=me") == "http://host?user=…"

@@ -16,7 +16,7 @@ from engine.outputs.overlay import VideoOverlay
 
 
 def label(who: Any, last: int, name: str | None) -> Label:
-    return Label("s", who, last / 30, last - 47, last, None, name, 0.5, None, 0.0)
+    return Label("s", who, last / 30, last - 47, last, None, name, 0.5, None, 0.0, start=0.0)
 
 
 def test_the_first_window_that_has_looked_at_a_frame() -> None:

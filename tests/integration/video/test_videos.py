@@ -27,6 +27,7 @@ pytest.importorskip("rtmlib")
 
 from tests.integration.video import films  # noqa: E402
 from tests.integration.video.rtsp import Camera  # noqa: E402
+from tests.integration.video.web import served  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +142,50 @@ def test_a_camera_is_opened_anew(model: Path, monkeypatch: pytest.MonkeyPatch) -
     assert any(frame.people for frame in found)
 
 
-def test_a_camera_that_never_answered(model: Path) -> None:
-    messages = open_source(uri("rtsp://127.0.0.1:9/cam", model)).messages(lambda: False)
+@pytest.mark.parametrize("scheme", ["rtsp", "rtmp", "http", "https"])
+def test_a_camera_that_never_answered(scheme: str, model: Path) -> None:
+    source = open_source(uri(f"{scheme}://127.0.0.1:9/cam", model))
+    assert source.live
     with pytest.raises(SourceError, match="127.0.0.1:9/cam: "):
-        list(messages)
+        list(source.messages(lambda: False))
+    with pytest.raises(UsageError, match=f"{scheme}://HOST/PATH is needed"):
+        open_source(uri(f"{scheme}:nowhere", model))
+
+
+def test_of_the_web(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A film is read as a file is; a camera is opened anew when it hangs up."""
+    monkeypatch.setattr(watcher, "_LONGEST_PAUSE_S", 0.1)
+    film, asked = films.film(tmp_path / "film.mkv", 20), list[str]()
+    with served(film, asked) as port:
+        here = f"127.0.0.1:{port}"
+        source = open_source(uri(f"http://me:secret@{here}/film.mkv", model))
+        assert (source.name, source.live) == (f"http://{here}/film.mkv", False)
+        found = frames(source.messages(lambda: False))
+        of_file = frames(open_source(uri(f"video:{film}", model)).messages(lambda: False))
+        assert [(f.frame, f.t, f.end) for f in found] == [(f.frame, f.t, f.end) for f in of_file]
+        assert len(found) == 20
+
+        source = open_source(f"http://{here}/cam?channel=1&pwd=secret&{uri('', model)[1:]}")
+        assert source.live
+        assert "secret" not in source.name
+        stopping, seen = threading.Event(), list[PoseFrame]()
+        for message in source.messages(stopping.is_set):
+            if isinstance(message, bytes):
+                seen.append(parse(decode(message)))
+                if asked.count("/cam?channel=1&pwd=secret") >= 2:
+                    stopping.set()
+        assert any(frame.people for frame in seen)
+        numbers = [frame.frame for frame in seen]
+        assert numbers == sorted(set(numbers))
+
+
+def test_a_path_alone(film: Path, model: Path) -> None:
+    """`--source x.mp4`, whatever the case of its ending."""
+    loud = film.rename(film.with_suffix(".MP4"))
+    source = open_source(uri(loud, model))
+    assert (source.name, source.live, source.video) == (f"video:{loud}", False, str(loud))
+    with pytest.raises(UsageError, match=r"--source nowhere.mp4: no such file"):
+        open_source("nowhere.mp4")
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,9 @@ def test_as_python() -> None:
 
 def test_variables_that_do_not_concern_a_run_in_process() -> None:
     environment = {"ENGINE_WORKERS": "3", "ENGINE_TOP_K": "2"}
-    options = parse(["--in-process"], environment)
+    options = parse(["--in-process", "--output", "a"], environment)
     assert (options.workers, options.top_k) == (None, 2)
+    assert parse(["--in-process"], environment).top_k is None, "of lines of --output"
     assert parse([], environment).workers == 3
     assert parse([], {**environment, "ENGINE_IN_PROCESS": "1"}).workers is None
 
@@ -85,6 +86,42 @@ def test_what_has_no_effect_is_refused() -> None:
     with pytest.raises(UsageError, match="--workers has no effect with --in-process"):
         Options(workers=2, in_process=True)
     assert Options(wire="auto", in_process=True).in_process
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stride", "0.4"], "--stride has no effect without --source or --windows: it is for"),
+        (["--windows", "--waiting", "8"], "--waiting has no effect without --source: it is for li"),
+        (["--source", "demo", "--split", "a"], "--split has no effect with --source: it is for ru"),
+        (["--windows", "--report", "a.html"], "--report has no effect with --windows, whose lab"),
+        (["--top-k", "5"], "--top-k has no effect without --output or --resume or --publish"),
+        (["--overwrite"], "--overwrite has no effect without --output or --segments"),
+        (["--segments", "a"], "--segments has no effect without --source or --windows"),
+        (["--dump-bin", "d", "--output", "a"], "--output has no effect with --dump-bin, which"),
+        (["--dump-bin", "d", "--source", "demo"], "--source has no effect with --dump-bin"),
+        (["--dump-bin", "d", "--dataset", "a.mp4"], "--dump-bin is for annotations, and a.mp4 is"),
+        (["--dataset", "a.mp4", "--limit", "3"], "--limit has no effect with --source"),
+    ],
+)
+def test_flags_without_effect(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """Whatever they say, their default too. Variables are for runs of all kinds."""
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments, {})
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    everything = {"ENGINE_STRIDE": "1", "ENGINE_SEGMENTS": "a", "ENGINE_LIMIT": "3"}
+    assert parse(["--dataset", "demo"], everything).stride == 0.4
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "b/c.MOV", "d.mkv?live"])
+def test_a_video_as_a_data_set(name: str) -> None:
+    expected = Options(source=(f"video:{name}",), stride=0.5)
+    assert parse(["--dataset", name, "--stride", "0.5"], {}) == expected
+    assert parse(["--dataset", name, "--windows", "--stride", "0.5"], {}) == expected
+    assert parse(["--stride", "0.5"], {"ENGINE_DATASET": name, "ENGINE_LIMIT": "1"}) == expected
 
 
 def test_a_wait_longer_than_the_stall_time_out_is_refused() -> None:
@@ -144,6 +181,8 @@ def test_a_new_option_is_one_field(tmp_path: Path, capsys: pytest.CaptureFixture
         ("replay:a.mp4@30", ["a.mp4"]),
         ("video:b.mp4?model=a.mp4&people=2", ["a.mp4"]),
         ("openpose:folder@640x480", []),
+        ("a.mp4", ["a.mp4"]),
+        ("a.mp4?live", ["a.mp4"]),
         ("demo", []),
     ],
 )

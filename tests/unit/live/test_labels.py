@@ -19,7 +19,7 @@ CLASSES = ["a", "b", "c"]
 
 def window(stream: str, who: int, last: int) -> Window:
     poses = PoseSequence(np.zeros((1, 48, 17, 2)), None, (10, 10), 48)
-    return Window(stream, who, last / 30, last - 47, last, poses)
+    return Window(stream, who, last / 30, last - 47, last, poses, start=(last - 47) / 30)
 
 
 def prediction(index: int, *scores: float) -> Prediction:
@@ -34,11 +34,15 @@ def labels(windows: int = 1) -> Labels:
 def test_a_label() -> None:
     book = labels()
     book.expect(0, window("door", 7, 59), arrived=10.0)
+    assert book.waits("door", 7)
+    assert not book.waits("door", 8)
     [label] = book.complete(prediction(0, 0.1, 0.7, 0.2), now=10.25)
     assert (label.stream, label.who, label.first, label.last) == ("door", 7, 12, 59)
+    assert (label.start, label.t) == (12 / 30, 59 / 30)
     assert (label.label, label.name, label.error) == (1, "b", None)
     assert abs(label.score - 0.7) < 1e-6
     assert (label.latency_ms, label.ms) == (250.0, {"infer": 3.0})
+    assert not book.waits("door", 7)
     book.expect(1, window("door", 7, 71), arrived=11.0)
     [none] = book.complete(prediction(1, 0.35, 0.35, 0.3), now=11)
     assert (none.label, none.name) == (None, None)

@@ -91,6 +91,22 @@ def test_a_stream_ends_and_comes_back() -> None:
     assert (totals.frames, totals.windows) == (31, 2)
 
 
+def test_when_somebodys_windows_are_past() -> None:
+    """No window to come begins before that."""
+    many = streams()
+    assert many.is_past("a", 0)
+    for number in range(60):
+        many.add(of("a", number), 0)
+    assert not many.is_past("a", 0), "its windows wait"
+    assert [w.start for w in taken(many)] == [n / 30 for n in range(0, 13, 2)]
+    assert many.is_past("a", 11.5 / 30)
+    assert not many.is_past("a", 12 / 30)
+    many.add(of("a", 60, end=True), 0)
+    assert not many.is_past("a", 0), "its last one waits"
+    assert [w.last for w in taken(many)] == [60]
+    assert many.is_past("a", 60 / 30)
+
+
 def test_silent_streams_are_over() -> None:
     many = streams(idle=10)
     for number in range(20):

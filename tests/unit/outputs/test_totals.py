@@ -26,7 +26,7 @@ def failure(index: int) -> Failure:
 
 
 def label(name: str | None, latency: float, **more: Any) -> Label:
-    return Label("door", 1, 0.0, 0, 47, None, name, 0.5, None, latency, **more)
+    return Label("door", 1, 0.0, 0, 47, None, name, 0.5, None, latency, start=0.0, **more)
 
 
 def test_samples() -> None:

@@ -30,6 +30,21 @@ def test_optional_fields(make_annotation: Any) -> None:
     assert poses.img_shape == (240, 320)
 
 
+def test_what_programs_hold(make_annotation: Any) -> None:
+    """Coordinates in a row, nested lists, and numbers in lists and arrays of one."""
+    annotation = make_annotation()
+    plain = PoseSequence.from_annotation(annotation)
+    for changed in (
+        {"keypoint": annotation["keypoint"].reshape(1, 20, 34)},
+        {"keypoint": annotation["keypoint"].tolist()},
+        {"img_shape": [240.0, np.float32(320)], "total_frames": np.array([20])},
+        {"img_shape": np.array([[240], [320]]), "total_frames": [20.0]},
+    ):
+        poses = PoseSequence.from_annotation({**annotation, **changed})
+        np.testing.assert_array_equal(poses.keypoint, plain.keypoint)
+        assert (poses.img_shape, poses.total_frames) == (plain.img_shape, 20)
+
+
 def _with(field: str, value: Any) -> Any:
     return lambda a: {**a, field: value}
 

@@ -132,7 +132,7 @@ def test_odd_names(tmp_path: Path, name: Any, identifier: str | None) -> None:
     assert sample.id == (identifier or "annotation-0")
 
 
-@pytest.mark.parametrize("label", [7.0, np.array(7), np.int8(7)])
+@pytest.mark.parametrize("label", [7.0, np.array(7), np.int8(7), [7], np.array([7.0]), "7"])
 def test_whole_numbers_of_any_type(make_annotation: Any, label: Any) -> None:
     sample = Sample(0, "a", make_annotation(label=label, img_shape=(240.0, 320.0)))
     assert sample.label == 7

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.base.errors import SourceError
 from engine.skeletons.joints import LAYOUTS
-from engine.sources.pose_frames import PoseFrame, decode, parse
+from engine.sources.pose_frames import PoseFrame, decode, parse, timed
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -64,30 +64,70 @@ def test_layouts(layout: str) -> None:
     [
         ({"v": 2}, "version 2"),
         ({"layout": "smpl"}, "known: coco17, mediapipe33"),
-        ({"people": None}, "people: a list"),
+        ({"people": None}, "people is None; a list of at most 200 is needed"),
         ({"people": [{}] * 201}, "at most 200"),
-        ({"people": [3]}, "each one is an object"),
-        ({"people": [{"kpts": [[1, 2]] * 17}]}, r"shape \[17, 2\]; layout coco17 needs \[17, 3\]"),
+        ({"people": [{}, 3]}, r"people\[0\].kpts is None; numbers .x, y, score. of each of 17"),
+        ({"people": [3]}, r"people\[0\] is 3; an object with kpts is needed"),
+        ({"people": [{"kpts": [[1, 2]] * 18}]}, r"shape \[18, 2\]; layout coco17 needs \[17, 3\]"),
+        ({"people": [{"kpts": [1] * 52}]}, r"kpts has shape \[52\]; layout coco17 needs \[17, 3\]"),
         ({"people": [{"kpts": [[1, 2, 3]] * 25}]}, r"shape \[25, 3\]"),
-        ({"people": [{"kpts": "abc"}]}, "numbers .x, y, score."),
+        ({"people": [{"kpts": "abc"}]}, r"people\[0\].kpts is 'abc'; numbers .x, y, score."),
+        ({"people": [{"kpts": [[1, 2], [3]]}]}, r"kpts is \[\[1, 2\], \[3\]\]; numbers"),
         ({"people": [{"kpts": [[1, 2, float("nan")]] * 17}]}, "no numbers, or far outside"),
         ({"people": [{"kpts": [[1e9, 2, 1]] * 17}]}, "no numbers, or far outside"),
-        ({"people": [{"id": 1.5, "kpts": [[1, 2, 3]] * 17}]}, "id: a whole number"),
+        (
+            {"people": [{"id": 1.5, "kpts": [[1, 2, 3]] * 17}]},
+            r"people\[0\].id is 1.5; a whole number is needed",
+        ),
+        ({"people": [{"id": [], "kpts": [[1, 2, 3]] * 17}]}, r"id is \[\]; a whole number"),
         ({"size": [0, 480]}, "from 1 to 65536"),
-        ({"size": 640}, "size: .width, height."),
-        ({"frame": "3"}, "frame: a whole number"),
-        ({"frame": True}, "frame: a whole number"),
-        ({"t": None}, "t: a number"),
+        ({"size": 640}, "size is 640; .width, height."),
+        ({"size": [640.5, 480]}, "size is 640.5; a whole number"),
+        ({"frame": "3"}, "frame is '3'; a whole number"),
+        ({"frame": True}, "frame is True; a whole number"),
+        ({"frame": 10**6000}, "frame is a int; a whole number"),
+        ({"frame": None}, "frame is None; a whole number"),
+        ({"t": "now"}, "t is 'now'; a number"),
+        ({"t": float("inf")}, "t is inf; a number"),
+        ({"t": 10**400}, "t is 10+…; a number"),
         ({"rate": 0}, "rate 0: above 0"),
-        ({"rate": "30"}, "rate: a number"),
-        ({"end": 1}, "end: true or false"),
-        ({"stream": "a" * 101}, "stream: text"),
-        ({"stream": "a\n"}, "stream: text"),
+        ({"rate": "30"}, "rate is '30'; a number"),
+        ({"end": 1}, "end is 1; true or false"),
+        ({"stream": "a" * 101}, "stream is 'a{59}…; text"),
+        ({"stream": "a\n"}, "stream is .*; text"),
     ],
 )
 def test_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(SourceError, match=said):
         parse(message(**fields))
+
+
+def test_what_programs_hold() -> None:
+    """Arrays, and numbers in them; the same frame as of plain ones."""
+    joints = np.array(message()["people"][0]["kpts"])
+    plain_ = parse(message())
+    for kpts in (joints, joints.ravel(), joints.ravel().tolist(), list(joints.astype(np.float16))):
+        [person] = parse(message(people=[{"id": np.int64(4), "kpts": kpts}])).people
+        np.testing.assert_array_equal(person.kpts, plain_.people[0].kpts)
+    for kpts in (joints[:, :2], joints[:, :2].ravel().tolist()):
+        [person] = parse(message(people=[{"kpts": kpts}])).people
+        np.testing.assert_array_equal(person.kpts[:, :2], joints[:, :2])
+        assert person.kpts[:, 2].tolist() == [0] + [1] * 16, "the first is at (0, 0)"
+    for who in (4.0, [4], [4.0], np.float32(4), np.array([4]), np.array(4), (np.int8(4),)):
+        [person] = parse(message(people=[{"id": who, "kpts": joints}])).people
+        assert (person.id, type(person.id)) == (4, int)
+    for size in ((640.0, 480.0), np.array([640, 480]), [np.int32(640), [480]]):
+        assert parse(message(size=size)).size == (640, 480)
+    found = parse(message(frame=3.0, rate=np.float32(25), t=np.float64(0.1), end=np.bool_(True)))
+    assert (found.frame, found.rate, found.t, found.end) == (3, 25.0, 0.1, True)
+
+
+def test_a_frame_without_a_time() -> None:
+    """Its number says it, at the stream's rate or at what the caller says."""
+    for none in ({"t": None}, {"t": float("nan")}):
+        assert timed(parse(message(**none)), 10).t == 0.3
+        assert timed(parse(message(rate=30, **none)), 10).t == 0.1
+    assert timed(parse(message()), 10).t == 0.1
 
 
 def test_not_even_an_object() -> None:

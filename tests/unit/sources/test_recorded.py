@@ -44,6 +44,7 @@ def test_openpose(tmp_path: Path, joints: int, nose: int, left_hip: int) -> None
     assert [frame.frame for frame in frames] == [0, 1, 2, 3]
     assert [frame.end for frame in frames] == [False, False, False, True]
     assert frames[3].people == ()
+    assert all(np.isnan(frame.t) for frame in frames), "left to --fps"
     first, second = frames[0].people
     assert (first.id, second.id, frames[0].size) == (None, 4, (640, 480))
     np.testing.assert_array_equal(first.kpts[0], flat.reshape(-1, 3)[nose])
@@ -74,5 +75,8 @@ def test_frames_of_an_annotation() -> None:
     ]
     assert (frames[3].size, frames[3].rate, frames[3].t) == ((320, 240), 25, 3 / 25)
     np.testing.assert_array_equal(frames[5].people[1].kpts[:, :2], whole["keypoint"][1, 5])
+    [first, *_] = frames_of(Sample(0, "v", whole))
+    assert isinstance(first, PoseFrame)
+    assert (first.rate, np.isnan(first.t)) == (None, True), "left to --fps"
     [error] = frames_of(Sample(0, "v", {"junk": 1}))
     assert isinstance(error, SourceError)

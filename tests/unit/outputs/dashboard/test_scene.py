@@ -25,7 +25,7 @@ def label(stream: str, who: Any, best: int, score: float = 0.5, **more: Any) -> 
     scores = np.full(9, (1 - score) / 8, np.float32)
     scores[best] = score
     about = {"label": best, "name": NAMES[best], "score": score, "scores": scores, **more}
-    return Label(stream, who, 0.0, 0, 47, latency_ms=12.3, **about)
+    return Label(stream, who, 0.0, 0, 47, latency_ms=12.3, start=0.0, **about)
 
 
 def test_skeletons_and_labels() -> None:
