@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from engine.base.choices import AUTO
 from engine.base.constants import JOINTS
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
@@ -46,6 +47,12 @@ class Stream(Execution[Label]):
     ) -> None:
         if options.in_process:
             raise UsageError("--in-process: live sources need processes of their own")
+        replayed = [one for one in sources if isinstance(one, str) and one.startswith("replay:")]
+        if options.coordinates != AUTO and replayed:
+            raise UsageError(
+                f"--coordinates {options.coordinates}: {replayed[0]} finds out by itself; "
+                "--dataset FILE --windows takes what is said"
+            )
         super().__init__()
         self.options = options
         self.sources = [open_source(source) for source in sources]
@@ -59,7 +66,9 @@ class Stream(Execution[Label]):
         limits = StreamLimits(waiting=options.waiting)
         steady = options.crop == "steady" and self.setup.recipe.views == 1
         self.streams = Streams(self._grid, lambda: Tracker().track, limits, steady=steady)
-        self.supply = LiveSupply(self.sources, self.streams, self._labels.expect, options.fps)
+        self.supply = LiveSupply(
+            self.sources, self.streams, self._labels.expect, options.fps, options.coordinates
+        )
         self._supervisor = self.setup.supervisor(
             self.supply, self._aggregator, lambda: self.interruptions
         )

@@ -42,7 +42,7 @@ class Pipeline(Execution[Record]):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        found = find_dataset(options.dataset, options.ann_file)
+        found = find_dataset(options.dataset, options.ann_file, options.coordinates)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
         self.dataset = found(options.split, options.limit, self.model.split)

@@ -13,9 +13,11 @@ from typing import Literal, get_args
 
 from engine.base.choices import (
     AUTO,
+    COORDINATES,
     LAYOUTS,
     PRECISIONS,
     WIRES,
+    Coordinates,
     Crop,
     Layout,
     Per,
@@ -56,7 +58,7 @@ class Options:
     dataset: str = _input(
         "hmdb51",
         "demo (generated motion), the name of a published dataset (hmdb51, …; --list), an "
-        "annotation file (.pkl, .npz, .jsonl), or a folder that converters.annotations wrote, here "
+        "annotation file (.pkl, .npz, .json, .jsonl), or a folder that converters.annotations wrote, here "
         "or elsewhere (s3://…)",
         metavar="NAME|PATH",
         only="dataset",
@@ -78,6 +80,13 @@ class Options:
     )
     limit: int | None = _input(
         None, "score the first N samples only", kind=int, metavar="N", only="dataset"
+    )
+    coordinates: Coordinates = _input(
+        AUTO,
+        "of joints: pixels, or shares of the picture, 0 to 1 (auto: shares where everybody would be "
+        "within three pixels of the corner otherwise; it is said where that was so)",
+        choices=COORDINATES,
+        identity="coordinates",
     )
     reference: Reference | None = _input(
         None,

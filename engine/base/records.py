@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.errors import SampleError, printable
+from engine.base.notes import Note
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Prediction:
     """The scores of a sample.
 
     `logits`: float32 [views, classes]. `scores`: float32 [classes], sums to one. `ms`:
-    milliseconds of work or waiting, by stage.
+    milliseconds of work or waiting, by stage. `notes`: what was decided about its poses.
     """
 
     index: int
@@ -42,6 +43,7 @@ class Prediction:
     logits: NDArray[np.float32]
     scores: NDArray[np.float32]
     ms: dict[str, float] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)

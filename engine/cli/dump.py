@@ -39,7 +39,7 @@ def dump(options: Options, folder: Path) -> int:
     """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
     decoded, which then has no file. Raises `OutputError`, also for too small a disk, and
     `ModelError`."""
-    select = find_dataset(options.dataset, options.ann_file)
+    select = find_dataset(options.dataset, options.ann_file, options.coordinates)
     recipe, split = _wanted(options)
     shape = recipe.views, *recipe.clip_shape
     samples = select(options.split, options.limit, split).samples

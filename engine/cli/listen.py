@@ -30,9 +30,11 @@ def listen(options: Options) -> int:
     if options.windows:
         if sources:
             raise UsageError("--windows cuts the videos of --dataset; a --source is cut anyway")
-        found = find_dataset(options.dataset, options.ann_file)
+        found = find_dataset(options.dataset, options.ann_file, options.coordinates)
         setup = Setup.of(options)
         data = found(options.split, options.limit, setup.model.split)
+        if data.lacks:
+            print(f"split     {data.lacks}")
         sources = [recorded(data.name, data.samples)]
     with interruptible() as interruption, outputs_of_live(options) as outputs:
         if outputs.origins:

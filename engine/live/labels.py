@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import Who
+from engine.base.notes import Note
 from engine.base.records import Failure, Prediction, Record
 from engine.live.windows import Window
 
@@ -30,7 +31,8 @@ class Label:
     last frame; `first` and `last`: numbers of its frames. `label` and `name`: the class that the
     smoothed scores stand for, None for no action; `score`: theirs, of the best class. `scores`:
     of this window alone, float32 [classes]. `latency_ms`: since its last frame arrived; `ms`: by
-    stage, as of a `Prediction`. `error`: why this window has no scores.
+    stage, as of a `Prediction`. `error`: why this window has no scores. `notes`: what was decided
+    about its poses.
     """
 
     stream: str
@@ -45,6 +47,7 @@ class Label:
     latency_ms: float
     ms: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 class Smoother:
@@ -122,4 +125,5 @@ class Labels:
         label, mean = track.smoother.add(record.scores)
         name = None if label is None else self._classes[label]
         score = float(mean.max() if label is None else mean[label])
-        return Label(*about, label, name, score, record.scores, latency, record.ms)
+        said = label, name, score, record.scores, latency, record.ms
+        return Label(*about, *said, notes=record.notes)

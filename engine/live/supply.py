@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from engine.base.choices import AUTO, PIXELS, Coordinates
 from engine.base.errors import EngineError, SourceError, printable
 from engine.base.events import event
+from engine.base.notes import EMPTY, Note
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.live.inbox import Inbox, RateLimiter
 from engine.live.streams import Streams
 from engine.live.windows import Window
 from engine.skeletons.poses import Crop, PoseSequence, Track
 from engine.skeletons.samples import Sample
-from engine.sources.pose_frames import PoseFrame, decode, parse
+from engine.sources.pose_frames import PoseFrame, decode, parse, plausible
 from engine.sources.source import Lost, Message, Source
 
 log = logging.getLogger("engine")
@@ -35,24 +37,36 @@ _JOIN_S = 2.0
 @dataclass
 class SourceFigures:
     """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
-    here or in the source); whether it is over, and the error that ended it."""
+    here or in the source); whether it is over, and the error that ended it; recorded videos in
+    which nobody is seen, and the first of them."""
 
     taken: int = 0
     refused: int = 0
     lost: int = 0
     over: bool = False
     error: str | None = None
+    empty: int = 0
+    first_empty: str | None = None
+
+    def count_empty(self, frame: PoseFrame) -> None:
+        """Count the stream of a frame if nobody was in all of it."""
+        if EMPTY in frame.notes:
+            self.empty += 1
+            self.first_empty = self.first_empty or printable(frame.stream)
 
 
 @dataclass(frozen=True, eq=False)
 class _WindowSample(Sample):
-    """A window; `crop` and `track` as those of its poses."""
+    """A window; `crop`, `track` and `notes` as those of its poses."""
 
-    crop: Crop | None
-    track: Track | None
+    crop: Crop | None = None
+    track: Track | None = None
+    notes: tuple[Note, ...] = ()
 
     def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
-        return replace(super().poses(num_classes, recipe), crop=self.crop, track=self.track)
+        found = super().poses(num_classes, recipe)
+        notes = tuple(dict.fromkeys((*self.notes, *found.notes)))
+        return replace(found, crop=self.crop, track=self.track, notes=notes)
 
 
 @dataclass
@@ -73,7 +87,7 @@ class _Feed:
 class LiveSupply:
     """Samples of live and recorded sources; see `engine.runtime.scheduler.Supply`. `expect` is told
     the number of each sample, its window, and when its last frame arrived. `fps`: frames/s of
-    streams that do not say."""
+    streams that do not say; `coordinates`: what theirs are."""
 
     def __init__(
         self,
@@ -81,8 +95,9 @@ class LiveSupply:
         streams: Streams,
         expect: Callable[[int, Window, float], None],
         fps: float = 30.0,
+        coordinates: Coordinates = AUTO,
     ) -> None:
-        self._streams, self._expect = streams, expect
+        self._streams, self._expect, self._coordinates = streams, expect, coordinates
         self._feeds = [
             _Feed(source, Inbox(live=source.live), RateLimiter(fps)) for source in sources
         ]
@@ -156,7 +171,8 @@ class LiveSupply:
             "total_frames": poses.total_frames,
         }
         name = f"{window.stream}{who}@{window.last}"
-        return _WindowSample(index, name, annotation, poses.crop, poses.track)
+        about = poses.crop, poses.track, poses.notes
+        return _WindowSample(index, name, annotation, PIXELS, *about)
 
     def _take(self, feed: _Feed) -> bool:
         """Look at one frame of a source. False where there is none."""
@@ -211,8 +227,12 @@ class LiveSupply:
             feed.figures.lost += 1
             time.sleep(_FLOOD_S)
             return
-        frame = message if isinstance(message, PoseFrame) else parse(message)
+        if isinstance(message, PoseFrame):
+            frame = plausible(message, self._coordinates)
+        else:
+            frame = parse(message, self._coordinates)
         feed.figures.taken += 1
+        feed.figures.count_empty(frame)
         self._put(feed, frame)
 
     def _put(self, feed: _Feed, frame: PoseFrame) -> None:

@@ -18,6 +18,7 @@ import orjson
 
 from engine.base.errors import OutputError, UsageError, printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
+from engine.base.notes import fields_of, notes_of
 from engine.base.records import Failure, Prediction, Record
 from engine.outputs.accuracy import top_classes
 from engine.skeletons.samples import Sample
@@ -45,7 +46,7 @@ def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str,
     ]
     line["scores"] = record.scores
     line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
-    return line
+    return line | fields_of(record.notes)
 
 
 def holds_records(path: Path) -> bool:
@@ -205,4 +206,5 @@ def _record(line: dict[str, Any], classes: int) -> Record:
     if scores.shape != (classes,) or not abs(scores.sum() - 1) < 1e-3:
         raise ValueError(f"scores of shape {scores.shape} that sum to {scores.sum()}")
     ms = {str(stage): float(value) for stage, value in line["ms"].items()}
-    return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms)
+    logits = np.empty((0, classes), np.float32)
+    return Prediction(index, name, label, logits, scores, ms, notes_of(line))

@@ -13,6 +13,7 @@ import orjson
 
 from engine.base.errors import printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines
+from engine.base.notes import fields_of
 from engine.live.labels import Label
 from engine.outputs.output import LiveOutput
 from engine.outputs.run_info import LiveRun
@@ -62,6 +63,7 @@ def label_json(label: Label) -> bytes:
     else:
         line |= {"label": label.label, "name": label.name, "score": round(label.score, 6)}
         line |= {"scores": label.scores, "latency_ms": round(label.latency_ms, 1)}
+        line |= fields_of(label.notes)
     return orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.base.choices import AUTO, Coordinates
 from engine.base.errors import EngineError, SampleError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
@@ -17,11 +18,13 @@ MAX_POSES = 1 << 30  # bytes of one sample's poses; more than a message holds
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One entry of a dataset, unchecked. `id` is unique within the dataset."""
+    """One entry of a dataset, unchecked. `id` is unique within the dataset. `coordinates`: what
+    those of its poses are."""
 
     index: int
     id: str
     annotation: Any
+    coordinates: Coordinates = AUTO
 
     @property
     def label(self) -> int | None:
@@ -49,6 +52,10 @@ class Sample:
 
     def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The poses of the annotation, checked. Raises `SampleError`."""
+        return self.written(num_classes, recipe).plausible(self.coordinates, recipe)
+
+    def written(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
+        """The same with its numbers as they are, whatever their unit. Raises `SampleError`."""
         if isinstance(self.annotation, Unreadable):
             raise SampleError(self.annotation.message, stage="read")
         if not isinstance(self.annotation, Mapping):
@@ -61,7 +68,7 @@ class Sample:
                 f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
                 "given as whole numbers"
             )
-        return PoseSequence.from_annotation(self.annotation, recipe)
+        return PoseSequence.as_written(self.annotation, recipe)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from engine.base import assets
 from engine.base.assets import DEMO
+from engine.base.choices import AUTO, Coordinates
 from engine.base.constants import DEFAULT_SPLIT
-from engine.base.errors import DatasetError
+from engine.base.errors import DatasetError, printable
 from engine.base.published import DATASETS
 from engine.base.version import __version__
 from engine.skeletons.samples import Sample
@@ -38,7 +39,8 @@ ALL = "all"  # a --split that takes every annotation
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """`samples` in the reference's order; `source`: where they come from, in words; `path`:
-    that file, None where they are generated or have a `digest` of their own."""
+    that file, None where they are generated or have a `digest` of their own; `absent`: names of the
+    split that the file has no annotation of."""
 
     name: str
     source: str
@@ -46,6 +48,12 @@ class Dataset:
     split: str
     samples: Sequence[Sample]
     digest: str | None = None
+    absent: Sequence[str] = ()
+
+    @property
+    def lacks(self) -> str:
+        """As `missing`, of its split."""
+        return missing(self.absent)
 
     def identity(self) -> str:
         """What tells its annotations from others: the file's SHA-256, hex, or the generator's
@@ -55,6 +63,13 @@ class Dataset:
         if self.path is None:
             return f"{self.name} of {__version__}"
         return assets.file_sha256(self.path)
+
+
+def missing(absent: Sequence[str]) -> str:
+    """In one line, that a split names what the file does not have; empty where it does not."""
+    verb = "name is" if len(absent) == 1 else "names are"
+    said = f"{len(absent)} {verb} not in the file: {printable(_first(absent))}"
+    return said if absent else ""
 
 
 def open_dataset(
@@ -71,9 +86,16 @@ Selection = Callable[[str | None, int | None, str | None], Dataset]
 everything where it has no splits; ``all`` takes every annotation. Raises `DatasetError`."""
 
 
-def find_dataset(name: str, ann_file: str | None = None) -> Selection:
-    """Open ``demo``, a published data set by name, a path or an address. Raises `DatasetError`
-    with what to do."""
+def find_dataset(
+    name: str, ann_file: str | None = None, coordinates: Coordinates = AUTO
+) -> Selection:
+    """Open ``demo``, a published data set by name, a path or an address; `coordinates`: what those
+    of its poses are. Raises `DatasetError` with what to do."""
+    select = _find(name, ann_file)
+    return select if coordinates == AUTO else partial(_select_given, select, coordinates)
+
+
+def _find(name: str, ann_file: str | None) -> Selection:
     if name == DEMO and ann_file is None:
         return _select_demo
     if name in DATASETS:
@@ -99,6 +121,18 @@ def find_dataset(name: str, ann_file: str | None = None) -> Selection:
     return partial(_select_annotations, name, path, content)
 
 
+def _select_given(
+    select: Selection,
+    coordinates: Coordinates,
+    split: str | None,
+    limit: int | None,
+    usual: str | None,
+) -> Dataset:
+    """Of a data set whose coordinates are known."""
+    data = select(split, limit, usual)
+    return replace(data, samples=_GivenSamples(data.samples, coordinates))
+
+
 def _select_annotations(
     name: str,
     path: Path,
@@ -109,13 +143,16 @@ def _select_annotations(
 ) -> Dataset:
     """Of an annotation file."""
     split = _split(content.splits, split, usual, str(path))
-    selected = _select(content, split)
+    selected, absent = _select(content, split)
     if not selected:
-        raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
+        raise DatasetError(
+            f"{path}: split {split!r} selects none of its annotations; it names "
+            f"{_first(absent) or 'nothing'}"
+        )
     contents = _contents(path, [annotation for _, annotation in selected])
     samples = _number(selected[:limit])
     chosen = samples if contents is None else _ListedSamples(contents, samples)
-    return Dataset(name, str(path), path, split, chosen)
+    return Dataset(name, str(path), path, split, chosen, absent=absent)
 
 
 def _contents(path: Path, annotations: list[Any]) -> Contents | None:
@@ -157,7 +194,8 @@ def _select_columns(
     if not len(rows):
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
     samples = _StoredSamples(columns, rows[:limit])
-    return Dataset(name, address, None, split, samples, columns.digest)
+    absent = () if split == ALL else columns.absent(split)
+    return Dataset(name, address, None, split, samples, columns.digest, absent)
 
 
 def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dataset:
@@ -203,16 +241,25 @@ def _split(known: Iterable[str] | None, split: str | None, usual: str | None, wh
     return split
 
 
-def _select(content: AnnotationFile, split: str) -> list[tuple[str | None, Any]]:
-    """(identifier, annotation) in file order."""
+def _select(
+    content: AnnotationFile, split: str
+) -> tuple[list[tuple[str | None, Any]], list[str]]:
+    """(identifier, annotation) in file order, and the names of the split that the file has not."""
     key = identifier_key(content.annotations)
     named = [(identifier(a, key), a) for a in content.annotations]
     if split == ALL or content.splits is None:
-        return named
-    members = set(content.splits[split])
+        return named, []
+    members = dict.fromkeys(content.splits[split])
     # An entry without identifier belongs to no split and would vanish: it is kept
     # and fails on its own.
-    return [(i, a) for i, a in named if i is None or i in members]
+    selected = [(i, a) for i, a in named if i is None or i in members]
+    there = {i for i, _ in selected}
+    return selected, [name for name in members if name not in there]
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first few, for a message."""
+    return ", ".join(name[:80] for name in names[:3]) + ", …" * (len(names) > 3)
 
 
 def _number(selected: list[tuple[str | None, Any]]) -> list[Sample]:
@@ -249,6 +296,19 @@ class _LazySamples(Sequence[Sample]):
     @abstractmethod
     def _sample(self, index: int) -> Sample:
         """One of them."""
+
+
+class _GivenSamples(_LazySamples):
+    """Samples whose coordinates somebody has said."""
+
+    def __init__(self, samples: Sequence[Sample], coordinates: Coordinates) -> None:
+        self._samples, self._coordinates = samples, coordinates
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def _sample(self, index: int) -> Sample:
+        return replace(self._samples[index], coordinates=self._coordinates)
 
 
 class _ListedSamples(_LazySamples):

@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from engine.base.errors import SourceError, printable
+from engine.base.choices import AUTO, PIXELS, Coordinates
+from engine.base.errors import SampleError, SourceError, printable
+from engine.base.notes import EMPTY, Note
 from engine.skeletons.joints import COCO, LAYOUTS
+from engine.skeletons.plausibility import judged
+from engine.sources.json_text import parse_json
 
 VERSION = 1
 MAX_BYTES = 1 << 20  # of a message
@@ -47,7 +50,8 @@ class Person:
 class PoseFrame:
     """`frame` counts within the stream; `t` in seconds on the source's clock; `size` (width,
     height) in pixels; `rate` in frames/s, None where the source does not say; `end`: the stream is
-    over with it."""
+    over with it. `checked`: coordinates are known to be pixels, and scores to be shares, so that
+    `plausible` does not look at them; `notes`: what it decided."""
 
     stream: str
     frame: int
@@ -56,6 +60,8 @@ class PoseFrame:
     people: tuple[Person, ...]
     rate: float | None = None
     end: bool = False
+    checked: bool = False
+    notes: tuple[Note, ...] = ()
 
 
 def decode(message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
@@ -64,16 +70,17 @@ def decode(message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
         if len(message) > MAX_BYTES:
             raise SourceError(f"a message of {len(message)} bytes; at most {MAX_BYTES}")
         try:
-            message = orjson.loads(message)
-        except orjson.JSONDecodeError as error:
+            message = parse_json(message)
+        except ValueError as error:
             raise SourceError(f"not JSON: {error}") from None
     if not isinstance(message, Mapping):
         raise SourceError(f"a pose frame is an object, this is {type(message).__name__}")
     return message
 
 
-def parse(message: Mapping[str, Any]) -> PoseFrame:
-    """Check a message. Raises `SourceError` that says what was wrong with it."""
+def parse(message: Mapping[str, Any], coordinates: Coordinates = AUTO) -> PoseFrame:
+    """Check a message; `coordinates`: what those are of layouts that do not say. Raises
+    `SourceError` that says what was wrong with it."""
     if message.get("v", VERSION) != VERSION:
         raise SourceError(f"version {printable(message['v'])[:20]}; this engine knows {VERSION}")
     layout = message.get("layout", COCO)
@@ -87,7 +94,7 @@ def parse(message: Mapping[str, Any]) -> PoseFrame:
         raise SourceError(f"rate {rate:g}: above 0 and at most {_FASTEST} frames/s")
     if not isinstance(end := message.get("end", False), bool):
         raise SourceError("end: true or false is needed")
-    return PoseFrame(
+    frame = PoseFrame(
         stream=_name(message.get("stream", ""), "stream"),
         frame=_whole(message.get("frame"), "frame"),
         t=_number(message.get("t"), "t"),
@@ -96,6 +103,31 @@ def parse(message: Mapping[str, Any]) -> PoseFrame:
         rate=rate,
         end=end,
     )
+    return plausible(frame, PIXELS if LAYOUTS[layout].normalised else coordinates)
+
+
+def plausible(frame: PoseFrame, coordinates: Coordinates = AUTO) -> PoseFrame:
+    """The frame with coordinates in pixels and scores up to about 1, by what those of all its
+    people are. Raises `SourceError` for numbers that cannot be poses."""
+    if frame.checked or not frame.people:
+        return frame
+    kpts = np.stack([person.kpts for person in frame.people])
+    width, height = frame.size
+    poses = kpts[None, ..., :2], kpts[None, ..., 2], (height, width), len(kpts)  # as frames
+    try:
+        # one joint tells: there are no other frames to tell by, and what is in the corner of a
+        # picture is not worth being drawn in any case
+        found = judged(*poses, coordinates, least_distinct=1)
+    except SampleError as error:
+        said = str(error).replace("keypoint_score", "the score of kpts")
+        raise SourceError(said.replace("keypoint", "kpts")) from None
+    notes = tuple(note for note in found.notes if note != EMPTY)  # a frame may well be
+    if not notes:
+        return replace(frame, checked=True)
+    assert found.score is not None  # there were some
+    kpts = np.concatenate([found.keypoint[0], found.score[0][..., None]], axis=-1)
+    people = (replace(person, kpts=one) for person, one in zip(frame.people, kpts, strict=True))
+    return replace(frame, people=tuple(people), checked=True, notes=notes)
 
 
 def _person(value: Any, layout: str, size: tuple[int, int]) -> Person:
@@ -116,12 +148,19 @@ def _person(value: Any, layout: str, size: tuple[int, int]) -> Person:
             "x, y and score of each joint"
         )
     found = wanted.to_coco(kpts, size)
+    found = np.where(_absent(found)[:, None], np.float32(0), found)
     if not np.isfinite(found).all() or np.abs(found[:, :2]).max() > _FARTHEST:
         raise SourceError(
             "kpts has coordinates that are no numbers, or far outside; give joints that were not "
             "seen score 0"
         )
     return Person(who, found)
+
+
+def _absent(kpts: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Joints [n] without coordinates: NaN is the word of programs for what was not seen."""
+    absent: NDArray[np.bool_] = np.isnan(kpts[:, :2]).any(axis=1)
+    return absent
 
 
 def _size(value: Any) -> tuple[int, int]:

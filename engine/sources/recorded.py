@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError
+from engine.base.notes import EMPTY
 from engine.skeletons.joints import LAYOUTS
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
 from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
+from engine.sources.json_text import parse_json
 from engine.sources.source import Source, Stop
 
 _NAP_S = 0.05
@@ -76,7 +77,7 @@ def _openpose(
         try:
             people = tuple(
                 Person(_id(one), _openpose_joints(one, size))
-                for one in orjson.loads(path.read_bytes())["people"]
+                for one in parse_json(path.read_bytes())["people"]
             )
         except (ValueError, KeyError, TypeError) as error:
             yield SourceError(f"{path}: {error!r}")
@@ -136,7 +137,9 @@ def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | Source
         return
     height, width = poses.img_shape
     kpts = _with_scores(poses)
+    notes = tuple(note for note in poses.notes if note != EMPTY)
     for number in range(poses.total_frames):
+        last = number == poses.total_frames - 1
         seen = [i for i in range(len(kpts)) if kpts[i, number, :, :2].any()]
         people = tuple(Person(i, kpts[i, number]) for i in seen)
         yield PoseFrame(
@@ -146,7 +149,9 @@ def frames_of(sample: Sample, rate: float = 30.0) -> Iterator[PoseFrame | Source
             (width, height),
             people,
             rate,
-            end=number == poses.total_frames - 1,
+            end=last,
+            checked=True,
+            notes=poses.notes if last else notes,  # of the whole it can be said at its end
         )
 
 
