@@ -69,7 +69,8 @@ def checked(annotation: Any, key: str) -> tuple[Row, PoseSequence | None]:
 
 
 def _spelt(label: Any) -> str:
-    """As messages show a label or a name. Raises nearly anything, for a number of a million digits, say."""
+    """As messages show a label or a name. Raises nearly anything, for a number of a million
+    digits, say."""
     return f"{label!s:.60}".encode("utf-8", "backslashreplace").decode()
 
 

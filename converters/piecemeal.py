@@ -43,8 +43,8 @@ class Irregular(Exception):
 def read(path: Path, take: Take) -> Splits | None:
     """Hand the annotations of `path` to `take`, in order, and return its splits.
 
-    An ``.npz`` or a ``.json`` is read as a whole. Raises `DatasetError` that names the file, and `Irregular`,
-    perhaps after some were taken.
+    An ``.npz`` or a ``.json`` is read as a whole. Raises `DatasetError` that names the file, and
+    `Irregular`, perhaps after some were taken.
     """
     if path.suffix.lower() not in (".pkl", ".jsonl"):
         return read_whole(path, take)

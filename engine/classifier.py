@@ -51,8 +51,8 @@ def classify(
     `keypoints`: [frames, 17, 2] of one person or [persons, frames, 17, 2], x and y in pixels,
     COCO's joints (or those that the model was made for); zeros where somebody is absent. `scores`:
     the same less the last axis, or None where there are none. `img_shape`: (height, width).
-    `options`: fields of `Options` about model and device, and ``coordinates``. Raises `SampleError` that says what is
-    wrong with the arrays, and `UsageError`.
+    `options`: fields of `Options` about model and device, and ``coordinates``. Raises `SampleError`
+    that says what is wrong with the arrays, and `UsageError`.
     """
     annotation = {
         "keypoint": _persons(keypoints, 4),

@@ -32,9 +32,9 @@ def preprocess(
     Kinetics-400's compressed form. `model`: the file, or what else ``--model`` takes, whose input
     is wanted; without one that of HMDB51, [20, 17, 48, 56, 56]. `reference`: another mmaction2
     than the model's. `coordinates`: ``pixels``, ``normalised`` (shares of the picture), or
-    ``auto``, where their values tell. The values equal those of the reference's test pipeline bit for bit. Raises
-    `SampleError` for an annotation that cannot be used, `UsageError` for an unknown choice, and
-    `ModelError` for a file that is none.
+    ``auto``, where their values tell. The values equal those of the reference's test pipeline bit
+    for bit. Raises `SampleError` for an annotation that cannot be used, `UsageError` for an unknown
+    choice, and `ModelError` for a file that is none.
     """
     if reference is not None and reference not in REFERENCES:
         raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")

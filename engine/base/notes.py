@@ -69,8 +69,3 @@ def spelt(noted: Mapping[Any, Mapping[str, Any]], unit: str) -> list[str]:
         f"(first: {about['first'][:80]})"
         for note, about in noted.items()
     ]
-
-
-def explained(note: Note) -> str:
-    """A note in words."""
-    return _WORDS[note]

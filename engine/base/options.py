@@ -58,8 +58,8 @@ class Options:
     dataset: str = _input(
         "hmdb51",
         "demo (generated motion), the name of a published dataset (hmdb51, …; --list), an "
-        "annotation file (.pkl, .npz, .json, .jsonl), or a folder that converters.annotations wrote, here "
-        "or elsewhere (s3://…)",
+        "annotation file (.pkl, .npz, .json, .jsonl), or a folder that converters.annotations "
+        "wrote, here or elsewhere (s3://…)",
         metavar="NAME|PATH",
         only="dataset",
         reads=one_path,
@@ -83,8 +83,8 @@ class Options:
     )
     coordinates: Coordinates = _input(
         AUTO,
-        "of joints: pixels, or shares of the picture, 0 to 1 (auto: shares where everybody would be "
-        "within three pixels of the corner otherwise; it is said where that was so)",
+        "what those of joints are: pixels, or shares of the picture, 0 to 1 (auto: shares where "
+        "everybody would be within three pixels of the corner otherwise, which is then said)",
         choices=COORDINATES,
         identity="coordinates",
     )

@@ -125,5 +125,5 @@ class Labels:
         label, mean = track.smoother.add(record.scores)
         name = None if label is None else self._classes[label]
         score = float(mean.max() if label is None else mean[label])
-        said = label, name, score, record.scores, latency, record.ms
-        return Label(*about, *said, notes=record.notes)
+        scores, ms, notes = record.scores, record.ms, record.notes
+        return Label(*about, label, name, score, scores, latency, ms, notes=notes)

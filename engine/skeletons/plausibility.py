@@ -75,6 +75,12 @@ def judged(
     if score is not None and _in_percent(score[:, :total]):
         scaled = (score.astype(np.float64) / 100).astype(np.float32)
         found = Judged(keypoint, scaled, (PERCENT,))
+    if coordinates != NORMALISED and len(keypoint) <= total:  # nearly always: this is enough
+        far = keypoint[:, :total, :, 0] > _CORNER
+        if found.score is not None:
+            far &= found.score[:, :total] >= least_score
+        if np.count_nonzero(far) > (1 - _MOST) * far.size:
+            return found
     points = keypoint[:, :total].astype(np.float32)
     seen = ((points != 0).any(axis=-1)) & ~np.isnan(points).any(axis=-1)
     if found.score is not None:
@@ -82,9 +88,8 @@ def judged(
     if not seen.any():
         return replace(found, notes=(*found.notes, EMPTY))
     _check_axes(points, seen)
-    if coordinates != PIXELS and _in_shares(
-        points[seen], img_shape, coordinates, least_distinct
-    ):
+    shown = points[seen], img_shape, coordinates, least_distinct
+    if coordinates != PIXELS and _in_shares(*shown):
         height, width = img_shape
         # rounded once, as whoever scales float32 rounds
         pixels = (keypoint.astype(np.float64) * [width, height]).astype(np.float32)
@@ -111,7 +116,7 @@ def _in_shares(
 ) -> bool:
     """Whether the joints [n, 2] that are seen are given in shares of the picture. Raises
     `SampleError` where they are neither that nor pixels."""
-    near = (np.abs(points) <= _CORNER).all(axis=-1)
+    near = np.asarray((np.abs(points) <= _CORNER).all(axis=-1))
     if coordinates == NORMALISED:
         if np.count_nonzero(near) < len(near) / 2:
             raise SampleError(
@@ -178,7 +183,7 @@ def _sizes(points: F32, seen: B) -> F32:
 def axes_message(persons: int, frames: int) -> str:
     """What is said of axes that have changed places."""
     return (
-        f"keypoint holds {persons} persons in {frames} frame{'s' * (frames != 1)}, which seem to be "
-        "frames: its axes are [persons, frames, joints, 2]. Transpose it with "
+        f"keypoint holds {persons} persons in {frames} frame{'s' * (frames != 1)}, which seem to "
+        "be frames: its axes are [persons, frames, joints, 2]. Transpose it with "
         "keypoint.swapaxes(0, 1), and keypoint_score likewise"
     )

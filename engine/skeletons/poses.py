@@ -87,9 +87,7 @@ class PoseSequence:
             coordinates,
             least_score=recipe.threshold,
         )
-        return replace(
-            self, keypoint=found.keypoint, keypoint_score=found.score, notes=found.notes
-        )
+        return replace(self, keypoint=found.keypoint, keypoint_score=found.score, notes=found.notes)
 
     @classmethod
     def as_written(

@@ -37,22 +37,22 @@ class Sample:
         """The poses of the annotation, checked for a model, or what is wrong with it. Raises
         `EngineError` where the data set is out of reach."""
         try:
-            poses = self.poses(num_classes, recipe)
-            if poses.nbytes > MAX_POSES:
-                raise SampleError(
-                    f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
-                )
+            return self.poses(num_classes, recipe)
         except SampleError as error:
             return Cause.of(error, "read")
         except EngineError:
             raise
         except Exception as error:
             return Cause.of(error, "read")
-        return poses
 
     def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The poses of the annotation, checked. Raises `SampleError`."""
-        return self.written(num_classes, recipe).plausible(self.coordinates, recipe)
+        poses = self.written(num_classes, recipe)
+        if poses.nbytes > MAX_POSES:
+            raise SampleError(
+                f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
+            )
+        return poses.plausible(self.coordinates, recipe)
 
     def written(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The same with its numbers as they are, whatever their unit. Raises `SampleError`."""

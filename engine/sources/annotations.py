@@ -1,7 +1,7 @@
 """Annotation files: mmaction2's pickles and their plain equivalents.
 
-Comes in: a path ending in ``.pkl``, ``.npz``, ``.json`` or ``.jsonl``. Goes out: the annotations in file order
-and, where the file has them, its splits.
+Comes in: a path ending in ``.pkl``, ``.npz``, ``.json`` or ``.jsonl``. Goes out: the annotations in
+file order and, where the file has them, its splits.
 
 An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``),
 ``label`` (int), ``img_shape`` (height, width), ``total_frames`` (int), ``keypoint``

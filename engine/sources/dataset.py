@@ -241,9 +241,7 @@ def _split(known: Iterable[str] | None, split: str | None, usual: str | None, wh
     return split
 
 
-def _select(
-    content: AnnotationFile, split: str
-) -> tuple[list[tuple[str | None, Any]], list[str]]:
+def _select(content: AnnotationFile, split: str) -> tuple[list[tuple[str | None, Any]], list[str]]:
     """(identifier, annotation) in file order, and the names of the split that the file has not."""
     key = identifier_key(content.annotations)
     named = [(identifier(a, key), a) for a in content.annotations]

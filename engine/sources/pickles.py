@@ -207,7 +207,7 @@ _ALLOWED["numpy", "ndarray"] = _NDARRAY
 _ALLOWED |= {
     (module, kind): _PLAIN
     for module in ("builtins", "__builtin__")
-    for kind in ("list", "dict", "tuple", "int", "float", "str", "bool")
+    for kind in ("list", "dict", "tuple", "int", "long", "float", "str", "unicode", "bool")
 }
 _FACTORIES = frozenset(
     {_PLAIN, *(_ALLOWED[name] for name in _ALLOWED if name[1] in ("set", "OrderedDict"))}

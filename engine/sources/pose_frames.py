@@ -14,6 +14,7 @@ it is as good as any other. Comes in: bytes or dicts, from anybody. Goes out: `P
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -119,8 +120,8 @@ def plausible(frame: PoseFrame, coordinates: Coordinates = AUTO) -> PoseFrame:
         # picture is not worth being drawn in any case
         found = judged(*poses, coordinates, least_distinct=1)
     except SampleError as error:
-        said = str(error).replace("keypoint_score", "the score of kpts")
-        raise SourceError(said.replace("keypoint", "kpts")) from None
+        said = re.sub(r"\bkeypoint_score\b", "the score of kpts", str(error))
+        raise SourceError(re.sub(r"\bkeypoint\b", "kpts", said)) from None
     notes = tuple(note for note in found.notes if note != EMPTY)  # a frame may well be
     if not notes:
         return replace(frame, checked=True)
@@ -148,19 +149,13 @@ def _person(value: Any, layout: str, size: tuple[int, int]) -> Person:
             "x, y and score of each joint"
         )
     found = wanted.to_coco(kpts, size)
-    found = np.where(_absent(found)[:, None], np.float32(0), found)
+    found[np.isnan(found[:, :2]).any(axis=1)] = 0  # NaN is programs' word for what was not seen
     if not np.isfinite(found).all() or np.abs(found[:, :2]).max() > _FARTHEST:
         raise SourceError(
             "kpts has coordinates that are no numbers, or far outside; give joints that were not "
             "seen score 0"
         )
     return Person(who, found)
-
-
-def _absent(kpts: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Joints [n] without coordinates: NaN is the word of programs for what was not seen."""
-    absent: NDArray[np.bool_] = np.isnan(kpts[:, :2]).any(axis=1)
-    return absent
 
 
 def _size(value: Any) -> tuple[int, int]:

@@ -23,8 +23,8 @@ from engine.skeletons.joints import LAYOUTS
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import open_dataset
-from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
 from engine.sources.json_text import parse_json
+from engine.sources.pose_frames import MAX_BYTES, Person, PoseFrame
 from engine.sources.source import Source, Stop
 
 _NAP_S = 0.05

@@ -149,7 +149,9 @@ def test_json(make_annotation: Any, tmp_path: Path) -> None:
         text = json.dumps(content, default=np.ndarray.tolist)
         (tmp_path / f"{name}.json").write_text("\ufeff" + text, encoding="utf-8")
         (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(content))
-        found, expected = (read_annotations(tmp_path / f"{name}.{form}") for form in ("json", "pkl"))
+        found, expected = (
+            read_annotations(tmp_path / f"{name}.{form}") for form in ("json", "pkl")
+        )
         assert found.splits == expected.splits
         for one, other in zip(found.annotations, expected.annotations, strict=True):
             assert one["frame_dir"] == other["frame_dir"]
