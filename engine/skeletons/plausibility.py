@@ -72,19 +72,19 @@ def judged(
     Raises `SampleError` where the numbers can be no poses, or might be two kinds of them.
     """
     found = Judged(keypoint, score)
-    if score is not None and _in_percent(score[:, :total]):
-        scaled = (score.astype(np.float64) / 100).astype(np.float32)
-        found = Judged(keypoint, scaled, (PERCENT,))
-    if coordinates != NORMALISED and len(keypoint) <= total:  # nearly always: this is enough
-        far = keypoint[:, :total, :, 0] > _CORNER
-        if found.score is not None:
-            far &= found.score[:, :total] >= least_score
+    drawn: Any = True
+    if score is not None:
+        used = score[:, :total].astype(np.float32)  # half floats are slow to compare
+        if _in_percent(used):
+            scaled = (score.astype(np.float64) / 100).astype(np.float32)
+            found, used = Judged(keypoint, scaled, (PERCENT,)), scaled[:, :total]
+        drawn = used >= least_score
+    if coordinates != NORMALISED and len(keypoint) <= total:  # nearly always this is enough
+        far = (keypoint[:, :total, :, 0].astype(np.float32) > _CORNER) & drawn
         if np.count_nonzero(far) > (1 - _MOST) * far.size:
             return found
     points = keypoint[:, :total].astype(np.float32)
-    seen = ((points != 0).any(axis=-1)) & ~np.isnan(points).any(axis=-1)
-    if found.score is not None:
-        seen &= found.score[:, :total] >= least_score
+    seen = (points != 0).any(axis=-1) & ~np.isnan(points).any(axis=-1) & drawn
     if not seen.any():
         return replace(found, notes=(*found.notes, EMPTY))
     _check_axes(points, seen)
@@ -97,7 +97,7 @@ def judged(
     return found
 
 
-def _in_percent(score: NDArray[Any]) -> bool:
+def _in_percent(score: F32) -> bool:
     """Whether scores [P, T, J] are percent. Raises `SampleError` for what is no score."""
     if not score.size or (high := float(score.max())) <= _HIGHEST:
         return False

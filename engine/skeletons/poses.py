@@ -87,6 +87,8 @@ class PoseSequence:
             coordinates,
             least_score=recipe.threshold,
         )
+        if not found.notes:
+            return self
         return replace(self, keypoint=found.keypoint, keypoint_score=found.score, notes=found.notes)
 
     @classmethod
