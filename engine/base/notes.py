@@ -46,13 +46,11 @@ class NoteCounts:
     def __init__(self) -> None:
         self._found: dict[Note, tuple[int, str]] = {}
 
-    def add(self, notes: Iterable[Note], name: str) -> list[Note]:
-        """Notes of something of that name. Returns the kinds that are new."""
-        new = [note for note in notes if note not in self._found]
+    def add(self, notes: Iterable[Note], name: str) -> None:
+        """Notes of something of that name."""
         for note in notes:
             count, first = self._found.get(note, (0, name))
             self._found[note] = count + 1, first
-        return new
 
     def to_json(self) -> dict[str, Any]:
         """By kind: ``count`` and ``first``."""

@@ -92,7 +92,10 @@ def judged(
     if coordinates != PIXELS and _in_shares(*shown):
         height, width = img_shape
         # rounded once, as whoever scales float32 rounds
-        pixels = (keypoint.astype(np.float64) * [width, height]).astype(np.float32)
+        with np.errstate(over="ignore"):
+            pixels = (keypoint.astype(np.float64) * [width, height]).astype(np.float32)
+        if np.isinf(pixels[:, :total]).any():
+            raise SampleError("keypoint has coordinates beyond float32, as shares of the picture")
         found = replace(found, keypoint=pixels, notes=(*found.notes, NOTED_NORMALISED))
     return found
 

@@ -126,7 +126,10 @@ def plausible(frame: PoseFrame, coordinates: Coordinates = AUTO) -> PoseFrame:
     if not notes:
         return replace(frame, checked=True)
     assert found.score is not None  # there were some
-    kpts = np.concatenate([found.keypoint[0], found.score[0][..., None]], axis=-1)
+    if np.abs(found.keypoint).max() > _FARTHEST:
+        raise SourceError("kpts has coordinates far outside, as shares of the picture")
+    joints = found.keypoint[0], found.score[0][..., None]
+    kpts = np.concatenate(joints, axis=-1, dtype=np.float32)
     people = (replace(person, kpts=one) for person, one in zip(frame.people, kpts, strict=True))
     return replace(frame, people=tuple(people), checked=True, notes=notes)
 

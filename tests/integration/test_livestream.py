@@ -337,6 +337,8 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         "lost": 0,
         "over": True,
         "error": None,
+        "empty": 0,
+        "first_empty": None,
     }
     assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
 

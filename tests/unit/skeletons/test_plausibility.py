@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
+from engine.base.choices import COORDINATES
 from engine.base.errors import SampleError
 from engine.skeletons.plausibility import judged
 from engine.skeletons.poses import PoseSequence
@@ -67,6 +70,9 @@ def test_a_few_joints_may_be_anywhere() -> None:
     found = judged(shares, None, SHAPE, 40)
     assert found.notes == ("normalised",)
     assert not found.keypoint[0, 9].any()
+    shares[0, 7, 0] = 3e38
+    with pytest.raises(SampleError, match="beyond float32, as shares"):
+        judged(shares, None, SHAPE, 40)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +177,23 @@ def test_crowds_are_no_frames(persons: int, frames: int, seed: int) -> None:
         assert judged(crowd, None, SHAPE, frames).keypoint is crowd
     copies = np.repeat(crowd[:1], persons, axis=0)
     assert judged(copies, None, SHAPE, frames).keypoint is copies
+
+
+wild = st.floats(width=32) | st.floats(-1.5, 1.5, width=32) | st.integers(-1, 3).map(float)
+
+
+@given(
+    arrays("f4", st.tuples(*[st.integers(0, 6)] * 2, st.just(17), st.just(2)), elements=wild),
+    st.sampled_from(COORDINATES),
+    st.booleans(),
+)
+def test_any_numbers_are_taken_or_refused(keypoint: Any, coordinates: Any, scored: bool) -> None:
+    score = keypoint[..., 0] if scored else None
+    about = {"keypoint": keypoint, "keypoint_score": score, "img_shape": SHAPE}
+    with np.errstate(all="raise", under="ignore"), contextlib.suppress(SampleError):
+        found = PoseSequence.from_annotation(about, coordinates=coordinates)
+        assert found.keypoint.shape == keypoint.shape
+        assert coordinates != "pixels" or found.keypoint is keypoint
 
 
 def test_frames_first_by_total_frames() -> None:

@@ -120,6 +120,10 @@ def test_shares_of_the_picture() -> None:
     assert parse(pixels).notes == ()
     with pytest.raises(SourceError, match=r"kpts has x from .* --coordinates normalised"):
         parse(pixels, "normalised")
+    far = bodies.copy()
+    far[1, 5, 0] = 9e5
+    with pytest.raises(SourceError, match="far outside, as shares"):
+        parse(message(people=people(*far.tolist())))
     # of one joint alone, too
     bodies[:, 1:] = 0
     [one, _] = parse(message(people=people(*bodies.tolist()))).people
