@@ -21,10 +21,12 @@ from converters import piecemeal
 from converters.output import exit_code
 from engine.base.errors import DatasetError, OutputError, UsageError
 from engine.base.host import peak_memory
+from engine.base.notes import spelt
 from engine.base.option_field import parse_bytes
 from engine.base.progress import SampleProgress
 from engine.sources.annotations import Splits
 from engine.sources.contents import Contents
+from engine.sources.dataset import missing
 from engine.sources.formats.poses import Reading, RecordedAnnotation
 from engine.sources.formats.recordings import Recordings, read_recordings
 
@@ -60,8 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         "annotations",
         type=Path,
         metavar="IN",
-        help="annotation file (.pkl, .npz, .jsonl), or a file or folder of poses that another "
-        "program wrote",
+        help="annotation file (.pkl, .npz, .json, .jsonl), or a file or folder of poses that "
+        "another program wrote",
     )
     parser.add_argument("folder", metavar="OUT", help="folder to write; new or empty")
     parser.add_argument(
@@ -103,11 +105,15 @@ def _convert(source: Path, out: str, shard_bytes: int, reading: Reading) -> None
         if not writer.count:
             raise DatasetError(f"{source} holds no annotations")
         with SampleProgress("verifying", writer.count) as progress:
-            seal(part, writer, splits, progress.update)
+            absent = seal(part, writer, splits, progress.update)
     size = sum(path.stat().st_size for path in folder.iterdir())
     failed = f", {writer.failed} of them cannot be scored" if writer.failed else ""
     print(f"wrote {folder}, every annotation compared with what was read")
     print(f"annotations  {writer.count}{failed}")
+    for line in spelt(writer.notes.to_json(), "annotation"):
+        print(f"noted        {line}")
+    if absent:
+        print(f"splits       {missing(absent)}")
     print(f"shards       {len(writer.shards)}")
     of = f", of {source.stat().st_size / 1e6:.1f} MB" if source.is_file() else ""
     print(f"bytes        {size / 1e6:.1f} MB{of}")

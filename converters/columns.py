@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from engine.base.assets import file_sha256
 from engine.base.errors import OutputError, SampleError, printable
+from engine.base.notes import NoteCounts
+from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import Splits, identifier_key
 from engine.sources.columns import (
@@ -37,8 +39,9 @@ _BATCH_BYTES, _BATCH_ROWS = 4 << 20, 1024  # about what is read for one annotati
 _SAMPLES_ROWS = 1 << 14  # in a batch of samples.arrow
 
 
-def checked(annotation: Any, key: str) -> Row:
-    """An annotation as a row: checked, or with what is wrong with it. Raises nothing."""
+def checked(annotation: Any, key: str) -> tuple[Row, PoseSequence | None]:
+    """An annotation as a row, and its poses as they are written; or a row with what is wrong with
+    it, and None. Raises nothing."""
     sample = Sample(0, "", annotation)
     row: dict[str, Any] = dict.fromkeys(SHARD.names)
     row |= {"identifier": identifier(annotation, key), "label": sample.label}
@@ -48,11 +51,12 @@ def checked(annotation: Any, key: str) -> Row:
                 row["odd_label"] = _spelt(annotation["label"])
             # whether there is such a class depends on the model
             sample = Sample(0, "", {**annotation, "label": None})
-        poses = sample.poses(0)
+        poses = sample.written(0)
     except SampleError as error:
-        return row | {"error": printable(error), "stage": error.stage}
+        return row | {"error": printable(error), "stage": error.stage}, None
     except Exception as error:  # whatever else an annotation provokes
-        return row | {"error": printable(f"{type(error).__name__}: {error}"), "stage": "read"}
+        said = printable(f"{type(error).__name__}: {error}")
+        return row | {"error": said, "stage": "read"}, None
     persons, frames = poses.keypoint.shape[:2]
     height, width = poses.img_shape
     row |= {"height": height, "width": width, "total_frames": poses.total_frames}
@@ -60,18 +64,21 @@ def checked(annotation: Any, key: str) -> Row:
     for name, values in (("keypoint", poses.keypoint), ("keypoint_score", poses.keypoint_score)):
         if values is not None:
             row |= {name: values.tobytes(), f"{name}_dtype": values.dtype.str}
-    return row
+    return row, poses
 
 
 def _spelt(label: Any) -> str:
-    """As messages show a label. Raises nearly anything, for a number of a million digits, say."""
+    """As messages show a label or a name. Raises nearly anything, for a number of a million
+    digits, say."""
     return f"{label!s:.60}".encode("utf-8", "backslashreplace").decode()
 
 
 class ShardWriter:
     """Writes shards into an empty folder, each of `shard_bytes` or a little more.
 
-    `failed` counts annotations that cannot be scored. Raises `OutputError`.
+    `failed` counts annotations that cannot be scored, `notes` what is decided about the others.
+    Numbers are stored as they are written, so that the decision is the run's. Raises
+    `OutputError`.
     """
 
     def __init__(self, folder: Path, shard_bytes: int) -> None:
@@ -85,15 +92,20 @@ class ShardWriter:
         self.shards: list[Shard] = []
         self.digests = bytearray()  # of all rows
         self.count = self.failed = 0
+        self.notes = NoteCounts()
         self._names = array("q")  # hashes of identifiers
         self._unnamed = False
 
     def take(self, annotation: Any) -> None:
         """The next annotation."""
         self._key = self._key or identifier_key([annotation])
-        row = checked(annotation, self._key)
+        row, poses = checked(annotation, self._key)
         self.count += 1
-        self.failed += row["error"] is not None
+        try:
+            self.failed += poses is None
+            self.notes.add(() if poses is None else poses.plausible().notes, str(row["identifier"]))
+        except SampleError:
+            self.failed += 1
         self.digests += digest_of(row)
         if row["identifier"] is None:
             self._unnamed = True
@@ -141,14 +153,16 @@ class ShardWriter:
 
 def seal(
     folder: Path, writer: ShardWriter, splits: Splits | None, told: Callable[[int], None]
-) -> None:
+) -> list[str]:
     """Read every row back, hold it against what was written, and write ``samples.arrow`` and
-    ``index.json`` from what was read. `told` gets the number of rows so far. Raises
-    `OutputError` where the files do not have what was written."""
+    ``index.json`` from what was read. `told` gets the number of rows so far. Returns the names in
+    splits that no annotation has. Raises `OutputError` where the files do not have what was
+    written."""
     named = {
-        name.encode("utf-8", "backslashreplace").decode(): set(ids)
+        name.encode("utf-8", "backslashreplace").decode(): dict.fromkeys(ids)
         for name, ids in (splits or {}).items()
     }
+    absent = {name: dict(ids) for name, ids in named.items()}
     schema = samples_schema(list(named))
     sizes = Counter(dict.fromkeys(named, 0))
     content, done = LocalFolder(folder), 0
@@ -175,6 +189,8 @@ def seal(
                         )
                     name = row["identifier"]
                     flags = [name in ids for ids in named.values()]
+                    for ids in absent.values():
+                        ids.pop(name, None)
                     sizes.update(split for split, flag in zip(named, flags, strict=True) if flag)
                     waiting.append([name, row["label"], row["odd_label"], digest, *flags])
                     done += 1
@@ -184,5 +200,8 @@ def seal(
         if waiting:
             write()
     about = path.stat().st_size, file_sha256(path)
-    index = Index(about, writer.distinct, None if splits is None else dict(sizes), writer.shards)
+    left = {split: [*map(_spelt, ids)] for split, ids in absent.items() if ids}
+    known = None if splits is None else dict(sizes)
+    index = Index(about, writer.distinct, known, writer.shards, left)
     (folder / INDEX).write_bytes(index.dumped())
+    return [*dict.fromkeys(name for ids in left.values() for name in ids)]

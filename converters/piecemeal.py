@@ -22,7 +22,13 @@ import numpy as np
 from engine.base.errors import DatasetError, EngineError
 from engine.base.progress import ByteProgress
 from engine.sources import pickles
-from engine.sources.annotations import Splits, of_pickle, parse_lines, read_annotations
+from engine.sources.annotations import (
+    Splits,
+    is_annotation,
+    of_root,
+    parse_lines,
+    read_annotations,
+)
 
 Take = Callable[[Any], None]
 _SMALL = 4096  # bytes or characters
@@ -37,8 +43,8 @@ class Irregular(Exception):
 def read(path: Path, take: Take) -> Splits | None:
     """Hand the annotations of `path` to `take`, in order, and return its splits.
 
-    An ``.npz`` is read as a whole. Raises `DatasetError` that names the file, and `Irregular`,
-    perhaps after some were taken.
+    An ``.npz`` or a ``.json`` is read as a whole. Raises `DatasetError` that names the file, and
+    `Irregular`, perhaps after some were taken.
     """
     if path.suffix.lower() not in (".pkl", ".jsonl"):
         return read_whole(path, take)
@@ -87,8 +93,10 @@ def _read_pickle(source: _Bounded, take: Take) -> Splits | None:
         raise Irregular(
             f"it is not as pickle writes ({type(error).__name__}: {error!s:.120})"
         ) from None
-    content = of_pickle(root)
-    if content.annotations is not unpickler.annotations and (
+    content = of_root(root)
+    if is_annotation(root):
+        take(root)
+    elif content.annotations is not unpickler.annotations and (
         content.annotations or unpickler.annotations is not None
     ):
         raise Irregular("its annotations are not where they seemed to be")

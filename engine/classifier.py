@@ -9,6 +9,7 @@ kept::
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.base.errors import SampleError, UsageError, printable
+from engine.base.notes import EMPTY, Note
 from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
@@ -27,12 +29,15 @@ from engine.skeletons.samples import ANY_CLASSES, Sample
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """`label` and `name` of the best class, its `score`, and `scores` of all, float32 [classes]."""
+    """`label` and `name` of the best class, its `score`, and `scores` of all, float32 [classes].
+    `notes`: ``normalised`` where the coordinates were taken as shares of the picture, ``percent``
+    where the scores were divided by 100."""
 
     label: int
     name: str
     score: float
     scores: NDArray[np.float32]
+    notes: tuple[Note, ...] = ()
 
 
 def classify(
@@ -47,8 +52,8 @@ def classify(
     COCO's joints (or those that the model was made for), or with x and y of all joints in a row,
     [frames, 34]; zeros where somebody is absent. `scores`: one a joint, [frames, 17], or None where
     there are none. `img_shape`: (height, width).
-    `options`: fields of `Options` about model and device. Raises `SampleError` that says what is
-    wrong with the arrays, and `UsageError`.
+    `options`: fields of `Options` about model and device, and ``coordinates``. Raises `SampleError`
+    that says what is wrong with the arrays, and `UsageError`.
     """
     found = _array(keypoints, "keypoints")
     in_a_row = found.ndim > 1 and found.shape[-1] > 3
@@ -57,7 +62,7 @@ def classify(
         "img_shape": img_shape,
         "keypoint_score": None if scores is None else _persons(_array(scores, "scores"), 3),
     }
-    return _network(tuple(sorted(options.items()))).answer(Sample(0, "", annotation))
+    return _network(tuple(sorted(options.items()))).answer(annotation)
 
 
 def _error(cause: Cause) -> SampleError:
@@ -65,7 +70,8 @@ def _error(cause: Cause) -> SampleError:
     said = str(cause).replace(
         "scores go into keypoint_score", "scores are an argument of their own"
     )
-    said = said.replace("keypoint_score", "scores").replace("keypoint ", "keypoints ")
+    said = said.replace("--coordinates ", "coordinates=").replace("keypoint_score", "scores")
+    said = re.sub(r"\bkeypoint\b", "keypoints", said)
     return SampleError(said, stage=cause.stage)
 
 
@@ -87,15 +93,18 @@ class _Network:
 
     def __init__(self, setup: Setup) -> None:
         self._recogniser, self._classes = setup.recogniser(), setup.model.classes
-        self._recipe = setup.recipe
+        self._recipe, self._coordinates = setup.recipe, setup.options.coordinates
         self._lock = threading.Lock()
 
-    def answer(self, sample: Sample) -> Answer:
+    def answer(self, annotation: dict[str, Any]) -> Answer:
+        sample = Sample(0, "", annotation, self._coordinates)
         poses = sample.read(ANY_CLASSES, self._recipe)
         if isinstance(poses, Cause):
             raise _error(poses)
-        if not np.nan_to_num(poses.keypoint.astype(np.float32)).any():
-            raise SampleError("nobody is in keypoints: all coordinates are zero or NaN")
+        if EMPTY in poses.notes:
+            raise SampleError(
+                "nobody is in keypoints: all coordinates are zero or NaN, or their scores are 0"
+            )
         with self._lock:
             clips = self._recogniser.prepare(poses)
             if isinstance(clips, Cause):
@@ -105,7 +114,7 @@ class _Network:
         if isinstance(scores, Cause):
             raise _error(scores)
         label = int(scores.argmax())
-        return Answer(label, self._classes[label], float(scores[label]), scores)
+        return Answer(label, self._classes[label], float(scores[label]), scores, poses.notes)
 
 
 @lru_cache(maxsize=4)

@@ -50,7 +50,7 @@ class Stream(Execution[Label]):
             raise UsageError("--in-process: live sources need processes of their own")
         super().__init__()
         self.options = options
-        reading = Reading.of(options.size, options.joints, options.fps)
+        reading = Reading.of(options.size, options.joints, options.fps, options.coordinates)
         self.sources = [open_source(source, reading) for source in sources]
         self.setup = setup or Setup.of(options)
         if (joints := self.setup.recipe.joints) != JOINTS:
@@ -62,7 +62,9 @@ class Stream(Execution[Label]):
         limits = StreamLimits(waiting=options.waiting)
         steady = options.crop == "steady" and self.setup.recipe.views == 1
         self.streams = Streams(self._grid, lambda: Tracker().track, limits, steady=steady)
-        self.supply = LiveSupply(self.sources, self.streams, self._labels.expect, options.fps)
+        self.supply = LiveSupply(
+            self.sources, self.streams, self._labels.expect, options.fps, options.coordinates
+        )
         self._supervisor = self.setup.supervisor(
             self.supply, self._aggregator, lambda: self.interruptions
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.addresses import tcp_endpoint
+from engine.base.choices import AUTO
 from engine.base.constants import JOINTS, preprocessing
 from engine.base.errors import UsageError, printable
 from engine.base.option_field import identity_of
@@ -45,7 +46,7 @@ class Pipeline(Execution[Record]):
     def __init__(self, options: Options) -> None:
         super().__init__()
         self.options = options
-        reading = Reading.of(options.size, options.joints)
+        reading = Reading.of(options.size, options.joints, coordinates=options.coordinates)
         found = find_dataset(options.dataset, options.ann_file, reading)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
@@ -113,6 +114,7 @@ class Pipeline(Execution[Record]):
             "views": self.setup.recipe.views,
             **identity_of(self.options),
             **({} if self.persons is None else {"per": "person"}),
+            **({} if (given := self.options.coordinates) == AUTO else {"coordinates": given}),
             "backend": self.setup.backend_name,
             "precision": self.setup.precision,
         }

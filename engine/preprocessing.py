@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import AUTO, COORDINATES, Coordinates
 from engine.base.constants import REFERENCES, Reference
 from engine.base.errors import UsageError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
@@ -22,6 +23,7 @@ def preprocess(
     reference: Reference | None = None,
     *,
     model: str | os.PathLike[str] | None = None,
+    coordinates: Coordinates = AUTO,
 ) -> NDArray[np.float32]:
     """The network's input for one annotation: float32 [views, channels, length, size, size].
 
@@ -29,19 +31,23 @@ def preprocess(
     ``keypoint_score`` [P, T, joints], ``img_shape`` (height, width), ``total_frames``), or of
     Kinetics-400's compressed form. `model`: the file, or what else ``--model`` takes, whose input
     is wanted; without one that of HMDB51, [20, 17, 48, 56, 56]. `reference`: another mmaction2
-    than the model's. The values equal those of the reference's test pipeline bit for bit. Raises
-    `SampleError` for an annotation that cannot be used, `UsageError` for an unknown reference, and
-    `ModelError` for a file that is none.
+    than the model's. `coordinates`: ``pixels``, ``normalised`` (shares of the picture), or
+    ``auto``, where their values tell. The values equal those of the reference's test pipeline bit
+    for bit. Raises `SampleError` for an annotation that cannot be used, `UsageError` for an unknown
+    choice, and `ModelError` for a file that is none.
     """
     if reference is not None and reference not in REFERENCES:
         raise UsageError(f"reference {reference!r}: choose from {', '.join(REFERENCES)}")
+    if coordinates not in COORDINATES:
+        raise UsageError(f"coordinates {coordinates!r}: choose from {', '.join(COORDINATES)}")
     recipe = HMDB51_RECIPE
     if model is not None:
         path = os.fspath(model)
         recipe = _recipe_of(path, os.stat(path).st_mtime_ns if os.path.isfile(path) else 0)
     if reference is not None:
         recipe = recipe.drawn_as(reference)
-    return decode(PoseSequence.from_annotation(annotation, recipe), recipe).tensor()
+    poses = PoseSequence.from_annotation(annotation, recipe, coordinates)
+    return decode(poses, recipe).tensor()
 
 
 @lru_cache(maxsize=16)

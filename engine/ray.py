@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import Coordinates
 from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.base.records import Cause
@@ -41,6 +42,7 @@ class Scorer:
             raise UsageError("per: a row is scored as a whole; give each person a row")
         setup = Setup.of(chosen)
         self._recogniser = setup.recogniser()
+        self._coordinates = setup.options.coordinates
 
     def __call__(self, batch: Columns) -> Columns:
         """Score rows that have the columns of an annotation: ``keypoint`` [persons, frames, 17, 2],
@@ -48,17 +50,20 @@ class Scorer:
 
         Adds ``scores``, float32 [rows, classes], ``best``, int64 [rows], and ``error``, which says
         what is wrong with a row that cannot be scored (its scores are NaN, its best is -1) and is
-        empty for others. All other columns stay.
+        empty for others. ``notes`` has what was decided about a row's poses or seen in them
+        (``empty``, ``normalised``, ``percent``), separated by commas. All other columns stay.
         """
         count = len(next(iter(batch.values())))
         clips: dict[int, Clips | JointClips] = {}
         causes: dict[int, Cause] = {}
+        notes = [""] * count
         for row in range(count):
-            found = self._recogniser.clips(_sample(row, batch))
+            found = self._recogniser.clips(_sample(row, batch, self._coordinates))
             if isinstance(found, Cause):
                 causes[row] = found
             else:
-                clips[row] = found
+                clips[row], noted = found
+                notes[row] = ",".join(noted)
         scores = np.full((count, self._recogniser.num_classes), np.nan, np.float32)
         logits = self._recogniser.logits(list(clips.values()))
         for row, of_row in zip(clips, logits, strict=True):
@@ -70,14 +75,15 @@ class Scorer:
         right = np.array([row not in causes for row in range(count)], bool)
         best = np.where(right, np.nan_to_num(scores).argmax(axis=1), -1)
         errors = [str(causes[row]) if row in causes else "" for row in range(count)]
-        return {**batch, "scores": scores, "best": best, "error": np.array(errors, np.str_)}
+        said = {"error": np.array(errors, np.str_), "notes": np.array(notes, np.str_)}
+        return {**batch, "scores": scores, "best": best, **said}
 
 
-def _sample(row: int, batch: Columns) -> Sample:
+def _sample(row: int, batch: Columns, coordinates: Coordinates) -> Sample:
     """A row as a sample. A label, if there is one, need not be the model's."""
     annotation = {name: column[row] for name, column in batch.items() if name != "label"}
     # A column holds numpy's scalars and arrays where an annotation has Python's.
     for name in ("img_shape", "total_frames"):
         if isinstance(annotation.get(name), (np.ndarray, np.generic)):
             annotation[name] = annotation[name].tolist()
-    return Sample(row, str(row), annotation)
+    return Sample(row, str(row), annotation, coordinates)

@@ -7,6 +7,10 @@ from typing import Final, Literal, get_args
 Per = Literal["person", "group"]
 Sampling = Literal["grid", "reference"]
 Crop = Literal["steady", "exact"]
+Coordinates = Literal["auto", "pixels", "normalised"]
+COORDINATES: Final[tuple[Coordinates, ...]] = get_args(Coordinates)
+PIXELS: Final = "pixels"
+NORMALISED: Final = "normalised"  # shares of the picture's width and height
 
 Who = int | str | None
 """Whom a window is about: an id of the source's or the tracker's; None is a group."""

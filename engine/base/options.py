@@ -13,9 +13,11 @@ from typing import Literal, get_args
 
 from engine.base.choices import (
     AUTO,
+    COORDINATES,
     LAYOUTS,
     PRECISIONS,
     WIRES,
+    Coordinates,
     Crop,
     Layout,
     Per,
@@ -56,9 +58,9 @@ class Options:
     dataset: str = _input(
         "hmdb51",
         "demo (generated motion), the name of a published dataset (hmdb51, …; --list), an "
-        "annotation file (.pkl, .npz, .jsonl), a folder that converters.annotations wrote, here "
-        "or elsewhere (s3://…), poses that another program wrote (OpenPose, AlphaPose, …), or a "
-        "video, which is what --source video:FILE takes",
+        "annotation file (.pkl, .npz, .json, .jsonl), a folder that converters.annotations wrote, "
+        "here or elsewhere (s3://…), poses that another program wrote (OpenPose, AlphaPose, …), or "
+        "a video, which is what --source video:FILE takes",
         metavar="NAME|PATH",
         only="dataset",
         reads=one_path,
@@ -90,6 +92,12 @@ class Options:
     )
     limit: int | None = _input(
         None, "score the first N samples only", kind=int, metavar="N", only="dataset"
+    )
+    coordinates: Coordinates = _input(
+        AUTO,
+        "what those of joints are: pixels, or shares of the picture, 0 to 1 (auto: shares where "
+        "everybody would be within three pixels of the corner otherwise, which is then said)",
+        choices=COORDINATES,
     )
     reference: Reference | None = _input(
         None,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.base.choices import Who
 from engine.base.errors import EngineError, SampleError, printable
+from engine.base.notes import Note
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Prediction:
 
     `logits`: float32 [views, classes]. `scores`: float32 [classes], sums to one. `ms`:
     milliseconds of work or waiting, by stage. `who`: whom of a video it is about; None for all
-    together.
+    together. `notes`: what was decided about its poses.
     """
 
     index: int
@@ -45,6 +46,7 @@ class Prediction:
     scores: NDArray[np.float32]
     ms: dict[str, float] = field(default_factory=dict)
     who: Who = None
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def dump(options: Options, folder: Path) -> int:
     """Write the tensors of a dataset. Returns the exit code: 3 where a sample could not be
     decoded, which then has no file. Raises `OutputError`, also for too small a disk, and
     `ModelError`."""
-    reading = Reading.of(options.size, options.joints)
+    reading = Reading.of(options.size, options.joints, coordinates=options.coordinates)
     select = find_dataset(options.dataset, options.ann_file, reading)
     recipe, split = _wanted(options)
     shape = recipe.views, *recipe.clip_shape

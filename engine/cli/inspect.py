@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from engine.base.assets import DEMO
+from engine.base.choices import AUTO
 from engine.base.errors import EngineError, UsageError, printable
 from engine.cli.checks import check_output
 from engine.cli.survey import Survey
@@ -84,7 +85,7 @@ def _inspect(given: argparse.Namespace) -> int:
         split = given.split or (ALL if given.file != DEMO else None)
         data = find_dataset(given.file, reading=reading)(split, None, None)
     else:
-        data = select_recordings(given.file, recordings, given.split, None, None)
+        data = select_recordings(given.file, recordings, AUTO, given.split, None, None)
     facts = [*_of_data(data, given.limit)]
     if recordings is not None:
         facts += _of_recordings(recordings)

@@ -32,10 +32,12 @@ def listen(options: Options) -> int:
     if options.windows:
         if sources:
             raise UsageError("--windows cuts the videos of --dataset; a --source is cut anyway")
-        reading = Reading.of(options.size, options.joints, options.fps)
+        reading = Reading.of(options.size, options.joints, options.fps, options.coordinates)
         found = find_dataset(options.dataset, options.ann_file, reading)
         setup = Setup.of(options)
         data = found(options.split, options.limit, setup.model.split)
+        if data.lacks:
+            print(f"split     {data.lacks}")
         sources = [recorded(data.name, data.samples)]
     with interruptible() as interruption, outputs_of_live(options) as outputs:
         if outputs.origins:

@@ -88,6 +88,8 @@ def _announce(pipeline: Pipeline) -> None:
     print(f"dataset   {printable(data.source)}, split {data.split}: {len(data.samples)} samples")
     if pipeline.persons is not None:
         print(f"persons   {_persons(pipeline.persons)}")
+    if data.lacks:
+        print(f"split     {data.lacks}")
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
     print(
         f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "

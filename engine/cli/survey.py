@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.notes import NoteCounts, spelt
 from engine.base.records import Cause
+from engine.skeletons.continuity import rows_are_persons
 from engine.skeletons.joints import COCO_NAMES
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
+from engine.sources.recorded import kpts_of
 
 _NAMED = 5  # labels and causes that are listed
 
@@ -51,6 +54,7 @@ class Survey:
     labels: Counter[int | None] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     tracks: Counter[str] = field(default_factory=Counter)
+    notes: NoteCounts = field(default_factory=NoteCounts)
     causes: Counter[str] = field(default_factory=Counter)
     odd: dict[str, list[str]] = field(default_factory=dict)
     scored: bool = False
@@ -79,11 +83,8 @@ class Survey:
             score = poses.keypoint_score[:, : poses.total_frames].astype(np.float64)
             self.scores.add(score[there])
             there = there & (score > 0)
-        tracks = sample.annotation.get("tracks")
-        self.tracks[_rows(tracks, len(keypoint))] += 1
-        if len(keypoint) > poses.total_frames and tracks is None:
-            what = "more persons than frames: are the axes [frames, persons, …]?"
-            self.odd.setdefault(what, []).append(sample.id)
+        self.tracks[_rows(sample.tracks, poses)] += 1
+        self.notes.add(poses.notes, sample.id)
         joints = there.sum(axis=(0, 1))
         self.seen += joints
         for what in _oddities(keypoint, there, poses.img_shape):
@@ -99,6 +100,8 @@ class Survey:
             yield "labels", f"{common}{more}; {self.labels[None]} without"
         if self.kinds:
             yield from self._skeletons()
+        for said in spelt(self.notes.to_json(), "video"):
+            yield "noted", said
         for cause, count in self.causes.most_common(_NAMED):
             yield "refused", f"{count}: {cause}"
         for what, names in self.odd.items():
@@ -121,13 +124,14 @@ class Survey:
         yield "numbers", ", ".join(self.kinds)
 
 
-def _rows(tracks: bool | None, persons: int) -> str:
+def _rows(tracks: bool | None, poses: PoseSequence) -> str:
     """What the rows of an annotation are."""
-    if persons <= 1:
+    if len(poses.keypoint) <= 1:
         return "one person"
     if tracks is None:
-        return "persons or detections, the file does not say"
-    return "persons, by the file's ids" if tracks else "detections, the n-th of each frame"
+        kept = rows_are_persons(kpts_of(poses))
+        return "persons, who keep to theirs" if kept else "detections: people change rows"
+    return "persons, as the file says" if tracks else "detections, as the file says"
 
 
 def _oddities(
@@ -136,13 +140,10 @@ def _oddities(
     """What people would want to know of a video before they believe its scores."""
     height, width = img_shape
     if not there.any():
-        yield "nobody is in any frame"
         return
     points = keypoint[there]
     most = points.max(axis=0)
-    if most.max() <= 1.5 and min(width, height) > 3:
-        yield "coordinates within 1: shares of the picture, not pixels?"
-    elif (most < [width / 4, height / 4]).all():
+    if (most < [width / 4, height / 4]).all():
         yield f"everybody is in the upper left sixteenth of {width}x{height}: another size?"
     outside = ((points < -1) | (points > [width + 1, height + 1])).any(axis=-1).mean()
     if outside > 0.2:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.choices import Who
+from engine.base.notes import Note
 from engine.base.records import Failure, Prediction, Record
 from engine.live.windows import Window
 
@@ -31,6 +32,7 @@ class Label:
     `name`: the class that the smoothed scores stand for, None for no action; `score`: theirs, of
     the best class. `scores`: of this window alone, float32 [classes]. `latency_ms`: since its last
     frame arrived; `ms`: by stage, as of a `Prediction`. `error`: why this window has no scores.
+    `notes`: what was decided about its poses.
     """
 
     stream: str
@@ -46,6 +48,7 @@ class Label:
     start: float = field(kw_only=True)
     ms: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    notes: tuple[Note, ...] = ()
 
 
 class Smoother:
@@ -128,5 +131,5 @@ class Labels:
         label, mean = track.smoother.add(record.scores)
         name = None if label is None else self._classes[label]
         score = float(mean.max() if label is None else mean[label])
-        scores, ms = record.scores, record.ms
-        return Label(*about, label, name, score, scores, latency, start=window.start, ms=ms)
+        found = label, name, score, record.scores, latency
+        return Label(*about, *found, start=window.start, ms=record.ms, notes=record.notes)

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.choices import Who
+from engine.base.choices import PIXELS, Who
 from engine.base.errors import DatasetError
+from engine.base.notes import Note
 from engine.base.progress import SampleProgress
 from engine.base.recipe import Recipe
 from engine.base.records import Cause, PersonFigures
@@ -60,13 +61,14 @@ def persons_of(dataset: Dataset, num_classes: int, recipe: Recipe) -> tuple[Data
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """Somebody in the video with that index, in a row or in places. Without: the video itself,
-    which cannot be read."""
+    """Somebody in the video with that index, in a row or in places, and what was decided about its
+    poses. Without: the video itself, which cannot be read."""
 
     video: int
     name: str
     who: Who = None
     where: int | Places | None = None
+    notes: tuple[Note, ...] = ()
 
 
 def _entries(
@@ -89,7 +91,7 @@ def _entries(
             continue
         figures.persons += 1
         called = f"person-{who}" if tracks else who
-        yield _Entry(video.index, f"{video.id}#{called}", who, where)
+        yield _Entry(video.index, f"{video.id}#{called}", who, where, poses.notes)
     if figures.persons == before:
         figures.empty += 1
         figures.first_empty = figures.first_empty or video.id
@@ -140,7 +142,8 @@ class _PersonSamples(LazySamples):
         if entry.where is None:
             return replace(self._videos[entry.video], index=index, id=name)
         annotation = _PersonAnnotation(name, partial(self._read, entry.video, entry.where))
-        return Sample(index, name, annotation, who=entry.who)
+        # whose units have been found out
+        return Sample(index, name, annotation, PIXELS, who=entry.who, notes=entry.notes)
 
     def _read(self, video: int, where: int | Places) -> dict[str, Any]:
         """What the annotation of somebody has. Raises `SampleError`."""

@@ -15,15 +15,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from engine.base.choices import AUTO, PIXELS, Coordinates
 from engine.base.errors import EngineError, SourceError, printable
 from engine.base.events import event
+from engine.base.notes import EMPTY
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.live.inbox import Inbox, RateLimiter
 from engine.live.streams import Streams
 from engine.live.windows import Window
 from engine.skeletons.poses import Crop, PoseSequence, Track
 from engine.skeletons.samples import Sample
-from engine.sources.pose_frames import PoseFrame, decode, parse, timed
+from engine.sources.pose_frames import PoseFrame, decode, parse, plausible, timed
 from engine.sources.source import Lost, Message, Source
 
 log = logging.getLogger("engine")
@@ -38,7 +40,7 @@ _JOIN_S = 2.0
 class SourceFigures:
     """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
     here or in the source); whether it is over, the error that ended it, and why the first that was
-    refused was."""
+    refused was; recorded videos in which nobody is seen, and the first of them."""
 
     taken: int = 0
     refused: int = 0
@@ -46,6 +48,8 @@ class SourceFigures:
     over: bool = False
     error: str | None = None
     first_refusal: str | None = None
+    empty: int = 0
+    first_empty: str | None = None
 
     @property
     def nothing(self) -> str | None:
@@ -57,13 +61,19 @@ class SourceFigures:
         every = "its one message" if self.refused == 1 else f"every one of {self.refused} messages"
         return f"nothing came of it: {every} was refused, the first because: {self.first_refusal}"
 
+    def count_empty(self, frame: PoseFrame) -> None:
+        """Count the stream of a frame if nobody was in all of it."""
+        if EMPTY in frame.notes:
+            self.empty += 1
+            self.first_empty = self.first_empty or printable(frame.stream)
+
 
 @dataclass(frozen=True, eq=False)
 class _WindowSample(Sample):
     """A window; `crop` and `track` as those of its poses."""
 
-    crop: Crop | None
-    track: Track | None
+    crop: Crop | None = None
+    track: Track | None = None
 
     def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         return replace(super().poses(num_classes, recipe), crop=self.crop, track=self.track)
@@ -87,7 +97,7 @@ class _Feed:
 class LiveSupply:
     """Samples of live and recorded sources; see `engine.runtime.scheduler.Supply`. `expect` is told
     the number of each sample, its window, and when its last frame arrived. `fps`: frames/s of
-    streams that do not say."""
+    streams that do not say; `coordinates`: what theirs are."""
 
     def __init__(
         self,
@@ -95,8 +105,10 @@ class LiveSupply:
         streams: Streams,
         expect: Callable[[int, Window, float], None],
         fps: float = 30.0,
+        coordinates: Coordinates = AUTO,
     ) -> None:
         self._streams, self._expect, self._fps = streams, expect, fps
+        self._coordinates = coordinates
         self._feeds = [
             _Feed(source, Inbox(live=source.live), RateLimiter(fps)) for source in sources
         ]
@@ -170,7 +182,8 @@ class LiveSupply:
             "total_frames": poses.total_frames,
         }
         name = f"{window.stream}{who}@{window.last}"
-        return _WindowSample(index, name, annotation, poses.crop, poses.track)
+        about = poses.crop, poses.track
+        return _WindowSample(index, name, annotation, PIXELS, *about, notes=poses.notes)
 
     def _take(self, feed: _Feed) -> bool:
         """Look at one frame of a source. False where there is none."""
@@ -225,8 +238,12 @@ class LiveSupply:
             feed.figures.lost += 1
             time.sleep(_FLOOD_S)
             return
-        frame = message if isinstance(message, PoseFrame) else parse(message)
+        if isinstance(message, PoseFrame):
+            frame = plausible(message, self._coordinates)
+        else:
+            frame = parse(message, self._coordinates)
         feed.figures.taken += 1
+        feed.figures.count_empty(frame)
         self._put(feed, timed(frame, self._fps))
 
     def _put(self, feed: _Feed, frame: PoseFrame) -> None:

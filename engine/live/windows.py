@@ -182,11 +182,13 @@ class Windows:
         if self.grid.per == "group":
             groups = [(GROUP, present)] if present else []
         frames = [moment.frame for moment in moments]
+        notes = dict.fromkeys(note for frame in frames for note in frame.notes)
         found = []
         for who, members in groups:
             stacked = np.stack([kpts[member] for member in members])
             width, height = frames[-1].size
-            poses = PoseSequence(stacked[..., :2], stacked[..., 2], (height, width), length)
+            arrays = stacked[..., :2], stacked[..., 2]
+            poses = PoseSequence(*arrays, (height, width), length, notes=tuple(notes))
             if self.number is not None and length == self.grid.recipe.length == self.grid.length:
                 poses = self._cropped(poses, who, frozenset(members), start)
             begin, end = frames[0], frames[-1]

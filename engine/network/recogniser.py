@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.errors import SampleError
+from engine.base.notes import Note
 from engine.base.recipe import Recipe
 from engine.base.records import Cause
 from engine.network.runners.base import F32, Runner
@@ -31,10 +32,14 @@ class Recogniser:
     def __init__(self, runner: Runner, num_classes: int, recipe: Recipe) -> None:
         self.runner, self.num_classes, self._recipe = runner, num_classes, recipe
 
-    def clips(self, sample: Sample) -> Clips | JointClips | Cause:
-        """A sample, ready to run. Raises `EngineError` where its data set is out of reach."""
+    def clips(self, sample: Sample) -> tuple[Clips | JointClips, tuple[Note, ...]] | Cause:
+        """A sample, ready to run, and the notes of its poses. Raises `EngineError` where its data
+        set is out of reach."""
         poses = sample.read(self.num_classes, self._recipe)
-        return poses if isinstance(poses, Cause) else self.prepare(poses)
+        if isinstance(poses, Cause):
+            return poses
+        clips = self.prepare(poses)
+        return clips if isinstance(clips, Cause) else (clips, poses.notes)
 
     def prepare(self, poses: PoseSequence) -> Clips | JointClips | Cause:
         """Checked poses, ready to run."""

@@ -18,6 +18,7 @@ import orjson
 
 from engine.base.errors import printable
 from engine.base.files import write_atomically
+from engine.base.notes import spelt
 from engine.base.records import STAGES, Prediction
 from engine.outputs.accuracy import top_classes
 from engine.outputs.output import DatasetOutput
@@ -60,6 +61,8 @@ class HtmlReport(DatasetOutput):
                 {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
                 for f in totals.failures[:_MAX_FAILURES]
             ],
+            "noted": spelt(totals.notes.to_json(), "sample"),
+            "lacks": run.dataset.lacks,
             "finished": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         }
         # Inside a script element nothing but "<" could end the data.

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from engine.base.errors import OutputError, UsageError, printable
 from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
+from engine.base.notes import fields_of, notes_of
 from engine.base.records import Failure, Prediction, Record
 from engine.outputs.accuracy import top_classes
 from engine.skeletons.samples import Sample
@@ -42,7 +43,7 @@ def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str,
     line["top_k"] = listed(record.scores, classes, top_k)
     line["scores"] = record.scores
     line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
-    return line
+    return line | fields_of(record.notes)
 
 
 def json_line(line: dict[str, Any]) -> bytes:
@@ -218,4 +219,5 @@ def _record(line: dict[str, Any], classes: int) -> Record:
     if scores.shape != (classes,) or not abs(scores.sum() - 1) < 1e-3:
         raise ValueError(f"scores of shape {scores.shape} that sum to {scores.sum()}")
     ms = {str(stage): float(value) for stage, value in line["ms"].items()}
-    return Prediction(index, name, label, np.empty((0, classes), np.float32), scores, ms, who)
+    logits = np.empty((0, classes), np.float32)
+    return Prediction(index, name, label, logits, scores, ms, who, notes_of(line))

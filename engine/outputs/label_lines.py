@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base.errors import printable
+from engine.base.notes import fields_of
 from engine.live.labels import Label
 from engine.outputs.journal import listed
 from engine.outputs.line_file import LineFile
@@ -60,7 +61,7 @@ def label_json(label: Label, classes: Sequence[str], top_k: int) -> dict[str, An
     line |= {"scores": label.scores, "latency_ms": round(label.latency_ms, 1)}
     if top_k and label.scores is not None:
         line["top"] = listed(label.scores, classes, top_k)
-    return line
+    return line | fields_of(label.notes)
 
 
 def spelt(label: Label) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.base.errors import printable
+from engine.base.notes import spelt
 from engine.outputs.run_info import LiveRun
 from engine.outputs.summary import Summary
 from engine.outputs.totals import END_TO_END
@@ -32,6 +33,7 @@ def _summarise(run: LiveRun) -> dict[str, Any]:
         "seconds": totals.seconds,
         "labels": totals.done,
         "failed": totals.failed,
+        "notes": totals.notes.to_json(),
         "labels_per_s": totals.rate,
         "latency_ms": {"median": float(median), "p99": float(p99)},
         "streams": {
@@ -63,9 +65,19 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         "streams; in the others ids, or rows of a file, say who is who",
         f"windows   {windows['made']}, {windows['dropped']} left out for newer ones, "
         f"{windows['waiting']} at the end",
+        *(f"noted     {line}" for line in spelt(summary["notes"], "label")),
         *(
             f"source    {printable(name)}: {about['taken']} messages, {about['refused']} refused, "
-            f"{about['lost']} lost{', ' + about['error'] if about['error'] else ''}"
+            f"{about['lost']} lost{_of_empty(about)}"
+            f"{', ' + about['error'] if about['error'] else ''}"
             for name, about in summary["sources"].items()
         ),
     ]
+
+
+def _of_empty(source: dict[str, Any]) -> str:
+    """That some videos have no labels because nobody is in them."""
+    if not source["empty"]:
+        return ""
+    first = printable(source["first_empty"])[:80]
+    return f", nobody is seen in {source['empty']} of its videos (first: {first})"

@@ -17,12 +17,14 @@ import numpy as np
 from engine.base import host
 from engine.base.errors import printable
 from engine.base.files import write_json
+from engine.base.notes import spelt
 from engine.base.published import BENCHMARKS, Checkpoint, Metric, benchmark_of
 from engine.base.records import Failure, Prediction
 from engine.base.version import __version__
 from engine.outputs.accuracy import accuracies
 from engine.outputs.output import Output, RunT
 from engine.outputs.run_info import DatasetRun
+from engine.sources.dataset import Dataset
 
 _FAILURES_SHOWN = 5
 
@@ -81,6 +83,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
         "of": len(run.dataset.samples),
         "resumed": totals.resumed,
         "persons": None if run.persons is None else asdict(run.persons),
+        "notes": totals.notes.to_json(),
         "fps": totals.rate,
         "clips_per_s": totals.rate * run.model.recipe.views,
         "seconds": totals.seconds,
@@ -89,6 +92,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
             "name": printable(run.dataset.name),
             "source": printable(run.dataset.source),
             "split": run.dataset.split,
+            "absent": absent_json(run.dataset),
         },
         "model": {
             "path": printable(run.model.path),
@@ -112,6 +116,13 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
         },
         "machine": host.describe(),
     }
+
+
+def absent_json(data: Dataset) -> dict[str, Any] | None:
+    """How many names of the split the file does not have, and the first of them."""
+    if not data.absent:
+        return None
+    return {"count": len(data.absent), "first": [printable(name) for name in data.absent[:5]]}
 
 
 def busy_shares(run: DatasetRun) -> dict[str, float]:
@@ -177,6 +188,7 @@ def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
     elif summary["ok"]:
         out.append("no accuracy: the samples have no labels")
     out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")
+    out += [f"noted\t{line}" for line in spelt(summary["notes"], "sample")]
     if summary["resumed"]:
         out.append(f"resumed\t{summary['resumed']} of them are from before; rates are without them")
     for failure in failures[:_FAILURES_SHOWN]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from itertools import islice, takewhile
 from typing import Any
 
+from engine.base.notes import NoteCounts
 from engine.base.records import Failure, Prediction, Record
 from engine.live.labels import Label
 
@@ -46,13 +47,14 @@ class Latencies:
 
 class Totals(ABC):
     """What the totals of both kinds of run have in common. `done`: records so far; `failed`: those
-    of them without scores."""
+    of them without scores; `notes`: of the others."""
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
         self.done = self.failed = 0
         self.seconds = 0.0
         self.latencies = Latencies()
+        self.notes = NoteCounts()
 
     @abstractmethod
     def add(self, record: Any, now: float) -> None:
@@ -124,6 +126,7 @@ class SampleTotals(Totals):
             self.failures.append(record)
             return
         self.predictions.append(record)
+        self.notes.add(record.notes, record.id)
         if record.label is not None:
             self.answers[record.label, int(record.scores.argmax())] += 1
 
@@ -142,6 +145,7 @@ class LabelTotals(Totals):
             self.failed += 1
         else:
             self.names[record.name or NO_ACTION] += 1
+            self.notes.add(record.notes, f"{record.stream}@{record.last}")
 
     def end(self, now: float) -> None:
         self.seconds = now - self.begun

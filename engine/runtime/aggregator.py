@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.notes import Note
 from engine.base.records import Cause, Failure, Figures, Prediction, Record
 from engine.network.recogniser import scored
 from engine.skeletons.samples import Sample
@@ -30,12 +31,17 @@ class Aggregator:
         del self._samples[index]
 
     def score(
-        self, index: int, logits: NDArray[np.float32], padded: int, ms: dict[str, float]
+        self,
+        index: int,
+        logits: NDArray[np.float32],
+        padded: int,
+        ms: dict[str, float],
+        notes: tuple[Note, ...] = (),
     ) -> Record:
         """The record of a sample whose logits, float32 [views, classes], are complete.
 
         `padded`: filler clips that were run with it. `ms`: as in `Prediction`; ``infer`` is
-        counted as work of the device.
+        counted as work of the device. `notes`: of its poses.
         """
         self.figures.infer_s += ms["infer"] / 1e3
         self.figures.clips_run += len(logits)
@@ -44,7 +50,8 @@ class Aggregator:
         if isinstance(scores, Cause):
             return self.failure(index, scores)
         sample = self._samples.pop(index)
-        return Prediction(index, sample.id, sample.label, logits, scores, ms, sample.who)
+        about = index, sample.id, sample.label
+        return Prediction(*about, logits, scores, ms, sample.who, notes)
 
     def failure(self, index: int, cause: Cause) -> Failure:
         """The record of a sample that could not be scored."""

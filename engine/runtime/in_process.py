@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+from engine.base.notes import Note
 from engine.base.records import Cause, Facts, Record
 from engine.network.recogniser import Recogniser
 from engine.runtime.aggregator import Aggregator
 from engine.skeletons.clips import Clips, JointClips
 from engine.skeletons.samples import Sample
+
+
+class _Prepared(NamedTuple):
+    """A sample that is ready to run. `seconds`: what that took."""
+
+    sample: Sample
+    clips: Clips | JointClips
+    notes: tuple[Note, ...]
+    seconds: float
 
 
 class InProcessDriver:
@@ -40,7 +50,7 @@ class InProcessDriver:
         return self._network.facts
 
     def records(self) -> Iterator[Record]:
-        waiting: list[tuple[Sample, Clips | JointClips, float]] = []
+        waiting: list[_Prepared] = []
         for sample in self._samples:
             if self._interruptions():
                 break  # what is prepared is still scored
@@ -48,11 +58,11 @@ class InProcessDriver:
                 watch(time.monotonic())
             start = time.perf_counter()
             self._aggregator.take(sample)
-            clips = self._recogniser.clips(sample)
-            if isinstance(clips, Cause):
-                yield self._aggregator.failure(sample.index, clips)
+            found = self._recogniser.clips(sample)
+            if isinstance(found, Cause):
+                yield self._aggregator.failure(sample.index, found)
                 continue
-            waiting.append((sample, clips, time.perf_counter() - start))
+            waiting.append(_Prepared(sample, *found, time.perf_counter() - start))
             if len(waiting) == self.max_batch:
                 yield from self._infer(waiting)
                 waiting.clear()
@@ -70,13 +80,13 @@ class InProcessDriver:
             self._closed = True
             self._recogniser.close()
 
-    def _infer(self, batch: list[tuple[Sample, Clips | JointClips, float]]) -> Iterator[Record]:
+    def _infer(self, batch: list[_Prepared]) -> Iterator[Record]:
         padded, start = self._network.clips_padded, time.perf_counter()
-        outputs = self._recogniser.logits([clips for _, clips, _ in batch])
-        for (sample, _, decoding), logits in zip(batch, outputs, strict=True):
+        outputs = self._recogniser.logits([one.clips for one in batch])
+        for one, logits in zip(batch, outputs, strict=True):
             now = time.perf_counter()
-            self._aggregator.figures.decode_s += decoding
-            ms = {"decode": 1e3 * decoding, "infer": 1e3 * (now - start)}
+            self._aggregator.figures.decode_s += one.seconds
+            ms = {"decode": 1e3 * one.seconds, "infer": 1e3 * (now - start)}
             more = self._network.clips_padded - padded
-            yield self._aggregator.score(sample.index, logits, more, ms)
+            yield self._aggregator.score(one.sample.index, logits, more, ms, one.notes)
             padded, start = self._network.clips_padded, time.perf_counter()

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.base.notes import Note
 from engine.base.records import Cause, Failure, Record
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.leases import Lease, LeaseTable, Stage, Task
@@ -133,7 +134,7 @@ class Scheduler:
             case Result():
                 return self._result(said, now)
             case Failed(number, cause):
-                return self._aggregator.failure(self._complete(number, now).task.index, cause)
+                return self._aggregator.failure(self._complete(number, now)[0].task.index, cause)
             case Decoding(number):
                 table.advance(number, Stage.DECODING, now)
             case Queued(number):
@@ -165,16 +166,16 @@ class Scheduler:
         clips = clips_nbytes(self._settings.wire, len(plan.unique), persons, recipe)
         return 2 * (poses.nbytes + clips)  # the sender's and the receiver's
 
-    def _complete(self, number: int, now: float) -> Lease:
+    def _complete(self, number: int, now: float) -> tuple[Lease, tuple[Note, ...]]:
+        """A lease that has ended, and the notes of its poses."""
         lease = self.table.complete(number, now)
         assert lease is not None  # it is out
-        del self._poses[lease.task.index]
-        return lease
+        return lease, self._poses.pop(lease.task.index).notes
 
     def _result(self, result: Result, now: float) -> Record:
         shape = self._settings.recipe.views, self._num_classes
         logits = check_array(result.logits, "logits", np.float32, shape)
-        lease = self._complete(result.lease, now)
+        lease, notes = self._complete(result.lease, now)
         self._aggregator.figures.peak_bytes = self.table.peak_bytes
         ms = {stage: 1e3 * s for stage, s in lease.seconds(result.busy, now).items()}
-        return self._aggregator.score(lease.task.index, logits.copy(), result.padded, ms)
+        return self._aggregator.score(lease.task.index, logits.copy(), result.padded, ms, notes)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import AUTO, Coordinates
 from engine.base.constants import JOINTS
 from engine.base.errors import SampleError
+from engine.base.notes import Note
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.skeletons.compressed import MOST, decompressed
+from engine.skeletons.plausibility import axes_message, judged
 
 Crop = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, perhaps beyond the picture."""
@@ -35,7 +38,8 @@ class PoseSequence:
     `keypoint_score`: [P, T, 17], or None where the source has none (every joint
     is then drawn with weight one).
     `img_shape`: (height, width) in pixels. `total_frames`: at most T. `crop`: the part of the
-    picture to draw, in place of the poses' own. `track`: of a window.
+    picture to draw, in place of the poses' own. `track`: of a window. `notes`: what its reader
+    should know (`engine.skeletons.plausibility`).
     """
 
     keypoint: NDArray[Any]
@@ -44,6 +48,7 @@ class PoseSequence:
     total_frames: int
     crop: Crop | None = None
     track: Track | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -54,15 +59,44 @@ class PoseSequence:
 
     @classmethod
     def from_annotation(
-        cls, annotation: Mapping[str, Any], recipe: Recipe = HMDB51_RECIPE
+        cls,
+        annotation: Mapping[str, Any],
+        recipe: Recipe = HMDB51_RECIPE,
+        coordinates: Coordinates = AUTO,
     ) -> PoseSequence:
         """Check an annotation dict of mmaction2's pickles, for a recipe's joints.
 
         Reads ``keypoint``, ``keypoint_score`` (optional), ``img_shape`` and
         ``total_frames`` (optional, default T); or Kinetics-400's compressed form, which has
-        ``frame_inds`` and perhaps ``anno_inds``, which rows count. Raises `SampleError` that says
-        which field is wrong and what was expected.
+        ``frame_inds`` and perhaps ``anno_inds``, which rows count. `coordinates`: what they are,
+        ``auto`` where their values tell. Raises `SampleError` that says which field is wrong and
+        what was expected.
         """
+        return cls.as_written(annotation, recipe).plausible(coordinates, recipe)
+
+    def plausible(
+        self, coordinates: Coordinates = AUTO, recipe: Recipe = HMDB51_RECIPE
+    ) -> PoseSequence:
+        """The same in pixels, with scores up to about 1. Raises `SampleError` for numbers that
+        cannot be poses."""
+        found = judged(
+            self.keypoint,
+            self.keypoint_score,
+            self.img_shape,
+            self.total_frames,
+            coordinates,
+            least_score=recipe.threshold,
+        )
+        if not found.notes:
+            return self
+        return replace(self, keypoint=found.keypoint, keypoint_score=found.score, notes=found.notes)
+
+    @classmethod
+    def as_written(
+        cls, annotation: Mapping[str, Any], recipe: Recipe = HMDB51_RECIPE
+    ) -> PoseSequence:
+        """As `from_annotation`, with the numbers as the annotation has them, whatever their
+        unit."""
         if not isinstance(annotation, Mapping):
             raise SampleError(f"an annotation is a dict, this is a {type(annotation).__name__}")
         if annotation.get("frame_inds") is not None:
@@ -94,6 +128,8 @@ class PoseSequence:
         if frames == 0:
             raise SampleError("keypoint holds no frames")
         if not 1 <= total <= frames:
+            if total == len(keypoint):  # which has as many persons
+                raise SampleError(axes_message(total, frames))
             raise SampleError(
                 f"total_frames is {total}, but keypoint holds {frames} frames; "
                 "it must lie between 1 and that"
@@ -104,14 +140,19 @@ class PoseSequence:
         with np.errstate(over="ignore"):
             if np.isinf(used.astype(np.float32, copy=False)).any():
                 raise SampleError("keypoint has infinite coordinates (or beyond float32)")
-            if (
-                score is not None
-                and not np.isfinite(score[:, :total].astype(np.float32, copy=False)).all()
-            ):
-                raise SampleError(
-                    "keypoint_score has NaN or infinite values; give missing joints score 0"
-                )
+            if score is not None and not _finite(score[:, :total]):
+                # of a joint that is not there, NaN says no more than that
+                absent = np.isnan(keypoint).any(axis=-1) | (keypoint == 0).all(axis=-1)
+                score = np.where(absent & np.isnan(score), score.dtype.type(0), score)
+                if not _finite(score[:, :total]):
+                    raise SampleError(
+                        "keypoint_score has NaN or infinite values; give missing joints score 0"
+                    )
         return cls(keypoint, score, _img_shape(annotation), total)
+
+
+def _finite(score: NDArray[Any]) -> bool:
+    return bool(np.isfinite(score.astype(np.float32, copy=False)).all())
 
 
 def _dense(annotation: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:

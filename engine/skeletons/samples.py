@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from engine.base.choices import Who
+from engine.base.choices import AUTO, Coordinates, Who
 from engine.base.errors import EngineError, SampleError
+from engine.base.notes import Note
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
 from engine.skeletons.poses import PoseSequence, whole_number
@@ -20,13 +21,16 @@ MAX_POSES = 1 << 30  # bytes of one sample's poses; more than a message holds
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """One entry of a dataset, unchecked. `id` is unique within the dataset. `who`: whom of a video
-    it is about; None for all together."""
+    """One entry of a dataset, unchecked. `id` is unique within the dataset. `coordinates`: what
+    those of its poses are. `who`: whom of a video it is about; None for all together. `notes`: what
+    has been decided about its poses before."""
 
     index: int
     id: str
     annotation: Any
+    coordinates: Coordinates = AUTO
     who: Who = field(default=None, kw_only=True)
+    notes: tuple[Note, ...] = field(default=(), kw_only=True)
 
     @property
     def label(self) -> int | None:
@@ -48,21 +52,26 @@ class Sample:
         """The poses of the annotation, checked for a model, or what is wrong with it. Raises
         `EngineError` where the data set is out of reach."""
         try:
-            poses = self.poses(num_classes, recipe)
-            if poses.nbytes > MAX_POSES:
-                raise SampleError(
-                    f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
-                )
+            return self.poses(num_classes, recipe)
         except SampleError as error:
             return Cause.of(error, "read")
         except EngineError:
             raise
         except Exception as error:
             return Cause.of(error, "read")
-        return poses
 
     def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The poses of the annotation, checked. Raises `SampleError`."""
+        poses = self.written(num_classes, recipe)
+        if poses.nbytes > MAX_POSES:
+            raise SampleError(
+                f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
+            )
+        found = poses.plausible(self.coordinates, recipe)
+        return replace(found, notes=(*self.notes, *found.notes)) if self.notes else found
+
+    def written(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
+        """The same with its numbers as they are, whatever their unit. Raises `SampleError`."""
         if isinstance(self.annotation, Unreadable):
             raise SampleError(self.annotation.message, stage="read")
         if not isinstance(self.annotation, Mapping):
@@ -75,7 +84,7 @@ class Sample:
                 f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
                 "given as whole numbers"
             )
-        return PoseSequence.from_annotation(self.annotation, recipe)
+        return PoseSequence.as_written(self.annotation, recipe)
 
 
 @dataclass(frozen=True)

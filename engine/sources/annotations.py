@@ -1,30 +1,30 @@
-"""Annotation files: mmaction2's pickles and two plain equivalents.
+"""Annotation files: mmaction2's pickles and their plain equivalents.
 
-Comes in: a path ending in ``.pkl``, ``.npz`` or ``.jsonl``. Goes out: the annotations in file order
-and, where the file has them, its splits.
+Comes in: a path ending in ``.pkl``, ``.npz``, ``.json`` or ``.jsonl``. Goes out: the annotations in
+file order and, where the file has them, its splits.
 
 An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``),
 ``label`` (int), ``img_shape`` (height, width), ``total_frames`` (int), ``keypoint``
 [P, T, 17, 2] pixels and ``keypoint_score`` [P, T, 17].
 
-* ``.pkl``: a dict of ``split`` (name -> identifiers) and ``annotations`` (list), or the
-  bare list.
+* ``.pkl``: a dict of ``split`` (name -> identifiers) and ``annotations`` (list), the bare list, or
+  one annotation.
 * ``.npz``: ``frame_dir`` [N] str, ``img_shape`` [N, 2]; optional ``label`` [N] and
   ``total_frames`` [N]; for sample i ``i/keypoint`` and ``i/keypoint_score``;
   ``split/NAME`` [n] str. Leading zeros of i do not matter. No pickled objects.
-* ``.jsonl``: one annotation a line, arrays as nested lists (null: absent); ``split``
-  (optional) lists the splits that the line belongs to.
+* ``.json``: the same as JSON, arrays as nested lists (null, or NaN as Python writes it: absent).
+* ``.jsonl``: one such annotation a line; ``split`` (optional) lists the splits that the line
+  belongs to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from engine.base.constants import JOINTS
@@ -32,8 +32,10 @@ from engine.base.errors import DatasetError
 from engine.base.npz import opened_npz
 from engine.skeletons.samples import Unreadable
 from engine.sources import pickles
+from engine.sources.json_text import parse_json
 
 Splits = Mapping[str, list[str]]
+_MARK: Final = b"\xef\xbb\xbf"  # of UTF-8, which some editors put in front
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,12 @@ def read_annotations(path: Path) -> AnnotationFile:
     Raises `DatasetError` that names the file, for one that is missing, damaged, hostile
     or of another format.
     """
-    readers = {".pkl": _read_pickle, ".npz": _read_npz, ".jsonl": _read_jsonl}
+    readers = {
+        ".pkl": _read_pickle,
+        ".npz": _read_npz,
+        ".json": _read_json,
+        ".jsonl": _read_jsonl,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DatasetError(
@@ -66,15 +73,21 @@ def read_annotations(path: Path) -> AnnotationFile:
 
 def _read_pickle(path: Path) -> AnnotationFile:
     with path.open("rb") as source:
-        return of_pickle(pickles.load(source))
+        return of_root(pickles.load(source))
 
 
-def of_pickle(root: Any) -> AnnotationFile:
-    """The object that a pickle holds. Raises `DatasetError` where it is none of the two forms."""
+def of_root(root: Any) -> AnnotationFile:
+    """The object that a pickle or JSON holds. Raises `DatasetError` where it is none of the three
+    forms."""
     if isinstance(root, list):
         return AnnotationFile(root, None)
+    if is_annotation(root):
+        return AnnotationFile([root], None)
     if not isinstance(root, dict) or not isinstance(root.get("annotations"), list):
-        raise DatasetError("expected a list of annotations, or a dict with a list `annotations`")
+        raise DatasetError(
+            "expected a list of annotations, a dict with a list `annotations`, or one annotation, "
+            "a dict with `keypoint`"
+        )
     splits = root.get("split")
     if splits is None:
         return AnnotationFile(root["annotations"], None)
@@ -83,6 +96,11 @@ def of_pickle(root: Any) -> AnnotationFile:
     return AnnotationFile(
         root["annotations"], {str(name): _identifiers(name, v) for name, v in splits.items()}
     )
+
+
+def is_annotation(root: Any) -> bool:
+    """Whether the object of a file is a single annotation, as scripts write one a video."""
+    return isinstance(root, dict) and "keypoint" in root and "annotations" not in root
 
 
 def _identifiers(name: Any, value: Any) -> list[str]:
@@ -119,6 +137,15 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:
     return AnnotationFile(list(annotations), splits or None)
 
 
+def _read_json(path: Path) -> AnnotationFile:
+    try:
+        root = parse_json(path.read_bytes().removeprefix(_MARK))
+    except ValueError as error:
+        raise DatasetError(f"not JSON: {error}") from None
+    content = of_root(root)
+    return replace(content, annotations=[*map(_arrays_of, content.annotations)])
+
+
 def _read_jsonl(path: Path) -> AnnotationFile:
     splits: dict[str, list[str]] = {}
     with path.open("rb") as source:
@@ -130,12 +157,12 @@ def parse_lines(source: Iterable[bytes], splits: dict[str, list[str]]) -> Iterat
     """The annotations of lines, one after the other; who belongs to what is put into `splits`."""
     key: str | None = None
     for number, line in enumerate(source, 1):
-        text = line.removeprefix(b"\xef\xbb\xbf").strip()
+        text = line.removeprefix(_MARK).strip()
         if not text:
             continue
         try:
-            annotation = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
+            annotation = parse_json(text)
+        except ValueError as error:
             annotation = Unreadable(f"line {number} is not JSON: {error}")
         key = key or identifier_key([annotation])
         split = annotation.pop("split", None) if isinstance(annotation, dict) else None

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import accumulate
 from typing import Any
@@ -103,12 +103,14 @@ class Shard:
 @dataclass(frozen=True)
 class Index:
     """What ``index.json`` says. `samples`: bytes and SHA-256 of ``samples.arrow``. `distinct`: no
-    identifier is missing or there twice. `splits`: their sizes; None without any."""
+    identifier is missing or there twice. `splits`: their sizes; None without any. `absent`: by
+    split, the names in it that no annotation has."""
 
     samples: tuple[int, str]
     distinct: bool
     splits: dict[str, int] | None
     shards: list[Shard]
+    absent: dict[str, list[str]] = field(default_factory=dict)
     version: int = VERSION
 
     def dumped(self) -> bytes:
@@ -191,6 +193,10 @@ class Columns:
     def splits(self) -> list[str] | None:
         """Names; None where the annotations had none."""
         return None if self._index.splits is None else list(self._index.splits)
+
+    def absent(self, split: str) -> list[str]:
+        """Names of a split that no annotation has."""
+        return self._index.absent.get(split, [])
 
     @property
     def digest(self) -> str:

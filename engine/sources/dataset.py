@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from engine.base import assets
 from engine.base.assets import DEMO
+from engine.base.choices import AUTO, PIXELS, Coordinates
 from engine.base.constants import DEFAULT_SPLIT
 from engine.base.errors import DatasetError, printable
 from engine.base.published import DATASETS
@@ -41,7 +42,8 @@ ALL = "all"  # a --split that takes every annotation
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """`samples` in the reference's order; `source`: where they come from, in words; `path`:
-    that file, None where they are generated or have a `digest` of their own."""
+    that file, None where they are generated or have a `digest` of their own; `absent`: names of the
+    split that the file has no annotation of."""
 
     name: str
     source: str
@@ -49,6 +51,12 @@ class Dataset:
     split: str
     samples: Sequence[Sample]
     digest: str | None = None
+    absent: Sequence[str] = ()
+
+    @property
+    def lacks(self) -> str:
+        """As `missing`, of its split."""
+        return missing(self.absent)
 
     def identity(self) -> str:
         """What tells its annotations from others: the file's SHA-256, hex, or the generator's
@@ -58,6 +66,13 @@ class Dataset:
         if self.path is None:
             return f"{self.name} of {__version__}"
         return assets.file_sha256(self.path)
+
+
+def missing(absent: Sequence[str]) -> str:
+    """In one line, that a split names what the file does not have; empty where it does not."""
+    verb = "name is" if len(absent) == 1 else "names are"
+    said = f"{len(absent)} {verb} not in the file: {printable(_first(absent))}"
+    return said if absent else ""
 
 
 def open_dataset(
@@ -82,16 +97,18 @@ def find_dataset(
     name: str, ann_file: str | None = None, reading: Reading | None = None
 ) -> Selection:
     """Open ``demo``, a published data set by name, a path or an address. `reading`: what the user
-    says of poses that other programs wrote. Raises `DatasetError` with what to do."""
+    says of its poses. Raises `DatasetError` with what to do."""
     reading = reading or Reading()
     if name not in (DEMO, *DATASETS) and ann_file is None and "://" not in name:
         recordings = read_recordings(Path(name), reading)
         if recordings is not None:
-            return partial(select_recordings, name, recordings)
-    selection = _found(name, ann_file)
+            return partial(select_recordings, name, recordings, reading.coordinates)
+    select = _found(name, ann_file)
     if reading.says:
         raise DatasetError(f"{name} says that itself; leave {reading.says} out")
-    return selection
+    if reading.coordinates == AUTO:
+        return select
+    return partial(_select_given, select, reading.coordinates)
 
 
 def _found(name: str, ann_file: str | None) -> Selection:
@@ -121,6 +138,18 @@ def _found(name: str, ann_file: str | None) -> Selection:
     return partial(_select_annotations, name, path, content)
 
 
+def _select_given(
+    select: Selection,
+    coordinates: Coordinates,
+    split: str | None,
+    limit: int | None,
+    usual: str | None,
+) -> Dataset:
+    """Of a data set whose coordinates are known."""
+    data = select(split, limit, usual)
+    return replace(data, samples=_GivenSamples(data.samples, coordinates))
+
+
 def _select_annotations(
     name: str,
     path: Path,
@@ -131,13 +160,16 @@ def _select_annotations(
 ) -> Dataset:
     """Of an annotation file."""
     split = _split(content.splits, split, usual, str(path))
-    selected = _select(content, split)
+    selected, absent = _select(content, split)
     if not selected:
-        raise DatasetError(f"{path}: split {split!r} selects none of its annotations")
+        raise DatasetError(
+            f"{path}: split {split!r} selects none of its annotations; it names "
+            f"{_first(absent) or 'nothing'}"
+        )
     contents = _contents(path, [annotation for _, annotation in selected])
     samples = _number(selected[:limit])
     chosen = samples if contents is None else _ListedSamples(contents, samples)
-    return Dataset(name, str(path), path, split, chosen)
+    return Dataset(name, str(path), path, split, chosen, absent=absent)
 
 
 def _contents(path: Path, annotations: list[Any]) -> Contents | None:
@@ -179,15 +211,21 @@ def _select_columns(
     if not len(rows):
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
     samples = _StoredSamples(columns, rows[:limit])
-    return Dataset(name, address, None, split, samples, columns.digest)
+    absent = () if split == ALL else columns.absent(split)
+    return Dataset(name, address, None, split, samples, columns.digest, absent)
 
 
 def select_recordings(
-    name: str, found: Recordings, split: str | None, limit: int | None, usual: str | None
+    name: str,
+    found: Recordings,
+    coordinates: Coordinates,
+    split: str | None,
+    limit: int | None,
+    usual: str | None,
 ) -> Dataset:
     """Of pose files of other programs, which have neither splits nor labels."""
     split = _split(None, split, usual, name)
-    samples = _RecordedSamples(found.poses[:limit])
+    samples = _RecordedSamples(found.poses[:limit], coordinates)
     return Dataset(name, f"{name} ({found.description})", None, split, samples, found.digest)
 
 
@@ -234,16 +272,23 @@ def _split(known: Iterable[str] | None, split: str | None, usual: str | None, wh
     return split
 
 
-def _select(content: AnnotationFile, split: str) -> list[tuple[str | None, Any]]:
-    """(identifier, annotation) in file order."""
+def _select(content: AnnotationFile, split: str) -> tuple[list[tuple[str | None, Any]], list[str]]:
+    """(identifier, annotation) in file order, and the names of the split that the file has not."""
     key = identifier_key(content.annotations)
     named = [(identifier(a, key), a) for a in content.annotations]
     if split == ALL or content.splits is None:
-        return named
-    members = set(content.splits[split])
+        return named, []
+    members = dict.fromkeys(content.splits[split])
     # An entry without identifier belongs to no split and would vanish: it is kept
     # and fails on its own.
-    return [(i, a) for i, a in named if i is None or i in members]
+    selected = [(i, a) for i, a in named if i is None or i in members]
+    there = {i for i, _ in selected}
+    return selected, [name for name in members if name not in there]
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first few, for a message."""
+    return ", ".join(name[:80] for name in names[:3]) + ", …" * (len(names) > 3)
 
 
 def _number(selected: list[tuple[str | None, Any]]) -> list[Sample]:
@@ -282,6 +327,19 @@ class LazySamples(Sequence[Sample]):
         """One of them."""
 
 
+class _GivenSamples(LazySamples):
+    """Samples whose coordinates somebody has said."""
+
+    def __init__(self, samples: Sequence[Sample], coordinates: Coordinates) -> None:
+        self._samples, self._coordinates = samples, coordinates
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def _sample(self, index: int) -> Sample:
+        return replace(self._samples[index], coordinates=self._coordinates)
+
+
 class _ListedSamples(LazySamples):
     """Samples of a table of contents."""
 
@@ -299,15 +357,17 @@ class _ListedSamples(LazySamples):
 class _RecordedSamples(LazySamples):
     """Samples of pose files, read when they are asked for."""
 
-    def __init__(self, poses: Sequence[Poses]) -> None:
-        self._poses = poses
+    def __init__(self, poses: Sequence[Poses], coordinates: Coordinates) -> None:
+        self._poses, self._coordinates = poses, coordinates
         self._ids = list(unique_ids(printable(one.recording.name) for one in poses))
 
     def __len__(self) -> int:
         return len(self._poses)
 
     def _sample(self, index: int) -> Sample:
-        return Sample(index, self._ids[index], RecordedAnnotation(self._poses[index]))
+        poses = self._poses[index]
+        given = PIXELS if poses.recording.shares else self._coordinates  # its reader has scaled it
+        return Sample(index, self._ids[index], RecordedAnnotation(poses), given)
 
 
 class _StoredSamples(LazySamples):

@@ -167,11 +167,26 @@ def _ndarray() -> None:
     raise DatasetError("an array created in an unknown way")
 
 
+def _plain(*arguments: Any) -> None:
+    # Only ever named as an argument of _defaultdict.
+    raise DatasetError("a container created in an unknown way")
+
+
+def _defaultdict(factory: Any = None) -> dict[Any, Any]:
+    # What it would make of a missing key is of no use here, so a plain dict will do.
+    known = isinstance(factory, Constructor) and factory in _FACTORIES
+    if factory is not None and not known:
+        raise DatasetError("a defaultdict of an unknown factory")
+    return {}
+
+
 _NDARRAY = Constructor(_ndarray)
+_PLAIN = Constructor(_plain)  # types that opcodes make
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): Dtype,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "defaultdict"): _defaultdict,
     # how protocols 2 and 3 spell containers that have no opcode there
     **{
         (module, kind.__name__): kind
@@ -189,3 +204,11 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 _ALLOWED = {name: Constructor(function) for name, function in _FUNCTIONS.items()}
 _ALLOWED["numpy", "ndarray"] = _NDARRAY
+_ALLOWED |= {
+    (module, kind): _PLAIN
+    for module in ("builtins", "__builtin__")
+    for kind in ("list", "dict", "tuple", "int", "long", "float", "str", "unicode", "bool")
+}
+_FACTORIES = frozenset(
+    {_PLAIN, *(_ALLOWED[name] for name in _ALLOWED if name[1] in ("set", "OrderedDict"))}
+)

@@ -5,7 +5,8 @@ One message is one frame of one stream, as JSON::
     {"v": 1, "stream": "door", "frame": 17, "t": 1732.4, "size": [640, 480], "layout": "coco17",
      "people": [{"id": 3, "kpts": [[x, y, score], …]}]}
 
-``rate`` (frames/s) and ``end`` (true in a stream's last frame) may be there, too. ``t`` is seconds
+``rate`` (frames/s), ``end`` (true in a stream's last frame) and ``coordinates`` (``pixels`` or
+``normalised``) may be there, too. ``t`` is seconds
 on the source's own clock, or left out; ``id`` may be left out or null where nobody tracks;
 ``layout`` is coco17 unless it says otherwise (`engine.skeletons.joints`). A frame with nobody in
 it is as good as any other. Numbers may be what programs hold: numpy's, floats that are whole, the
@@ -16,17 +17,21 @@ dicts, from anybody. Goes out: `PoseFrame`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
-from engine.base.errors import SourceError, printable
+from engine.base.choices import AUTO, COORDINATES, PIXELS, Coordinates
+from engine.base.errors import SampleError, SourceError, printable
+from engine.base.notes import EMPTY, Note
 from engine.skeletons.joints import COCO, LAYOUTS
+from engine.skeletons.plausibility import judged
 from engine.skeletons.poses import single, whole_number
+from engine.sources.json_text import parse_json
 
 UNTIMED: Final = math.nan
 """`PoseFrame.t` where a source does not say, as files of frames do not."""
@@ -54,7 +59,8 @@ class Person:
 class PoseFrame:
     """`frame` counts within the stream; `t` in seconds on the source's clock, `UNTIMED` where the
     source does not say; `size` (width, height) in pixels; `rate` in frames/s, None where the source
-    does not say; `end`: the stream is over with it."""
+    does not say; `end`: the stream is over with it. `checked`: coordinates are known to be pixels,
+    and scores to be shares, so that `plausible` does not look at them; `notes`: what it decided."""
 
     stream: str
     frame: int
@@ -63,6 +69,8 @@ class PoseFrame:
     people: tuple[Person, ...]
     rate: float | None = None
     end: bool = False
+    checked: bool = False
+    notes: tuple[Note, ...] = ()
 
 
 def timed(frame: PoseFrame, fps: float) -> PoseFrame:
@@ -79,16 +87,17 @@ def decode(message: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
         if len(message) > MAX_BYTES:
             raise SourceError(f"a message of {len(message)} bytes; at most {MAX_BYTES}")
         try:
-            message = orjson.loads(message)
-        except orjson.JSONDecodeError as error:
+            message = parse_json(message)
+        except ValueError as error:
             raise SourceError(f"not JSON: {error}") from None
     if not isinstance(message, Mapping):
         raise SourceError(f"a pose frame is an object, this is {type(message).__name__}")
     return message
 
 
-def parse(message: Mapping[str, Any]) -> PoseFrame:
-    """Check a message. Raises `SourceError` that says what was wrong with it."""
+def parse(message: Mapping[str, Any], coordinates: Coordinates = AUTO) -> PoseFrame:
+    """Check a message; `coordinates`: what those are of layouts that do not say. Raises
+    `SourceError` that says what was wrong with it."""
     if message.get("v", VERSION) != VERSION:
         raise SourceError(f"version {printable(message['v'])[:20]}; this engine knows {VERSION}")
     layout = message.get("layout", COCO)
@@ -102,7 +111,7 @@ def parse(message: Mapping[str, Any]) -> PoseFrame:
         raise SourceError(f"rate {rate:g}: above 0 and at most {_FASTEST} frames/s")
     if not isinstance(end := single(message.get("end", False)), bool):
         raise _refusal("end", end, "true or false")
-    return PoseFrame(
+    frame = PoseFrame(
         stream=_name(message.get("stream", ""), "stream"),
         frame=_whole(message.get("frame"), "frame"),
         t=_time(message.get("t")),
@@ -111,6 +120,43 @@ def parse(message: Mapping[str, Any]) -> PoseFrame:
         rate=rate,
         end=end,
     )
+    return plausible(frame, PIXELS if LAYOUTS[layout].normalised else _said(message, coordinates))
+
+
+def _said(message: Mapping[str, Any], coordinates: Coordinates) -> Coordinates:
+    """What the message says that its coordinates are, else what the user says."""
+    said = message.get("coordinates", coordinates)
+    for known in COORDINATES:
+        if said == known:
+            return known
+    raise _refusal("coordinates", said, f"one of {', '.join(COORDINATES)}")
+
+
+def plausible(frame: PoseFrame, coordinates: Coordinates = AUTO) -> PoseFrame:
+    """The frame with coordinates in pixels and scores up to about 1, by what those of all its
+    people are. Raises `SourceError` for numbers that cannot be poses."""
+    if frame.checked or not frame.people:
+        return frame
+    kpts = np.stack([person.kpts for person in frame.people])
+    width, height = frame.size
+    poses = kpts[None, ..., :2], kpts[None, ..., 2], (height, width), len(kpts)  # as frames
+    try:
+        # one joint tells: there are no other frames to tell by, and what is in the corner of a
+        # picture is not worth being drawn in any case
+        found = judged(*poses, coordinates, least_distinct=1)
+    except SampleError as error:
+        said = re.sub(r"\bkeypoint_score\b", "the score of kpts", str(error))
+        raise SourceError(re.sub(r"\bkeypoint\b", "kpts", said)) from None
+    notes = tuple(note for note in found.notes if note != EMPTY)  # a frame may well be
+    if not notes:
+        return replace(frame, checked=True)
+    assert found.score is not None  # there were some
+    if np.abs(found.keypoint).max() > _FARTHEST:
+        raise SourceError("kpts has coordinates far outside, as shares of the picture")
+    joints = found.keypoint[0], found.score[0][..., None]
+    kpts = np.concatenate(joints, axis=-1, dtype=np.float32)
+    people = (replace(person, kpts=one) for person, one in zip(frame.people, kpts, strict=True))
+    return replace(frame, people=tuple(people), checked=True, notes=notes)
 
 
 def _person(value: Any, number: int, layout: str, size: tuple[int, int]) -> Person:
@@ -124,6 +170,7 @@ def _person(value: Any, number: int, layout: str, size: tuple[int, int]) -> Pers
         who = _whole(who, f"{field}.id")
     kpts = _joints(value.get("kpts"), f"{field}.kpts", layout)
     found = LAYOUTS[layout].to_coco(kpts, size)
+    found[np.isnan(found[:, :2]).any(axis=1)] = 0  # NaN is programs' word for what was not seen
     if not np.isfinite(found).all() or np.abs(found[:, :2]).max() > _FARTHEST:
         raise SourceError(
             f"{field}.kpts has coordinates that are no numbers, or far outside; give joints that "

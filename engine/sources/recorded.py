@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError
+from engine.base.notes import EMPTY
 from engine.skeletons.continuity import rows_are_persons
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import ANY_CLASSES, Sample
@@ -127,7 +128,9 @@ def frames_of(sample: Sample, rate: float | None = None) -> Iterator[PoseFrame |
     kpts = kpts_of(poses)
     if tracks is None:
         tracks = rows_are_persons(kpts)
+    notes = tuple(note for note in poses.notes if note != EMPTY)
     for number in range(poses.total_frames):
+        last = number == poses.total_frames - 1
         seen = [i for i in range(len(kpts)) if kpts[i, number, :, :2].any()]
         people = tuple(Person(i if tracks else None, kpts[i, number]) for i in seen)
         yield PoseFrame(
@@ -137,7 +140,9 @@ def frames_of(sample: Sample, rate: float | None = None) -> Iterator[PoseFrame |
             (width, height),
             people,
             rate,
-            end=number == poses.total_frames - 1,
+            end=last,
+            checked=True,
+            notes=poses.notes if last else notes,  # of the whole it can be said at its end
         )
 
 

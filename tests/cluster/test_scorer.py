@@ -30,7 +30,7 @@ def columns(data: Path) -> Columns:
 def test_the_scores_of_a_run(data: Path, tiny_model: Path) -> None:
     batch = columns(data)
     scored = Scorer(model=str(tiny_model))(batch)
-    assert scored.keys() == {*batch, "scores", "best", "error"}
+    assert scored.keys() == {*batch, "scores", "best", "error", "notes"}
     with Pipeline(options(data, tiny_model, in_process=True)) as pipeline:
         records = {r.id: r for r in pipeline if not isinstance(r, Failure) or r.stage != "read"}
     for row, name in enumerate(batch["frame_dir"]):

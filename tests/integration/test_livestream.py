@@ -367,6 +367,8 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         "over": True,
         "error": None,
         "first_refusal": "not JSON: invalid literal, expected 'null': line 1 column 1 (char 0)",
+        "empty": 0,
+        "first_empty": None,
     }
     assert summary["windows"] == {"made": len(found[0]), "dropped": 0, "waiting": 0}
 

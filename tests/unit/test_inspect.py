@@ -78,15 +78,16 @@ def test_what_looks_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         path = tmp_path / f"{name}.pkl"
         path.write_bytes(pickle.dumps([{**whole, **more, "frame_dir": name}]))
     expected = {
-        "shares": "shares of the picture, not pixels?",
-        "corner": "another size?",
-        "outside": "another size?",
-        "many": "more persons than frames",
-        "empty": "nobody is in any frame",
-        "up": "does y point up?",
+        "shares": ("noted", "coordinates are shares of the picture"),
+        "corner": ("odd", "another size?"),
+        "outside": ("odd", "another size?"),
+        "many": ("refused", "30 persons in 1 frame"),
+        "empty": ("noted", "nobody is seen"),
+        "up": ("odd", "does y point up?"),
     }
-    for name, what in expected.items():
-        assert what in fact(said(capsys, tmp_path / f"{name}.pkl"), "odd"), name
+    for name, (topic, what) in expected.items():
+        code = 3 if topic == "refused" else 0
+        assert what in fact(said(capsys, tmp_path / f"{name}.pkl", code=code), topic), name
 
 
 def test_nothing_that_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

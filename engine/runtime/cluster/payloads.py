@@ -72,8 +72,8 @@ def light(sample: Sample) -> Sample:
     try:
         about = {key: _plain(found[key]) for key in _FIELDS if key in found}
     except SampleError as error:
-        return Sample(sample.index, sample.id, Unreadable(str(error)))
-    return Sample(sample.index, sample.id, about)
+        return replace(sample, annotation=Unreadable(str(error)))
+    return replace(sample, annotation=about)
 
 
 def _plain(value: Any) -> Any:

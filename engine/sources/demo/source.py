@@ -48,7 +48,8 @@ def _in_time(streams: int, stop: Stop) -> Iterator[PoseFrame]:
                 time.sleep(min(left, _NAP_S))
             if left < -1.0:  # whoever stopped this process stopped the cameras, too
                 begun -= left
-            yield PoseFrame(f"{DEMO}-{number + 1}", tick, time.time(), _SIZE, next(scene), _RATE)
+            about = tick, time.time(), _SIZE, next(scene), _RATE
+            yield PoseFrame(f"{DEMO}-{number + 1}", *about, checked=True)
         if stop():
             return
         tick += 1

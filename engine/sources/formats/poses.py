@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from engine.base.choices import AUTO, PIXELS, Coordinates
 from engine.base.constants import JOINTS
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError, printable
 from engine.skeletons.joints import LAYOUTS, JointLayout, by_number
@@ -28,20 +29,29 @@ _BYTES: Final = JOINTS * 3 * 4  # of a person in a frame
 
 @dataclass(frozen=True)
 class Reading:
-    """What a user says of recorded poses: the picture's `size`, the layout of their `joints`, and
-    the `rate` in frames/s of what does not say its own."""
+    """What a user says of poses: the picture's `size` and the layout of their `joints`, of those
+    that another program wrote; the `rate` in frames/s of what does not say its own; and what
+    `coordinates` are."""
 
     size: Size | None = None
     joints: JointLayout | None = None
     rate: float = 30.0
+    coordinates: Coordinates = AUTO
 
     @classmethod
-    def of(cls, size: str | None, joints: str | None, rate: float = 30.0) -> Reading:
-        """As ``--size``, ``--joints`` and ``--fps`` say it. Raises `UsageError`."""
+    def of(
+        cls,
+        size: str | None,
+        joints: str | None,
+        rate: float = 30.0,
+        coordinates: Coordinates = AUTO,
+    ) -> Reading:
+        """As ``--size``, ``--joints``, ``--fps`` and ``--coordinates`` say it. Raises
+        `UsageError`."""
         if joints is not None and joints not in LAYOUTS:
             raise UsageError(f"--joints {printable(joints)[:40]}: choose from {', '.join(LAYOUTS)}")
         known = None if joints is None else LAYOUTS[joints]
-        return cls(None if size is None else parse_size(size), known, rate)
+        return cls(None if size is None else parse_size(size), known, rate, coordinates)
 
     @property
     def says(self) -> str:
@@ -197,6 +207,7 @@ class Poses:
                 "rate": self.rate,
                 "size": list(self.size),
                 "people": [self._said(one) for one in frame.people],
+                **({"coordinates": PIXELS} if self.recording.shares else {}),
             }
         if held is not None:
             yield {**held, "end": True}

@@ -8,7 +8,7 @@ import pickle
 import pickletools
 import subprocess
 import sys
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from converters import piecemeal
+from engine.base.choices import COORDINATES
 from engine.base.errors import DatasetError, SampleError, printable
 from engine.skeletons.samples import Sample
-from engine.sources.annotations import of_pickle, read_annotations
-from engine.sources.dataset import open_dataset
+from engine.sources.annotations import of_root, read_annotations
+from engine.sources.dataset import find_dataset, open_dataset
 from tests.support import ROOT
-from tests.support.samples import annotation
+from tests.support.samples import annotation, walking
 
 pytest.importorskip("pyarrow")
 
@@ -55,6 +56,7 @@ def outcome(sample: Sample) -> Any:
         sample.index,
         sample.id,
         sample.label,
+        poses.notes,
         poses.img_shape,
         poses.total_frames,
         poses.keypoint.dtype,
@@ -188,6 +190,50 @@ def test_jsonl(tmp_path: Path) -> None:
     assert_same(convert(source, tmp_path / "out"), source, "s", "t", "all")
 
 
+def test_numbers_are_stored_as_they_are_and_looked_at_when_they_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that `--coordinates` is the run's, and notes are those of the file."""
+    pixels, about = walking(1, 20, 200), {"img_shape": (480, 640)}
+    shares = pixels / [640, 480]
+    percent = {"keypoint_score": np.full((1, 20, 17), 80)}
+    found = [
+        {"frame_dir": "a", "keypoint": shares, **about},
+        {"frame_dir": "b", "keypoint": pixels, **percent, **about},
+        {"frame_dir": "c", "keypoint": 2 * shares - 1, **about},
+        {"frame_dir": "d", "keypoint": 0 * pixels, **about},
+        {"frame_dir": "e", "keypoint": pixels.swapaxes(0, 1), **about},
+    ]
+    split = defaultdict(list, test1=["a", "c", "x", "y"], val=["a", "b"])
+    source = write(tmp_path / "a.pkl", {"split": split, "annotations": found})
+    folder = convert(source, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "annotations  5, 2 of them cannot be scored" in said
+    assert "noted        1 annotation: nobody is seen (first: d)" in said
+    assert "noted        1 annotation: coordinates are shares of the picture" in said
+    assert "noted        1 annotation: scores of joints run to 100" in said
+    assert "splits       2 names are not in the file: x, y" in said
+    assert_same(folder, source, "test1", "val", "all")
+    for coordinates in COORDINATES:
+        here, there = (
+            find_dataset(str(path), coordinates=coordinates)(None, None, None)
+            for path in (folder, source)
+        )
+        assert here.absent == there.absent == ["x", "y"]
+        assert [*map(outcome, here.samples)] == [*map(outcome, there.samples)]
+
+
+@pytest.mark.parametrize("form", ["pkl", "json"])
+def test_one_annotation(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    one = annotation(20, seed=3)
+    source = write(tmp_path / "a.pkl", one)
+    if form == "json":
+        source = tmp_path / "a.json"
+        source.write_bytes(orjson.dumps(one, default=lambda array: array.tolist()))
+    assert_same(convert(source, tmp_path / "out"), source, "all")
+    assert capsys.readouterr().err == ""
+
+
 def taken(data: bytes) -> tuple[list[Any], Any]:
     """What the piecemeal reader hands over of a pickle."""
     found: list[Any] = []
@@ -217,7 +263,7 @@ def test_any_tree_is_read_as_a_whole_reads_it_or_not_at_all(
     data = pickle.dumps(root, protocol)
     data = pickletools.optimize(data) if optimised else data
     try:
-        expected = of_pickle(pickle.loads(data))
+        expected = of_root(pickle.loads(data))
     except DatasetError:
         with pytest.raises((DatasetError, piecemeal.Irregular)):
             taken(data)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.base.notes import fields_of, notes_of, spelt
 from engine.base.records import Failure, Prediction, Record
 from engine.live.labels import Label
+from engine.outputs.journal import record_json
 from engine.outputs.totals import END_TO_END, LabelTotals, Latencies, SampleTotals
 
 
@@ -60,6 +64,32 @@ def test_logits_are_kept_where_they_are_asked_for() -> None:
         [kept] = totals.predictions
         assert kept.logits.shape == ((2, 5) if keep else (0, 5))
         assert kept.logits.base is None
+
+
+def test_notes_are_counted_by_kind() -> None:
+    resumed = replace(prediction(7, 1, 1), notes=("empty",))
+    totals = SampleTotals(0.0, [resumed])
+    totals.add(replace(prediction(3, 1, 1), notes=("empty", "percent")), 1.0)
+    totals.add(prediction(4, 1, 1), 2.0)
+    found = totals.notes.to_json()
+    assert found == {
+        "empty": {"count": 2, "first": "video 7"},
+        "percent": {"count": 1, "first": "video 3"},
+    }
+    assert spelt(found, "sample") == [
+        "2 samples: nobody is seen (first: video 7)",
+        "1 sample: scores of joints run to 100, and are divided by it (first: video 3)",
+    ]
+    labels = LabelTotals(0.0)
+    labels.add(label("wave", 1.0, notes=("normalised",)), 1.0)
+    assert labels.notes.to_json() == {"normalised": {"count": 1, "first": "door@47"}}
+
+
+@given(st.lists(st.sampled_from(["empty", "normalised", "percent"]), unique=True))
+def test_a_record_says_its_notes(notes: list[Any]) -> None:
+    line = record_json(replace(prediction(3, 1, 1), notes=tuple(notes)), "abcde", 1)
+    assert set(notes_of(line)) == set(notes)
+    assert notes_of(orjson.loads(orjson.dumps(fields_of(notes)))) == notes_of(line)
 
 
 def test_labels() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,12 @@ def test_a_line_that_is_no_json_costs_that_sample_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", "end in .pkl, .npz, .jsonl"),
+        ("a.txt", b"", "end in .pkl, .npz, .json, .jsonl"),
+        ("a.json", b"{", "not JSON"),
+        ("a.json", b"\xff", "not JSON"),
+        ("a.json", b"[NaN, " * 100_000, "not JSON"),
+        ("a.json", b"3", "expected a list"),
+        ("a.json", b'{"people": []}', "or one annotation, a dict with `keypoint`"),
         ("a.pkl", b"", "truncated or not a pickle"),
         ("a.pkl", pickle.dumps(1), "expected a list"),
         ("a.pkl", pickle.dumps({"annotations": 1}), "expected a list"),
@@ -132,6 +138,39 @@ def test_jsonl_splits_go_by_the_first_lines_key(tmp_path: Path) -> None:
         '{"frame_dir": "c", "split": null}',
     )
     assert found.splits == {"s": ["a", "b"], "t": ["a"]}
+
+
+def test_json(make_annotation: Any, tmp_path: Path) -> None:
+    annotations = [make_annotation(20 + i, persons=1 + i, seed=i) for i in range(3)]
+    for one in annotations:
+        one["keypoint_score"][0, 0, 0] = one["keypoint"][0, 0, 0] = np.nan
+    root = {"split": {"test1": ["video_2"]}, "annotations": annotations}
+    for name, content in (("whole", root), ("list", annotations), ("one", annotations[0])):
+        text = json.dumps(content, default=np.ndarray.tolist)
+        (tmp_path / f"{name}.json").write_text("\ufeff" + text, encoding="utf-8")
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(content))
+        found, expected = (
+            read_annotations(tmp_path / f"{name}.{form}") for form in ("json", "pkl")
+        )
+        assert found.splits == expected.splits
+        for one, other in zip(found.annotations, expected.annotations, strict=True):
+            assert one["frame_dir"] == other["frame_dir"]
+            for field in ("keypoint", "keypoint_score"):
+                np.testing.assert_array_equal(one[field], other[field])
+
+
+def test_nan_as_python_writes_it(tmp_path: Path) -> None:
+    """Lines that are JSON go through the fast reader, others may have what Python calls NaN."""
+    found = read_lines(
+        tmp_path,
+        '{"frame_dir": "NaN", "label": 3}',
+        json.dumps({"frame_dir": "a", "keypoint": [[[[float("nan")] * 2] * 17]]}),
+        '{"frame_dir": NaN, ',
+    ).annotations
+    assert found[0] == {"frame_dir": "NaN", "label": 3}
+    assert np.isnan(found[1]["keypoint"]).all()
+    assert found[1]["keypoint"].shape == (1, 1, 17, 2)
+    assert "line 3 is not JSON" in found[2].message
 
 
 def test_archives_of_odd_arrays(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from engine.base.errors import DatasetError, SampleError
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import find_dataset, open_dataset
+from tests.support.samples import walking
 
 
 def write(path: Path, root: Any) -> str:
@@ -63,6 +64,29 @@ def test_unknown_split(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="selects none"):
         open_dataset(path, split="val")
     assert len(open_dataset(path, split="all").samples) == 1
+
+
+def test_names_of_a_split_that_are_not_there(tmp_path: Path) -> None:
+    splits = {"test1": ["b", "a", "c", "d", "b", "e\n"], "val": ["a"]}
+    annotations = [{"frame_dir": "a"}, "junk", {"frame_dir": "f"}]
+    path = write(tmp_path / "a.pkl", {"split": splits, "annotations": annotations})
+    found = open_dataset(path, limit=1)
+    assert found.absent == ["b", "c", "d", "e\n"]
+    assert found.lacks == "4 names are not in the file: b, c, d, …"
+    for split in ("val", "all"):
+        assert (open_dataset(path, split=split).absent, found.identity()) == ([], found.identity())
+    only = write(tmp_path / "b.pkl", {"split": {"test1": ["x"]}, "annotations": annotations[::2]})
+    with pytest.raises(DatasetError, match="selects none of its annotations; it names x"):
+        open_dataset(only)
+
+
+def test_coordinates_that_are_said(tmp_path: Path) -> None:
+    shares = walking() / [640, 480]
+    path = write(tmp_path / "a.pkl", [{"keypoint": shares, "img_shape": (480, 640)}] * 2)
+    for said, notes in (("auto", ("normalised",)), ("pixels", ()), ("normalised", ("normalised",))):
+        samples = find_dataset(path, coordinates=said)(None, None, None).samples  # type: ignore[arg-type]
+        assert [one.poses(51).notes for one in samples] == [notes, notes]
+        assert [one.poses(51).notes for one in samples[1:]] == [notes]
 
 
 @pytest.mark.parametrize(

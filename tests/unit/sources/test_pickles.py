@@ -66,6 +66,22 @@ def test_plain_containers(protocol: int) -> None:
     assert load(pickle.dumps(np.float64(0.5), protocol)) == 0.5
 
 
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("factory", [list, dict, set, int, str, collections.OrderedDict, None])
+def test_a_defaultdict_is_a_dict(factory: Any, protocol: int) -> None:
+    value = collections.defaultdict(factory, {"test1": ["a"], "train1": []})
+    found = load(pickle.dumps({"split": value, "again": value}, protocol))
+    assert found == {"split": dict(value), "again": dict(value)}
+    assert type(found["split"]) is dict
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("factory", [os.getcwd, eval, bytes, np.ndarray, pickle.loads])
+def test_a_factory_of_anything_else_is_refused(factory: Any, protocol: int) -> None:
+    with pytest.raises(DatasetError):
+        load(pickle.dumps(collections.defaultdict(factory), protocol))
+
+
 def test_object_arrays_are_data(tmp_path: Path) -> None:
     found = load(pickle.dumps(np.array([[1], None], dtype=object)))
     assert found.tolist() == [[1], None]
@@ -105,6 +121,10 @@ def test_nothing_is_executed(chdir_tmp: Path, protocol: int) -> None:
         _Call(np._core.multiarray._reconstruct, np.ndarray, (10**15,), b"b"),
         _Call(np._core.multiarray._reconstruct, collections.OrderedDict, (0,), b"b"),
         _Call(bytes, 10**15),
+        _Call(list, "ab"),
+        _Call(int, "9" * 5000),
+        _Call(collections.defaultdict, [], ()),
+        _Call(collections.defaultdict, list, {"a": 1}),
         _Call(np._core.multiarray.scalar, np.dtype("O"), b"\0" * 8),
         _Call(np._core.multiarray.scalar, np.dtype("f8"), b"\0" * 7),
         _Call(np._core.numeric._frombuffer, b"\0" * 8, np.dtype("f8"), (10**6, 10**6), "C"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from engine.base.errors import SourceError
 from engine.skeletons.joints import LAYOUTS
 from engine.sources.pose_frames import PoseFrame, decode, parse, timed
+from tests.support.samples import walking
 
 
 def message(**fields: Any) -> dict[str, Any]:
@@ -46,12 +48,12 @@ def test_a_frame() -> None:
 def test_layouts(layout: str) -> None:
     """Numbered joints come out in COCO's places; a nose is a nose."""
     about = LAYOUTS[layout]
-    kpts = [[0.01 * n, 0.02 * n, 1] for n in range(about.joints)]
-    [person] = parse(message(layout=layout, people=[{"kpts": kpts}])).people
-    scale = (640, 480) if about.normalised else (1, 1)
+    kpts = np.array([[0.01 * n, 0.02 * n, 1] for n in range(about.joints)])
+    kpts *= [1, 1, 1] if about.normalised else [640, 480, 1]
+    [person] = parse(message(layout=layout, people=[{"kpts": kpts.tolist()}])).people
     there = [joint for joint, place in enumerate(about.coco) if place is not None]
     numbers = np.array([np.mean(about.coco[joint]) for joint in there])  # type: ignore[arg-type]
-    expected = np.stack([0.01 * numbers * scale[0], 0.02 * numbers * scale[1]], axis=1)
+    expected = np.stack([0.01 * numbers * 640, 0.02 * numbers * 480], axis=1)
     np.testing.assert_allclose(person.kpts[there, :2], expected, rtol=1e-5)
     absent = [joint for joint in range(17) if joint not in there]
     assert not person.kpts[absent].any()
@@ -135,6 +137,81 @@ def test_not_even_an_object() -> None:
     for raw, said in ((b"{", "not JSON"), (b"[1]", "is an object"), (long, "of 2097152 bytes")):
         with pytest.raises(SourceError, match=said):
             decode(raw)
+
+
+def people(*bodies: Any) -> list[dict[str, Any]]:
+    return [{"kpts": body} for body in bodies]
+
+
+def shares(score: float = 1.0) -> Any:
+    """Two people, joints in shares of the picture: [2, 17, 3]."""
+    found = walking(2, 1, 200)[:, 0] / [640, 480]
+    return np.concatenate([found, np.full((2, 17, 1), score)], axis=-1)
+
+
+def test_shares_of_the_picture() -> None:
+    bodies = shares()
+    bodies[0, 5:] = 0
+    frame = parse(message(people=people(*bodies.tolist())))
+    assert (frame.notes, frame.checked) == (("normalised",), True)
+    for person, body in zip(frame.people, bodies, strict=True):
+        np.testing.assert_allclose(person.kpts, body * [640, 480, 1], rtol=1e-6)
+    kept = parse(message(people=people(*bodies.tolist())), "pixels")
+    assert kept.notes == ()
+    np.testing.assert_allclose(kept.people[1].kpts, bodies[1], rtol=1e-6)
+    pixels = message(people=people(*(bodies * [640, 480, 1]).tolist()))
+    assert parse(pixels).notes == ()
+    with pytest.raises(SourceError, match=r"kpts has x from .* --coordinates normalised"):
+        parse(pixels, "normalised")
+    far = bodies.copy()
+    far[1, 5, 0] = 9e5
+    with pytest.raises(SourceError, match="far outside, as shares"):
+        parse(message(people=people(*far.tolist())))
+    # of one joint alone, too
+    bodies[:, 1:] = 0
+    [one, _] = parse(message(people=people(*bodies.tolist()))).people
+    np.testing.assert_allclose(one.kpts[0, :2], bodies[0, 0, :2] * [640, 480], rtol=1e-6)
+
+
+def test_what_a_layout_says_is_not_asked_again() -> None:
+    kpts = [[0.5, 0.25, 1]] * 33
+    frame = parse(message(layout="mediapipe33", people=people(kpts)), "normalised")
+    assert frame.people[0].kpts[0].tolist() == [320, 120, 1]
+
+
+def test_from_minus_one_to_one() -> None:
+    bodies = shares() * [2, 2, 1] - [1, 1, 0]
+    with pytest.raises(SourceError, match="kpts has x from .*keypoint_scale 4.*VideoPose3D"):
+        parse(message(people=people(*bodies.tolist())))
+
+
+def test_scores_in_percent_and_others() -> None:
+    bodies = shares(80) * [640, 480, 1]
+    frame = parse(message(people=people(*bodies.tolist())))
+    assert frame.notes == ("percent",)
+    assert frame.people[1].kpts[3, 2] == np.float32(0.8)
+    bodies[0, 0, 2] = 6.5
+    bodies[..., 2] = bodies[..., 2].clip(0, 6.5)
+    with pytest.raises(SourceError, match="the score of kpts has 6.5 to 6.5; expected 0 to 1"):
+        parse(message(people=people(*bodies.tolist())))
+
+
+def test_nan_is_what_was_not_seen() -> None:
+    bodies = shares() * [640, 480, 1]
+    bodies[0, 3] = [float("nan"), float("nan"), 0]
+    bodies[0, 4] = float("nan")
+    bodies[1] = float("nan")
+    text = json.dumps(message(people=people(*bodies.tolist())))
+    assert "NaN" in text
+    one, other = parse(decode(text.encode())).people
+    assert not one.kpts[3:5].any()
+    assert one.kpts[5].all()
+    assert not other.kpts.any()
+    text = text.replace("NaN", "Infinity")
+    with pytest.raises(SourceError, match="no numbers"):
+        parse(decode(text.encode()))
+    with pytest.raises(SourceError, match="not JSON"):
+        decode(b"[NaN, " * 100_000)
 
 
 plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
