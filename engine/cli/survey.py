@@ -85,6 +85,9 @@ class Survey:
             there = there & (score > 0)
         self.tracks[_rows(sample.tracks, poses)] += 1
         self.notes.add(poses.notes, sample.id)
+        if len(keypoint) > poses.total_frames and sample.tracks is None:
+            what = "more persons than frames: are the axes [frames, persons, …]?"
+            self.odd.setdefault(what, []).append(sample.id)
         joints = there.sum(axis=(0, 1))
         self.seen += joints
         for what in _oddities(keypoint, there, poses.img_shape):

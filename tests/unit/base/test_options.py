@@ -167,7 +167,6 @@ def test_a_new_option_is_one_field(tmp_path: Path, capsys: pytest.CaptureFixture
     palette.touch()
     options = _More(mirror="odd", windows=True, sketch="a.png", palette=str(palette))
     assert identity_of(options) == {
-        "coordinates": "auto",
         "device": None,
         "mirror": "odd",
     }

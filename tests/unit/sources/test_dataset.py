@@ -14,6 +14,7 @@ import pytest
 from engine.base.errors import DatasetError, SampleError
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import find_dataset, open_dataset
+from engine.sources.formats.poses import Reading
 from tests.support.samples import walking
 
 
@@ -84,7 +85,8 @@ def test_coordinates_that_are_said(tmp_path: Path) -> None:
     shares = walking() / [640, 480]
     path = write(tmp_path / "a.pkl", [{"keypoint": shares, "img_shape": (480, 640)}] * 2)
     for said, notes in (("auto", ("normalised",)), ("pixels", ()), ("normalised", ("normalised",))):
-        samples = find_dataset(path, coordinates=said)(None, None, None).samples  # type: ignore[arg-type]
+        reading = Reading(coordinates=said)  # type: ignore[arg-type]
+        samples = open_dataset(path, reading=reading).samples
         assert [one.poses(51).notes for one in samples] == [notes, notes]
         assert [one.poses(51).notes for one in samples[1:]] == [notes]
 

@@ -28,7 +28,7 @@ def read(content):
 
     def frames():
         for number in range(int(words[1])):
-            yield Frame(number, [Detection(np.full((17, 3), number + 1, np.float32))])
+            yield Frame(number, [Detection(np.full((17, 3), [10 + number, 20, 1], np.float32))])
 
     return [Recording(content.path.stem, frames, size=(64, 48))]
 """
@@ -56,7 +56,7 @@ def test_a_new_format_is_one_function(tmp_path: Path) -> None:
     assert data.source == f"{path} (still, joints coco17)"
     poses = data.samples[0].read(51)
     assert not isinstance(poses, Cause)
-    assert poses.keypoint[0, :, 16].tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert poses.keypoint[0, :, 16].tolist() == [[10, 20], [11, 20], [12, 20]]
     path.write_text("still, and broken")
     with pytest.raises(DatasetError, match=r"clip\.txt"):
         open_dataset(str(path), reading=Reading())
