@@ -23,6 +23,9 @@ _FIELDS: Final[dict[Note, tuple[str, Any]]] = {
 }
 """Of a record: a field and its value."""
 
+NOTED: Final = tuple(name for name, _ in _FIELDS.values())
+"""Names of these fields."""
+
 _WORDS: Final[dict[Note, str]] = {
     EMPTY: "nobody is seen",
     NORMALISED: "coordinates are shares of the picture, and are taken as such (--coordinates)",

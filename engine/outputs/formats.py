@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 from engine.base.errors import UsageError
 from engine.base.files import is_stream
+from engine.base.notes import NOTED
 from engine.base.records import STAGES
 
 Format = Literal["jsonl", "csv", "parquet"]
@@ -28,16 +29,17 @@ _FORMATS: Final[dict[str, Format]] = {
 }
 _BEGINNINGS: Final = (b'{"index"', b'{"stream"', b"index,id,", b"stream,who,", b"PAR1")
 _FIRST: Final[dict[Kind, tuple[str, ...]]] = {
-    "records": ("index", "id", "label"),
+    "records": ("index", "id", "who", "label"),
     "labels": ("stream", "who", "t", "first", "last", "label", "name", "score", "latency_ms"),
     "segments": ("stream", "who", "label", "name", "start", "end", "score"),
 }
 _LAST: Final[dict[Kind, tuple[str, ...]]] = {
     "records": (
+        *NOTED,
         *(f"ms_{stage}" for stage in STAGES),
         *("error_stage", "error_type", "error_message"),
     ),
-    "labels": ("error",),
+    "labels": (*NOTED, "error"),
     "segments": (),
 }
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from engine.base.files import write_atomically
+from engine.base.notes import NOTED
 from engine.base.records import STAGES
 from engine.outputs.formats import Kind
 
@@ -26,15 +27,18 @@ _TOP: Final = pa.list_(
     pa.struct([("label", pa.int64()), ("name", pa.string()), ("score", pa.float64())])
 )
 _SCORES: Final = pa.list_(pa.float32())
+_NOTED: Final = [("empty", pa.bool_()), *((name, pa.string()) for name in NOTED[1:])]
 _ERROR: Final = pa.struct([(name, pa.string()) for name in ("stage", "type", "message")])
 _SCHEMAS: Final[dict[Kind, Any]] = {
     "records": pa.schema(
         [
             ("index", pa.int64()),
             ("id", pa.string()),
+            ("who", pa.string()),
             ("label", pa.int64()),
             ("top_k", _TOP),
             ("scores", _SCORES),
+            *_NOTED,
             ("ms", pa.struct([(stage, pa.float64()) for stage in STAGES])),
             ("error", _ERROR),
         ]
@@ -52,6 +56,7 @@ _SCHEMAS: Final[dict[Kind, Any]] = {
             ("scores", _SCORES),
             ("latency_ms", pa.float64()),
             ("top", _TOP),
+            *_NOTED,
             ("error", pa.string()),
         ]
     ),

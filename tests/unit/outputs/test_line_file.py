@@ -27,7 +27,13 @@ CLASSES = ["run", 'jump, "high"', "walk"]
 SCORES = np.array([0.25, 0.5, 0.25], np.float32)
 LINES = [
     record_json(
-        Prediction(0, "a,b", 2, np.zeros((1, 3), np.float32), SCORES, {"total": 1.5}), CLASSES, 2
+        Prediction(
+            *(0, "a,b", 2, np.zeros((1, 3), np.float32), SCORES, {"total": 1.5}),
+            who=3,
+            notes=("empty", "percent"),
+        ),
+        CLASSES,
+        2,
     ),
     record_json(Failure(1, "c", None, "read", "SampleError", "no\nkeypoint"), CLASSES, 2),
 ]
@@ -74,6 +80,8 @@ def test_csv(tmp_path: Path) -> None:
     good, bad = csv.DictReader(path.read_text().splitlines())
     assert (good["id"], good["label"], good["top_1_name"]) == ("a,b", "2", 'jump, "high"')
     assert (good["top_1_score"], good["ms_total"], good["error_stage"]) == ("0.5", "1.5", "")
+    noted = ("who", "empty", "coordinates", "keypoint_score")
+    assert [good[name] for name in noted] == ["3", "True", "", "percent"]
     assert (bad["label"], bad["top_1_label"], bad["error_message"]) == ("", "", "no keypoint")
     assert not identity_path(path).exists()
 
@@ -95,6 +103,8 @@ def test_parquet(tmp_path: Path) -> None:
     assert good["scores"] == journal[0]["scores"]
     assert good["top_k"] == journal[0]["top_k"]
     assert good["ms"]["total"] == 1.5
+    noted = ("who", "empty", "coordinates", "keypoint_score")
+    assert [good[name] for name in noted] == ["3", True, None, "percent"]
     assert bad["error"] == journal[1]["error"]
     assert bad["scores"] is None
     assert result_of(journal_of(path)) == path
