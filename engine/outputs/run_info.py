@@ -94,6 +94,7 @@ class DatasetRun(Run):
     `identity`: what has to be the same for records to belong together. `resumes`: whether it goes
     on with the records of another run. `workers` and `executors`: processes of an engine, no
     workers in process. `wire`: what workers send. `startup_s`: seconds until it was ready.
+    `differs`: how the data set's classes are others than the model's, in words.
     """
 
     state: DatasetState
@@ -105,6 +106,7 @@ class DatasetRun(Run):
     executors: int
     wire: str
     startup_s: float
+    differs: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
