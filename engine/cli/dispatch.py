@@ -52,7 +52,8 @@ def _scored(options: Options) -> int:
         ends_with = getattr(error, "exit_code", ends_with)
         about = event("gave up", error=type(error).__name__, exit_code=ends_with)
         log.debug("%s", error or "interrupted", extra=about)  # `engine.run` prints it
-        if isinstance(error, EngineError) and name is not None and _can_go_on(Path(name)):
+        cut_short = isinstance(error, EngineError) and not isinstance(error, UsageError)
+        if cut_short and name is not None and _can_go_on(Path(name)):
             error.args = (f"{error}\nThe records in {name} are whole; --resume {name} goes on",)
         raise
     log.debug("exit code %d", code, extra=event("ended", exit_code=code))
