@@ -45,7 +45,9 @@ class Stream(Execution[Label]):
         setup: Setup | None = None,
     ) -> None:
         if options.in_process:
-            raise UsageError("--in-process: live sources need processes of their own")
+            raise UsageError(
+                "--in-process: windows and live sources need processes of their own; leave it out"
+            )
         super().__init__()
         self.options = options
         self.sources = [open_source(source) for source in sources]
