@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Compile a PoseC3D network for an Ascend NPU with CANN's atc.",
     )
     parser.add_argument("model", help="an .onnx file, or what else --model of engine.run takes")
+    parser.add_argument("--config", metavar="NAME|PATH", help="as --config of engine.run")
     parser.add_argument(
         "--layout",
         default=CLIPS,
@@ -172,7 +173,10 @@ def _parser() -> argparse.ArgumentParser:
         help="a further option of atc",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="print the command lines, and compile nothing"
+        "--dry-run",
+        action="store_true",
+        help="print the command lines, and compile nothing; of layout shared the .onnx that they "
+        "name is written, too",
     )
     parser.add_argument(
         "--describe",
@@ -184,7 +188,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> None:
-    model = open_model(args.model)
+    model = open_model(args.model, config=args.config)
     if model.compiled:
         raise UsageError(f"{args.model} is compiled already")
     if model.precision == "int8":

@@ -29,6 +29,7 @@ from engine.base.choices import Precision
 from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
+from engine.base.published import other_classes
 from engine.base.recipe import Recipe
 from engine.base.records import Prediction
 from engine.base.signals import INTERRUPTIONS
@@ -57,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "NNCF: pip install '.[quantize]'. Exit code 1: it costs more than allowed.",
     )
     parser.add_argument("model", help="as --model of engine.run, of float weights")
+    parser.add_argument("--config", metavar="NAME|PATH", help="as --config of engine.run")
     parser.add_argument("--dataset", required=True, help="as --dataset of engine.run")
     parser.add_argument("--output-file", type=Path, required=True, metavar="FILE.onnx")
     parser.add_argument(
@@ -106,11 +108,13 @@ def _quantise(args: argparse.Namespace) -> None:
         raise UsageError(f"--output-file {args.output_file}: must end in .onnx")
     if args.clips < 1 or (args.limit is not None and args.limit < 1):
         raise UsageError("--clips and --limit must be at least 1")
-    model = open_model(args.model)
+    model = open_model(args.model, config=args.config)
     if model.precision != "f32":
         raise UsageError(f"{model.path} is {model.precision}; only float32 files are quantised")
     if args.output_file.exists() and args.output_file.samefile(model.path):
         raise UsageError(f"--output-file {args.output_file} is the model that is to be read")
+    if (differs := other_classes(args.dataset, model.classes)) is not None:
+        raise UsageError(f"{differs}: --dataset needs the model's classes to measure a loss")
     chosen, held_out = _splits(args)
     with proven(args.output_file) as part:
         clips = _clips(chosen, len(model.classes), model.recipe, args.seed)

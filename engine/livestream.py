@@ -47,7 +47,9 @@ class Stream(Execution[Label]):
         setup: Setup | None = None,
     ) -> None:
         if options.in_process:
-            raise UsageError("--in-process: live sources need processes of their own")
+            raise UsageError(
+                "--in-process: windows and live sources need processes of their own; leave it out"
+            )
         super().__init__()
         self.options = options
         reading = Reading.of(options.size, options.joints, options.fps, options.coordinates)

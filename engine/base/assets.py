@@ -27,12 +27,14 @@ _BLOCK = 1 << 18
 
 @dataclass(frozen=True)
 class Asset:
-    """A published file. `sha256` is a prefix of its digest, hex; empty if not published."""
+    """A published file. `sha256` is a prefix of its digest, hex; empty if not published. `beside`:
+    what else is needed, and nothing here downloads, in words."""
 
     name: str
     filename: str
     url: str
     sha256: str = ""
+    beside: str = ""
 
 
 DEMO = "demo"  # data and weights that ship
@@ -75,6 +77,7 @@ def locate(asset: Asset) -> Path:
             f"downloaded ({reason}).\n"
             f"Fetch {asset.url}\n"
             f"and put it at {path}, or into a directory that ENGINE_DATA_DIR names."
+            + (f"\nBeside it belong {asset.beside}." if asset.beside else "")
         ) from None
     return path
 
@@ -168,8 +171,13 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def as_published(path: Path, asset: Asset) -> bool:
+    """Whether a file is the published one, as far as a digest is published."""
+    return not asset.sha256 or file_sha256(path).startswith(asset.sha256)
+
+
 def _check_digest(path: Path, asset: Asset) -> None:
-    if asset.sha256 and not file_sha256(path).startswith(asset.sha256):
+    if not as_published(path, asset):
         raise UsageError(
             f"{path}: its SHA-256 does not begin with {asset.sha256}, so it is not the "
             f"published {asset.filename}. Delete it and run again"

@@ -460,6 +460,8 @@ class Options:
         for f in fields(self):
             if f.name in idle and getattr(self, f.name) != f.default:
                 raise UsageError(f"{flag(f.name)} has no effect {idle[f.name]}")
+        if self.config is not None and self.model is None:
+            raise UsageError("--config CONFIG is of a checkpoint; give --model FILE.pth as well")
         if self.resume is not None and self.output not in (None, self.resume):
             raise UsageError("--resume FILE goes on writing FILE; leave --output out")
         if self.resume is not None and self.logits is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from engine.base.assets import Asset
+from engine.base.assets import DEMO, Asset
 from engine.base.constants import HMDB51, LEFT_LIMBS, LIMBS, RIGHT_LIMBS
 from engine.base.errors import UsageError
 from engine.base.recipe import HMDB51_RECIPE, Limb, Recipe, exchanged
@@ -95,7 +95,32 @@ def benchmark_of(classes: Sequence[str]) -> Benchmark | None:
     return None
 
 
+def other_classes(dataset: str, classes: Sequence[str]) -> str | None:
+    """The first class of a published data set, or of the demo's, that is another one in a model, in
+    words. None where the classes are the same, or where the names of one side are not known
+    (``class_N``); what only one of them has behind the other's last is no difference."""
+    if dataset != DEMO and dataset not in DATASETS:
+        return None
+    benchmark = BENCHMARKS["hmdb51" if dataset == DEMO else DATASETS[dataset].benchmark]
+    for number, (ours, theirs) in enumerate(zip(benchmark.classes, classes, strict=False)):
+        if theirs != f"class_{number}" and _plain(ours) != _plain(theirs):
+            return f"class {number} is {ours!r} in {dataset} and {theirs!r:.60} in the model"
+    return None
+
+
+def _plain(name: str) -> str:
+    """A name less what spellings differ in: ``brush_hair``, ``Brush hair``."""
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
 _SITE: Final = "https://download.openmmlab.com/mmaction"
+_KPFILES: Final = {
+    "k400_2d": "the skeletons, the folder kpfiles (k400_kpfiles_2d.zip of "
+    "https://openxlab.org.cn/datasets/OpenMMLab/Kinetics400-skeleton)",
+    "k400_hrnet": "the skeletons, the folder kpfiles (its address is in "
+    "https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md)",
+}
+"""What two tables of contents are nothing without."""
 
 
 def _annotations() -> Iterator[Annotations]:
@@ -125,7 +150,8 @@ def _annotations() -> Iterator[Annotations]:
             (f"{stem}_hrnet", f"pyskl/data/{folder}/{stem}_hrnet.pkl"),
         ):
             url = f"{_SITE}/{address}"
-            yield Annotations(name, f"{name}.pkl", url, benchmark=benchmark)
+            beside = _KPFILES.get(name, "")
+            yield Annotations(name, f"{name}.pkl", url, beside=beside, benchmark=benchmark)
 
 
 DATASETS: Final = {one.name: one for one in _annotations()}

@@ -73,7 +73,8 @@ class Recipe:
     clips comes about: ``redraw`` flips coordinates (mmaction2 0.24.1), ``mirror`` the finished
     heatmaps; None where there is none. `twins`: for each joint (redraw) or channel (mirror) the one
     on the other side. `precision`: of coordinates where the reference draws. `most`: persons kept
-    of an annotation in Kinetics-400's compressed form; 0 where none may come.
+    of an annotation in Kinetics-400's compressed form; 0 where the
+    configuration has no step for that form, which is then read with ten.
     """
 
     joints: int = JOINTS
@@ -172,6 +173,29 @@ class Recipe:
     def mirrored(self) -> NDArray[Any]:
         """For each cell of a frame the one that holds its value in the mirror image."""
         return _mirrored(self)
+
+    @property
+    def input(self) -> str:
+        """Clips, what is drawn, frames, height and width, in words."""
+        drawn = "joints" if self.limbs is None else "limbs"
+        return f"{self.views} x {drawn} {self.length}x{self.size}x{self.size}"
+
+    @property
+    def in_words(self) -> str:
+        """The input, and how it comes about."""
+        return ", ".join(
+            [
+                self.input,
+                {"crop": "cropped", "stretch": "stretched"}[self.fit],
+                {
+                    "redraw": "half of them flipped and drawn again",
+                    "mirror": "half of them mirrored",
+                    None: "none flipped",
+                }[self.flip],
+                *(["sampled as pyskl"] if self.sampler == "pyskl" else []),
+                f"drawn as mmaction2 {self.reference}",
+            ]
+        )
 
     @property
     def one_view(self) -> Recipe:

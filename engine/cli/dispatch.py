@@ -54,7 +54,8 @@ def _scored(options: Options) -> int:
         ends_with = getattr(error, "exit_code", ends_with)
         about = event("gave up", error=type(error).__name__, exit_code=ends_with)
         log.debug("%s", error or "interrupted", extra=about)  # `engine.run` prints it
-        if isinstance(error, EngineError) and journal is not None and _can_go_on(journal):
+        cut_short = isinstance(error, EngineError) and not isinstance(error, UsageError)
+        if cut_short and journal is not None and _can_go_on(journal):
             said = f"The records in {journal} are whole; --resume {journal} goes on"
             error.args = (f"{error}\n{said}",)
         raise

@@ -2,9 +2,10 @@
 
 Comes in: `Options`. Goes out: ``DIR/bin/00000.bin`` …, each a float32 tensor of the shape [views,
 channels, length, size, size] that the model takes (HMDB51's: [20, 17, 48, 56, 56], 205 MB);
-``DIR/hmdb51_label.txt``; and ``DIR/clips.json``, which has the shape and the recipe. For comparing
-tensors with other programs, and for feeding ``ais_bench``; the engine itself needs none of these
-files.
+their labels, ``DIR/hmdb51_label.txt`` for classes of HMDB51, ``ntu60_label.txt`` and the like for
+those of another benchmark, else ``label.txt``; and ``DIR/clips.json``, which has the shape and the
+recipe. For comparing tensors with other programs, and for feeding ``ais_bench``; the engine itself
+needs none of these files.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from typing import IO
 
 import numpy as np
 
+from engine.base.constants import HMDB51
 from engine.base.errors import OutputError, SampleError
 from engine.base.files import guarded, write_atomically, write_json
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
-from engine.base.published import DATASETS, checkpoint_for
+from engine.base.published import BENCHMARKS, DATASETS, Benchmark, benchmark_of, checkpoint_for
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
 from engine.runtime.setup import model_of
@@ -32,7 +34,7 @@ from engine.skeletons.samples import ANY_CLASSES, Sample
 from engine.sources.dataset import find_dataset
 from engine.sources.formats.poses import Reading
 
-LABELS = "hmdb51_label.txt"
+LABELS = "label.txt"
 ABOUT = "clips.json"
 
 
@@ -42,7 +44,7 @@ def dump(options: Options, folder: Path) -> int:
     `ModelError`."""
     reading = Reading.of(options.size, options.joints, coordinates=options.coordinates)
     select = find_dataset(options.dataset, options.ann_file, reading)
-    recipe, split = _wanted(options)
+    recipe, split, benchmark = _wanted(options)
     shape = recipe.views, *recipe.clip_shape
     samples = select(options.split, options.limit, split).samples
     guarded(folder, lambda: (folder / "bin").mkdir(parents=True, exist_ok=True))
@@ -58,24 +60,27 @@ def dump(options: Options, folder: Path) -> int:
             path = folder / "bin" / f"{sample.index:05d}.bin"
             write_atomically(path, partial(_write, found))
             progress.update(done, path.name)
-    _write_labels(folder / LABELS, samples)
+    name = LABELS if benchmark is None else f"{benchmark.name}_{LABELS}"
+    _write_labels(folder / name, samples)
     about = {"shape": shape, "dtype": "float32", "recipe": recipe.to_json()}
     write_json(folder / ABOUT, about)
     print(f"wrote {len(samples) - failed} tensors {list(shape)} to {folder / 'bin'}")
     return SampleError.exit_code if failed else 0
 
 
-def _wanted(options: Options) -> tuple[Recipe, str | None]:
-    """The recipe, and the split that it is tested on where that is known: of the model, if one is
-    given, else of the checkpoint that a named data set has, else of HMDB51's."""
-    recipe, split = HMDB51_RECIPE, None
+def _wanted(options: Options) -> tuple[Recipe, str | None, Benchmark | None]:
+    """The recipe, and where they are known the split that it is tested on and the benchmark: of the
+    model, if one is given, else of the checkpoint that a named data set has, else of HMDB51's."""
+    recipe, split, benchmark = HMDB51_RECIPE, None, benchmark_of(HMDB51)
     if options.model is not None:
         model = model_of(options)
-        recipe, split = model.recipe, model.split
+        recipe, split, benchmark = model.recipe, model.split, benchmark_of(model.classes)
     elif options.dataset in DATASETS:
         known = checkpoint_for(options.dataset)
-        recipe, split = known.recipe, known.split
-    return (recipe.drawn_as(options.reference) if options.reference else recipe), split
+        recipe, split, benchmark = known.recipe, known.split, BENCHMARKS[known.benchmark]
+    if options.reference:
+        recipe = recipe.drawn_as(options.reference)
+    return recipe, split, benchmark
 
 
 def _clips(sample: Sample, recipe: Recipe) -> HeatmapClips | Cause:

@@ -79,6 +79,7 @@ def _announce(stream: Stream) -> None:
     for source in stream.sources:
         print(f"source    {printable(source.name)}{' (live)' if source.live else ''}")
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
+    print(f"recipe    {stream.setup.recipe.in_words}")
     print(
         f"backend   {stream.setup.backend_name}: {facts.runtime} on {facts.device}, "
         f"{facts.precision}",

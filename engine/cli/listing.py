@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from engine.base.assets import DEMO, Asset, find
+from engine.base.assets import DEMO, Asset, as_published, find
 from engine.base.published import BENCHMARKS, CHECKPOINTS, DATASETS, Checkpoint, checkpoint_for
 
 
@@ -25,8 +25,10 @@ def listing() -> str:
             "",
             *_aligned(models),
             "",
-            "What is not here yet is downloaded on first use. Accuracies are what the authors of a "
-            "checkpoint report,",
+            "What is not here yet is downloaded on first use; a run refuses `another file`, whose "
+            "SHA-256 is not the",
+            "published one, until it is deleted. Accuracies are what the authors of a checkpoint "
+            "report,",
             "in percent: top-1, for gym99 mean class accuracy. --dataset takes a name of the first "
             "table or a path,",
             "--model and --config one of the second.",
@@ -35,13 +37,14 @@ def listing() -> str:
 
 
 def _here(asset: Asset) -> str:
-    return "no" if find(asset) is None else "yes"
+    path = find(asset)
+    if path is None:
+        return "no"
+    return "yes" if as_published(path, asset) else "another file"
 
 
 def _input(one: Checkpoint) -> str:
-    recipe = one.recipe
-    drawn = "joints" if recipe.limbs is None else "limbs"
-    return f"{recipe.views} x {drawn} {recipe.length}x{recipe.size}x{recipe.size}, {one.network}"
+    return f"{one.recipe.input}, {one.network}"
 
 
 def _accuracy(one: Checkpoint) -> str:

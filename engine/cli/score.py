@@ -14,6 +14,7 @@ from dataclasses import asdict
 from engine.base.errors import Interrupted, SampleError, printable
 from engine.base.events import event
 from engine.base.options import Options
+from engine.base.published import other_classes
 from engine.base.records import PersonFigures
 from engine.base.signals import interruptible
 from engine.base.version import __version__
@@ -36,6 +37,12 @@ def score(options: Options) -> int:
             interruption.pipeline = pipeline
             _announce(pipeline)
             run = _described(pipeline, opened, time.monotonic())
+            if run.differs is not None:
+                log.warning(
+                    "%s: there will be no accuracy. If they are the same classes under other "
+                    "names, --classes FILE gives the model the data set's",
+                    run.differs,
+                )
             pipeline.watchers.append(outputs.tick)
             errors = outputs.follow(run, pipeline)
         raise_first(errors)
@@ -49,6 +56,7 @@ def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
     """A run as outputs know it; `opened` and `begun` on the monotonic clock."""
     options, setup, model = pipeline.options, pipeline.setup, pipeline.model
     keep_logits = options.logits is not None
+    differs = other_classes(pipeline.dataset.name, model.classes)
     return DatasetRun(
         options=options,
         model=ModelFacts(
@@ -58,7 +66,9 @@ def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
         backend_reason=setup.backend_reason,
         facts=pipeline.facts,
         state=pipeline,
-        totals=SampleTotals(begun, pipeline.resumed, keep_logits=keep_logits),
+        totals=SampleTotals(
+            begun, pipeline.resumed, keep_logits=keep_logits, comparable=differs is None
+        ),
         dataset=pipeline.dataset,
         identity=pipeline.identity,
         resumes=pipeline.resumes,
@@ -67,6 +77,7 @@ def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:
         wire=setup.wire,
         startup_s=begun - opened,
         persons=pipeline.persons,
+        differs=differs,
     )
 
 
@@ -91,6 +102,7 @@ def _announce(pipeline: Pipeline) -> None:
     if data.lacks:
         print(f"split     {data.lacks}")
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
+    print(f"recipe    {setup.recipe.in_words}")
     print(
         f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "
         f"{facts.device}, {facts.precision}, {facts.threads} threads"

@@ -119,6 +119,11 @@ def open_model(
     path = Path(spec)
     if config is not None and (_is_known(spec) or path.suffix not in _CHECKPOINT_SUFFIXES):
         raise UsageError(f"--config is for a checkpoint (.pth), which {spec} is not")
+    if config is not None and config not in CHECKPOINTS and not Path(config).is_file():
+        raise UsageError(
+            f"--config {config}: no such file, and not the name of a published checkpoint (--list "
+            "shows them)"
+        )
     if spec.endswith(om.SUFFIX):
         model = _read_compiled([Path(part) for part in spec.split(",")], gears)
     else:

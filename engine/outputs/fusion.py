@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,8 @@ def fuse(
     common: bool = False,
 ) -> Fusion:
     """As `fuse_scores`, with the streams beside what becomes of them."""
-    if len(archives) < 2:
-        raise UsageError("one archive alone has nothing to be fused with; name two or more")
+    if isinstance(archives, (str, os.PathLike, ScoreArchive)) or len(archives) < 2:
+        raise UsageError("there is nothing to be fused; name two archives or more, in a list")
     names = tuple(
         f"archive {number}" if isinstance(archive, ScoreArchive) else os.fspath(archive)
         for number, archive in enumerate(archives, 1)
@@ -87,11 +88,15 @@ def fuse(
 
 def _shares(weights: Sequence[float], count: int) -> list[float]:
     """Weights over the largest of them, so that no sum overflows."""
+    if isinstance(weights, str) or not all(isinstance(weight, Real) for weight in weights):
+        raise UsageError(f"weights {weights!r:.80}: a list of numbers is needed")
     if len(weights) != count:
         raise UsageError(f"{len(weights)} weights for {count} archives; one each is needed")
     if not all(math.isfinite(w) and w >= 0 for w in weights) or not any(weights):
         spelt = ",".join(f"{w:g}" for w in weights)
-        raise UsageError(f"weights {spelt}: they may not be negative, nor all zero")
+        raise UsageError(
+            f"weights {spelt}: finite numbers are needed, none negative and not all zero"
+        )
     return [weight / max(weights) for weight in weights]
 
 

@@ -156,19 +156,28 @@ def _check_identity(path: Path, identity: Identity) -> None:
     if not isinstance(before, dict):
         raise UsageError(f"--resume {path}: {beside} is not what a run writes")
     differences = [
-        f"{name}: {_spell(before, name)}, now {_spell(identity, name)}"
+        f"{name}: {_difference(before, identity, name)}"
         for name in sorted(before.keys() | identity.keys())
         if before.get(name) != identity.get(name) and not name.endswith(NAMED)
     ]
     if differences:
         raise UsageError(
-            f"--resume {path}: its records are of another run, so they cannot be continued:\n  "
-            + "\n  ".join(differences)
+            f"--resume {path}: its records are of another run. Give the model, data and options of "
+            "that run, or another FILE to begin anew. What differs:\n  " + "\n  ".join(differences)
         )
+
+
+def _difference(before: Identity, now: Identity, name: str) -> str:
+    then, today = before.get(name), now.get(name)
+    if isinstance(then, list) and isinstance(today, list):  # as limbs are: longer than a line
+        return f"a list of {len(then)}, now another of {len(today)}"
+    return f"{_spell(before, name)}, now {_spell(now, name)}"
 
 
 def _spell(identity: Identity, name: str) -> str:
     value, named = identity.get(name), identity.get(f"{name}{NAMED}")
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
     text = printable("none" if value is None else value)
     return text[:80] if named is None else f"{printable(named)[-80:]} ({text[:12]}…)"
 

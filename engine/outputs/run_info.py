@@ -98,7 +98,8 @@ class DatasetRun(Run):
     `identity`: what has to be the same for records to belong together. `resumes`: whether it goes
     on with the records of another run. `workers` and `executors`: processes of an engine, no
     workers in process. `wire`: what workers send. `startup_s`: seconds until it was ready.
-    `persons`: where persons are the samples, what the videos came to.
+    `persons`: where persons are the samples, what the videos came to. `differs`: how the data set's
+    classes are others than the model's, in words.
     """
 
     state: DatasetState
@@ -111,6 +112,7 @@ class DatasetRun(Run):
     wire: str
     startup_s: float
     persons: PersonFigures | None = None
+    differs: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -69,12 +69,13 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
     ``seconds``: from the start to the last record; ``fps`` and ``clips_per_s`` are end to end,
     preprocessing included, samples that failed or were scored before a resumed run began not
     counted. ``startup_s``: reading annotations and loading the model. Accuracies are None without
-    labels.
+    labels, and where ``classes_differ`` says how the data set's classes are not the model's.
     """
     facts, totals = run.facts, run.totals
     return {
         "version": __version__,
         **_accuracies(totals.predictions),
+        "classes_differ": run.differs,
         "metric": _metric(run),
         "published": _published(run.model.published),
         "samples": totals.done,
@@ -99,6 +100,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
             "sha256": run.model.sha256,
             "layout": run.model.layout,
         },
+        "recipe": run.model.recipe.in_words,
         "reference": run.model.recipe.reference,
         "backend": {
             "name": run.backend,
@@ -185,6 +187,8 @@ def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
             out.append(f"accuracy is over the {summary['labelled']} samples that have a label")
     elif summary["persons"]:
         out.append("no accuracy: a label is of a video, and these records are of persons")
+    elif summary["classes_differ"]:
+        out.append(f"no accuracy: {summary['classes_differ']}")
     elif summary["ok"]:
         out.append("no accuracy: the samples have no labels")
     out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")

@@ -69,15 +69,22 @@ class SampleTotals(Totals):
     """Of a data set. The records that `--resume` found count as done; rates are without them.
 
     `predictions` and `failures`: all of them, in the order of arrival behind what was resumed; the
-    logits only where they are asked for. `answers`: how often which (label, first answer) came.
+    logits only where they are asked for, and labels only where they are `comparable`: numbers of
+    the model's classes. `answers`: how often which (label, first answer) came.
     `arrivals`: seconds after the start of each prediction of this run. `seconds`: from the start to
     the last record.
     """
 
     def __init__(
-        self, begun: float, resumed: Sequence[Record] = (), *, keep_logits: bool = False
+        self,
+        begun: float,
+        resumed: Sequence[Record] = (),
+        *,
+        keep_logits: bool = False,
+        comparable: bool = True,
     ) -> None:
         super().__init__(begun)
+        self._comparable = comparable
         self._keep_logits = keep_logits
         self.predictions: list[Prediction] = []
         self.failures: list[Failure] = []
@@ -125,6 +132,8 @@ class SampleTotals(Totals):
             self.failed += 1
             self.failures.append(record)
             return
+        if not self._comparable:
+            record = replace(record, label=None)
         self.predictions.append(record)
         self.notes.add(record.notes, record.id)
         if record.label is not None:

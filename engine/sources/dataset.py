@@ -184,7 +184,7 @@ def _contents(path: Path, annotations: list[Any]) -> Contents | None:
     if table and not any(map(contents.has, lacking)):
         raise DatasetError(
             f"{path} is a table of contents, and no file of skeletons is beside it. Put "
-            f"Kinetics-400's {FOLDER} there"
+            f"Kinetics-400's {FOLDER} there (docs/data.md says where they come from)"
         )
     return contents
 
@@ -234,7 +234,7 @@ def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dat
     split = split or DEFAULT_SPLIT
     if split not in generator.SPLITS:
         known = ", ".join(generator.SPLITS)
-        raise DatasetError(f"the demo has no split {split!r}; it has {known}")
+        raise DatasetError(f"the demo has no split {split!r}; it has {known} (--split NAME)")
     count = generator.TEST_SAMPLES if limit is None else limit
     if split == DEFAULT_SPLIT:
         count = min(count, generator.TEST_SAMPLES)
@@ -267,7 +267,8 @@ def _split(known: Iterable[str] | None, split: str | None, usual: str | None, wh
     if split not in names:
         listed = ", ".join(names) or "none"
         raise DatasetError(
-            f"{where} has no split {split!r}; it has {listed}, and `{ALL}` takes all"
+            f"{where} has no split {split!r}; it has {listed}. --split NAME takes one of them, "
+            f"--split {ALL} everything"
         )
     return split
 

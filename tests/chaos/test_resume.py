@@ -173,6 +173,7 @@ def test_another_split_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     done = run(path, tiny_model, "--resume", output, "--split", "test2")
     assert done.returncode == 2
     assert "split: test1, now test2" in done.stderr
+    assert "goes on" not in done.stderr  # which it does not
 
 
 def scored(lines: list[bytes]) -> bytes:

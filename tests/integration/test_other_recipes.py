@@ -111,6 +111,7 @@ def test_the_dump_of_a_model(videos: Path, limb_model: Path, tmp_path: Path) -> 
         check=False,
     )
     assert result.returncode == 0
+    assert (tmp_path / "hmdb51_label.txt").is_file()  # whose classes the model has
     [found] = (tmp_path / "bin").iterdir()
     tensor = np.fromfile(found, np.float32).reshape(LIMBS.views, *LIMBS.clip_shape)
     [first, *_] = pickle.loads(videos.read_bytes())

@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import helper
 
+import engine
 from converters.architectures import read_network
 from engine.base.errors import ModelError, UsageError
 from engine.base.options import Options
 from engine.base.published import BENCHMARKS, CHECKPOINTS
+from engine.cli.dump import dump
 from engine.cli.score import score
 from engine.network import conversions
 from engine.network.models import open_model
@@ -79,6 +82,41 @@ def test_figures_beside_the_published_ones(
     assert figures["published"]["checkpoint"] == GYM.name
 
 
+def test_no_accuracy_of_other_classes(
+    gym: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the demo's data and a gymnast: said at once, in the summary and on the page."""
+    files = {name: str(tmp_path / name) for name in ("summary", "report", "scores")}
+    options = Options(dataset="demo", limit=1, model=str(gym), in_process=True, tta=False, **files)
+    assert score(options) == 0
+    text, differs = capsys.readouterr().out, "class 0 is 'brush_hair' in demo and "
+    assert differs in caplog.text
+    assert f"no accuracy: {differs}" in text
+    assert "top1_acc" not in text
+    assert "recipe    1 x joints 48x56x56, cropped, none flipped, drawn as mmaction2 0.24.1" in text
+    figures = json.loads((tmp_path / "summary").read_text())
+    assert figures["classes_differ"].startswith(differs)
+    assert (figures["top1_acc"], figures["labelled"]) == (None, 0)
+    assert figures["recipe"] in (tmp_path / "report").read_text()
+    assert np.load(files["scores"])["label"].tolist() == [-1]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "name"),
+    [("ntu60_2d", None, "ntu60"), ("hmdb51", "gym", "gym99"), ("FILE", None, "hmdb51")],
+)
+def test_labels_of_a_dump(
+    gym: Path, tmp_path: Path, dataset: str, model: str | None, name: str
+) -> None:
+    """Their file is named after the benchmark whose classes they are."""
+    data = tmp_path / "data.pkl"
+    data.write_bytes(pickle.dumps([annotation(keypoint=np.zeros(3), label=7)]))
+    named = {"dataset": str(data)} if dataset == "FILE" else {"ann_file": str(data)}
+    options = Options(**{"dataset": dataset, "model": model and str(gym), **named})
+    assert dump(options, tmp_path / "d") == 3
+    assert (tmp_path / "d" / f"{name}_label.txt").read_text() == "00000 7\n"
+
+
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     """Weights of a small network, and its config in two files."""
@@ -95,6 +133,12 @@ def test_a_checkpoint_with_its_config(checkpoint: Path, tmp_path: Path) -> None:
     config = tmp_path / "own.py"
     model = open_model(str(checkpoint), config=str(config))
     assert (model.classes, model.split) == (tuple(f"class_{i}" for i in range(7)), "val")
+    tensor = engine.preprocess(annotation(), model=checkpoint, config=config)
+    assert tensor.shape == (model.recipe.views, *model.recipe.clip_shape)
+    with pytest.raises(UsageError, match="is of a checkpoint; give model"):
+        engine.preprocess(annotation(), config=config)
+    with pytest.raises(UsageError, match="--config none.py: no such file, and not the name of a"):
+        open_model(str(checkpoint), config="none.py")
     stamp = model.path.stat().st_mtime_ns
     assert open_model(str(checkpoint), config=str(config)) == model
     assert model.path.stat().st_mtime_ns == stamp

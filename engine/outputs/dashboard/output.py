@@ -198,7 +198,9 @@ class DatasetDashboard(Dashboard[DatasetRun, Record]):
 
     def record(self, record: Record) -> None:
         if isinstance(record, Prediction):
-            self._gallery.add(record, time.monotonic())
+            assert self._run is not None
+            counted = self._run.totals.predictions[-1]  # which has the label where that compares
+            self._gallery.add(counted, time.monotonic())
 
     def _where(self, run: DatasetRun) -> list[str]:
         data = run.dataset

@@ -81,6 +81,7 @@ def test_writes_nothing_that_loses_too_much(
     ("more", "message"),
     [
         (["--calibrate", "all of them"], "share 4 samples"),
+        (["--dataset", "ntu60_2d"], "class 0 is 'drink water' in ntu60_2d and 'brush_hair' in the"),
         (["--calibrate", "train7"], "no split 'train7'"),
         (["--output-file", "int8.bin"], "must end in .onnx"),
         (["--clips", "0"], "must be at least 1"),

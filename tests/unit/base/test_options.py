@@ -37,6 +37,7 @@ def test_every_option_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["--limit", "0"], {}, "--limit 0: must be at least 1"),
         (["--limit", "x"], {}, "invalid int"),
+        (["--config", "a.py"], {}, "--config CONFIG is of a checkpoint; give --model FILE.pth"),
         (["--reference", "2.x"], {}, "invalid choice"),
         (["--unknown"], {}, "unrecognized arguments"),
         ([], {"ENGINE_LIMIT": "many"}, "ENGINE_LIMIT=many: a whole number is needed"),

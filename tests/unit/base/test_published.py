@@ -16,6 +16,7 @@ from engine.base.published import (
     benchmark_of,
     checkpoint_for,
     checkpoint_of,
+    other_classes,
     read_class_names,
 )
 from engine.base.recipe import HMDB51_RECIPE, Recipe
@@ -93,6 +94,47 @@ def test_names_of_ones_own(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(UsageError, match=r"classes.txt: .*decode"):
         read_class_names(path, 1)
+
+
+def test_classes_of_a_model_and_of_its_data() -> None:
+    """Compared where both sides have names; `class_N` is none."""
+    ntu120, ntu60 = BENCHMARKS["ntu120"].classes, BENCHMARKS["ntu60"].classes
+    assert other_classes("demo", ntu60) == (
+        "class 0 is 'brush_hair' in demo and 'drink water' in the model"
+    )
+    assert other_classes("ntu60_2d", HMDB51) == (
+        "class 0 is 'drink water' in ntu60_2d and 'brush_hair' in the model"
+    )
+    shuffled = (*HMDB51[:49], HMDB51[50], HMDB51[49])
+    assert (other_classes("demo", shuffled) or "").startswith("class 49 is ")
+    for dataset, classes in (
+        ("demo", HMDB51),
+        ("demo", [name.replace("_", " ").title() for name in HMDB51]),
+        ("demo", [f"class_{i}" for i in range(60)]),
+        ("ntu60_2d", ntu120),  # which begins with them
+        ("ntu120_hrnet", ntu60),
+        ("my.pkl", ntu60),
+    ):
+        assert other_classes(dataset, classes) is None
+    for one in CHECKPOINTS.values():
+        assert other_classes(one.dataset, BENCHMARKS[one.benchmark].classes) is None
+
+
+def test_what_a_table_of_contents_is_nothing_without() -> None:
+    assert {name for name, one in DATASETS.items() if one.beside} == {"k400_2d", "k400_hrnet"}
+
+
+def test_a_file_that_is_not_the_published_one_is_listed_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a digest is published: pyskl has none."""
+    monkeypatch.setenv("ENGINE_DATA_DIR", str(tmp_path))
+    known, unknown = CHECKPOINTS[DEFAULT_CHECKPOINT], CHECKPOINTS["pyskl/slowonly_r50_gym/joint"]
+    for one in (known, unknown):
+        (tmp_path / one.filename).write_bytes(b"others")
+    rows = {line.split()[0]: line.split()[2:4] for line in listing().split("\n") if line}
+    assert rows[known.name] == ["another", "file"]
+    assert rows[unknown.name][0] == "yes"
 
 
 def test_listing() -> None:

@@ -124,6 +124,19 @@ def test_no_pairs(count: int, left: Any, right: Any) -> None:
         exchanged(count, left, right)
 
 
+def test_in_words() -> None:
+    assert HMDB51_RECIPE.in_words == (
+        "20 x joints 48x56x56, cropped, half of them flipped and drawn again, "
+        "drawn as mmaction2 0.24.1"
+    )
+    assert RECIPES["limbs of 1.x"].in_words == (
+        "20 x limbs 48x64x64, cropped, half of them mirrored, drawn as mmaction2 1.x"
+    )
+    assert RECIPES["pyskl"].one_view.in_words == (
+        "1 x joints 48x56x56, stretched, none flipped, sampled as pyskl, drawn as mmaction2 0.24.1"
+    )
+
+
 # Other references
 
 

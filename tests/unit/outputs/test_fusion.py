@@ -111,18 +111,25 @@ def test_labels_and_classes_of_whoever_knows_them() -> None:
         (archive(classes=5), None, "archive 1 has 4 classes, archive 2 5"),
         (archive(names=("a", "x", "c", "d")), None, "class 1 is 'b' in archive 1 and 'x' in arch"),
         (archive(), [1.0], "1 weights for 2 archives"),
-        (archive(), [1.0, -1.0], "weights 1,-1: they may not be negative"),
-        (archive(), [0.0, 0.0], "nor all zero"),
-        (archive(), [1.0, float("nan")], "weights 1,nan"),
-        (None, None, "nothing to be fused with"),
+        (archive(), [1.0, -1.0], "weights 1,-1: finite numbers are needed, none negative"),
+        (archive(), [0.0, 0.0], "not all zero"),
+        (archive(), [1.0, float("nan")], "weights 1,nan: finite"),
+        (archive(), [float("inf"), 1.0], "weights inf,1: finite"),
+        (archive(), "11", "weights '11': a list of numbers"),
+        (archive(), ["1", "1"], r"weights \['1', '1'\]: a list of numbers"),
+        (None, None, "nothing to be fused; name two"),
     ],
 )
-def test_what_does_not_fit_together(
-    other: ScoreArchive | None, weights: list[float] | None, said: str
-) -> None:
+def test_what_does_not_fit_together(other: ScoreArchive | None, weights: Any, said: str) -> None:
     streams = [archive(names=("a", "b", "c", "d")), other]
     with pytest.raises(UsageError, match=said):
         engine.fuse_scores([s for s in streams if s is not None], weights)
+
+
+def test_no_list_of_archives() -> None:
+    for one in ([], "ab.npz", archive()):
+        with pytest.raises(UsageError, match="name two archives or more, in a list"):
+            engine.fuse_scores(one)  # type: ignore[arg-type]
 
 
 def test_an_archive_is_read_as_it_was_written(tmp_path: Path) -> None:

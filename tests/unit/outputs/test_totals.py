@@ -48,6 +48,13 @@ def test_samples() -> None:
     assert [f.index for f in totals.failures] == [1]
 
 
+def test_labels_of_other_classes_are_not_counted() -> None:
+    totals = SampleTotals(0.0, [prediction(0, 1, 1)], comparable=False)
+    totals.add(prediction(1, 1, 1), 1.0)
+    assert [p.label for p in totals.predictions] == [None, None]
+    assert (totals.done, totals.labelled, totals.right) == (2, 0, 0)
+
+
 def test_what_was_resumed_is_done_but_is_no_work_of_this_run() -> None:
     totals = SampleTotals(0.0, [prediction(0, 1, 1), failure(1)])
     assert (totals.done, totals.failed, totals.resumed, totals.rate) == (2, 1, 2, 0.0)

@@ -60,7 +60,7 @@ def test_filename_key_and_repeats(tmp_path: Path) -> None:
 
 def test_unknown_split(tmp_path: Path) -> None:
     path = write(tmp_path / "a.pkl", {"split": {"val": []}, "annotations": [{"frame_dir": "a"}]})
-    with pytest.raises(DatasetError, match="no split 'test1'; it has val"):
+    with pytest.raises(DatasetError, match="no split 'test1'; it has val. --split NAME"):
         open_dataset(path)
     with pytest.raises(DatasetError, match="selects none"):
         open_dataset(path, split="val")
