@@ -23,7 +23,8 @@ from engine.base.choices import COORDINATES
 from engine.base.errors import DatasetError, SampleError, printable
 from engine.skeletons.samples import Sample
 from engine.sources.annotations import of_root, read_annotations
-from engine.sources.dataset import find_dataset, open_dataset
+from engine.sources.dataset import open_dataset
+from engine.sources.formats.poses import Reading
 from tests.support import ROOT
 from tests.support.samples import annotation, walking
 
@@ -216,7 +217,7 @@ def test_numbers_are_stored_as_they_are_and_looked_at_when_they_are_read(
     assert_same(folder, source, "test1", "val", "all")
     for coordinates in COORDINATES:
         here, there = (
-            find_dataset(str(path), coordinates=coordinates)(None, None, None)
+            open_dataset(str(path), reading=Reading(coordinates=coordinates))
             for path in (folder, source)
         )
         assert here.absent == there.absent == ["x", "y"]
