@@ -97,15 +97,23 @@ def recipe_of(values: Mapping[str, Any], path: Path) -> Recipe:
     """The recipe that a config tests by: that of the data set, else of ``test_pipeline``. HMDB51's,
     with a warning, where there is no more than a network. Raises `ModelError`."""
     try:
-        pipeline = _pipeline(values)
-        if pipeline is None:
+        found = _pipeline(values)
+        if found is None:
             log.warning(
                 "config %s: neither a test data set nor a test_pipeline; taken with the recipe of "
                 "HMDB51 and mmaction2 0.24.1",
                 path,
             )
             return Recipe()
-        return _recipe(*pipeline)
+        place, pipeline = found
+        recipe = _recipe(place, pipeline)
+        if values.get("test_pipeline", pipeline) != pipeline:
+            log.warning(
+                "config %s: test_pipeline is not what %s is, which decides, as in mmaction2",
+                path,
+                place,
+            )
+        return recipe
     except (ModelError, TypeError, ValueError) as error:
         raise ModelError(f"config {path}: {error}") from None
 

@@ -156,8 +156,11 @@ class Variables:
                     return {str(key): one for part in named for key, one in part.items()}
             case ast.Name(id=name) if name in self._classes:
                 return self._classes[name]
-            case ast.Name(id=name) if name in self._changed or name in self._held:
-                return self._changed.get(name, self._held.get(name))
+            case ast.Name(id=name) if name in self._changed:
+                self._leave_unread(node)  # what it holds has another name now
+                return self._changed[name]
+            case ast.Name(id=name) if name in self._held:
+                return self._held[name]
             case ast.Subscript():
                 outer, key = value(node.value), value(node.slice)
                 try:

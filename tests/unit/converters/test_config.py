@@ -207,7 +207,7 @@ TEST_SETS = [
     "test_dataloader = dict(dataset=dict(pipeline={}))",
     "data = dict(test=dict(pipeline={}))",
     "data = dict(test=dict(type='RepeatDataset', dataset=dict(pipeline={})))",
-    "test_dataloader = dict(dataset=dict(datasets=[dict(pipeline={0}), dict(pipeline={0})]))",
+    "a = dict(pipeline={})\ntest_dataloader = dict(dataset=dict(datasets=[a, dict(dataset=a)]))",
     "own: list = {}\ntest_dataloader = dict(dataset=dict(pipeline=own))",
 ]
 
@@ -252,6 +252,16 @@ def test_the_data_set_says_how_it_is_read(tmp_path: Path, test_set: str) -> None
 def test_a_data_set_that_does_not(tmp_path: Path, test_set: str, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         read_network(write(tmp_path, MODEL + test_set))
+
+
+def test_another_test_pipeline_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = "data = dict(test=dict(pipeline=test_pipeline))\n"
+    assert read_network(write(tmp_path, MODEL + data))[1] == HMDB51_RECIPE
+    assert not caplog.records
+    write(tmp_path, MODEL + data, "base.py")
+    child = write(tmp_path, "_base_ = 'base.py'\ntest_pipeline = []\n")
+    assert read_network(child)[1] == HMDB51_RECIPE
+    assert "test_pipeline is not what data.test.pipeline is, which decides" in caplog.text
 
 
 def test_a_network_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
