@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from converters.c3d import C3D
-from converters.config import read_config, section
+from converters.config import read_config, section, unknown_keys
 from converters.dialects import recipe_of
 from converters.network import Architecture
 from converters.slowonly import BLOCKS_BY_DEPTH, SlowOnly
@@ -277,8 +277,8 @@ def _check_layers(backbone: Mapping[str, Any]) -> None:
 
 
 def _known(found: Mapping[str, Any], keys: set[str], name: str) -> None:
-    if unknown := sorted(found.keys() - keys, key=str):
-        raise ModelError(f"{name} has unknown {', '.join(map(str, unknown))}")
+    if unknown := found.keys() - keys:
+        raise ModelError(unknown_keys(name, unknown, keys))
 
 
 def _number(found: Mapping[str, Any], key: str, default: int | None) -> int:

@@ -6,14 +6,20 @@ that is not known here is refused by name: what it would change is not computed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from converters.config import unknown_keys
+from converters.evaluation import test_datasets
+from converters.variables import Unreadable, first_unreadable
 from engine.base.constants import LEFT_JOINTS, LEFT_LIMBS, LIMBS, RIGHT_JOINTS, RIGHT_LIMBS
 from engine.base.errors import ModelError
-from engine.base.recipe import COCO_TWINS, Recipe, exchanged
+from engine.base.recipe import COCO_TWINS, Limb, Recipe, exchanged
+
+log = logging.getLogger("engine")
 
 _REQUIRED: Final = object()
 _MOST_PERSONS: Final = 10
@@ -88,19 +94,68 @@ def dialect_of(steps: Sequence[Mapping[str, Any]]) -> Dialect:
 
 
 def recipe_of(values: Mapping[str, Any], path: Path) -> Recipe:
-    """The recipe of a config's ``test_pipeline``; HMDB51's where it has none. Raises
-    `ModelError`."""
-    if "test_pipeline" not in values:
-        return Recipe()
+    """The recipe that a config tests by: that of the data set, else of ``test_pipeline``. HMDB51's,
+    with a warning, where there is no more than a network. Raises `ModelError`."""
     try:
-        return _recipe(values["test_pipeline"])
+        found = _pipeline(values)
+        if found is None:
+            log.warning(
+                "config %s: neither a test data set nor a test_pipeline; taken with the recipe of "
+                "HMDB51 and mmaction2 0.24.1",
+                path,
+            )
+            return Recipe()
+        place, pipeline = found
+        recipe = _recipe(place, pipeline)
+        if values.get("test_pipeline", pipeline) != pipeline:
+            log.warning(
+                "config %s: test_pipeline is not what %s is, which decides, as in mmaction2",
+                path,
+                place,
+            )
+        return recipe
     except (ModelError, TypeError, ValueError) as error:
         raise ModelError(f"config {path}: {error}") from None
 
 
-def _recipe(steps: Any) -> Recipe:
-    if not isinstance(steps, list) or not all(isinstance(step, Mapping) for step in steps):
-        raise ModelError("test_pipeline is not a plain list of dicts")
+def _pipeline(values: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """Where the test pipeline is, and the pipeline. None where nothing says how data are read."""
+    found: list[tuple[str, Any]] = []
+    for place, dataset in test_datasets(values):
+        if isinstance(dataset, Unreadable):
+            raise ModelError(f"{place} {dataset}")
+        if not isinstance(dataset, Mapping) or "pipeline" not in dataset:
+            raise ModelError(f"{place} has no pipeline, which would say what the network is given")
+        found.append((f"{place}.pipeline", dataset["pipeline"]))
+    if not found and "test_pipeline" in values:
+        return "test_pipeline", values["test_pipeline"]
+    for place, pipeline in found[1:]:
+        if pipeline != found[0][1]:
+            raise ModelError(f"{found[0][0]} and {place} differ; a network has one input")
+    if not found and (others := [name for name in values if _reads_data(name)]):
+        raise ModelError(
+            f"neither test_dataloader.dataset, nor data.test, nor test_pipeline, but "
+            f"{', '.join(others)}: nothing says what the network is given where it is tested; "
+            "write test_pipeline"
+        )
+    return found[0] if found else None
+
+
+def _reads_data(name: str) -> bool:
+    return name == "data" or name.endswith(("pipeline", "_dataloader"))
+
+
+def _recipe(place: str, steps: Any) -> Recipe:
+    if isinstance(steps, Unreadable):
+        raise ModelError(f"{place} {steps}")
+    if not isinstance(steps, list):
+        raise ModelError(f"{place} is not a list of dicts")
+    for number, step in enumerate(steps):
+        kind = step.get("type") if isinstance(step, Mapping) else step
+        if isinstance(kind, Unreadable):
+            raise ModelError(f"{place}[{number}] {kind}")
+        if not isinstance(step, Mapping):
+            raise ModelError(f"{place}[{number}] is {step!r:.60}, not a dict")
     if pictures := [name for name in (str(s.get("type")) for s in steps) if name in _OF_VIDEO]:
         raise ModelError(
             f"test pipeline has {', '.join(pictures)}: this network needs video, and the engine "
@@ -148,7 +203,10 @@ def _arguments(name: str, step: Mapping[str, Any]) -> dict[str, Any]:
     found = {key: value for key, value in step.items() if key != "type"}
     unknown = found.keys() - defaults.keys() - _WITHOUT_EFFECT.get(name, set())
     if unknown:
-        raise ModelError(f"{name} has unknown {', '.join(sorted(map(str, unknown)))}")
+        raise ModelError(unknown_keys(name, unknown, defaults))
+    for key, value in found.items():
+        if unreadable := first_unreadable(value):
+            raise ModelError(f"{name}.{key} {unreadable}")
     arguments = {**defaults, **found}
     for key, value in arguments.items():
         if value is _REQUIRED:
@@ -205,21 +263,41 @@ def _drawn(given: Mapping[str, Any], dialect: Dialect) -> dict[str, Any]:
             f"with_limb={given['with_limb']!r}; one of them is needed"
         )
     flip = dialect.flip if given["double"] else None
-    joints = exchanged(17, given["left_kp"], given["right_kp"])
+    joints = exchanged(17, _numbers(given, "left_kp"), _numbers(given, "right_kp"))
     found: dict[str, Any] = {"sigma": given["sigma"], "flip": flip, "twins": joints}
     if given["with_limb"]:
-        found["limbs"] = tuple((int(one), int(other)) for one, other in given["skeletons"])
+        found["limbs"] = _limbs(given["skeletons"])
         if flip == "mirror":
             count = len(found["limbs"])
-            found["twins"] = exchanged(count, given["left_limb"], given["right_limb"])
+            sides = _numbers(given, "left_limb"), _numbers(given, "right_limb")
+            found["twins"] = exchanged(count, *sides)
     if flip is None:
         found["twins"] = COCO_TWINS
     return found
 
 
-def _kept(given: Mapping[str, Any] | None) -> int:
-    """Persons of a compressed annotation."""
+def _numbers(given: Mapping[str, Any], key: str) -> Sequence[int]:
+    found = given[key]
+    if isinstance(found, (list, tuple)) and all(type(one) is int for one in found):
+        return found
+    raise ModelError(f"GeneratePoseTarget.{key} is {found!r:.60}; a list of numbers is needed")
+
+
+def _limbs(found: Any) -> tuple[Limb, ...]:
+    if not isinstance(found, (list, tuple)):
+        raise ModelError(f"GeneratePoseTarget.skeletons is {found!r:.60}, no list of limbs")
+    for limb in found:
+        pair = isinstance(limb, (list, tuple)) and len(limb) == 2
+        if not pair or not all(type(joint) is int for joint in limb):
+            raise ModelError(
+                f"GeneratePoseTarget.skeletons has {limb!r:.40}; a limb is a pair of joints"
+            )
+    return tuple((one, other) for one, other in found)
+
+
+def _kept(given: Mapping[str, Any] | None) -> Any:
+    """Persons of a compressed annotation; `Recipe` checks the number."""
     if given is None:
         return 0
     _only("DecompressPose", given, squeeze=True)
-    return int(given["max_person"])
+    return given["max_person"]

@@ -5,12 +5,13 @@ Comes in: a config file, or a name that ships. Goes out: `Evaluation`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from converters.config import read_config
+from converters.variables import Unreadable
 from engine.base.published import BENCHMARKS, CHECKPOINTS, DATASETS, Benchmark
 
 
@@ -28,21 +29,44 @@ def evaluation_of(config: str) -> Evaluation:
     it counts as not there."""
     if (known := CHECKPOINTS.get(config)) is not None:
         return Evaluation(known.split, BENCHMARKS[known.benchmark])
-    dataset = _dataset(read_config(Path(config)))
-    split, file = dataset.get("split"), dataset.get("ann_file")
-    stem = PurePosixPath(file).stem if isinstance(file, str) else ""
+    datasets = [one for _, one in test_datasets(read_config(Path(config)))]
+    stem = PurePosixPath(_common(datasets, "ann_file") or "").stem
     published = DATASETS.get(stem)
     return Evaluation(
-        split if isinstance(split, str) else None,
+        _common(datasets, "split"),
         BENCHMARKS[published.benchmark] if published is not None else None,
     )
 
 
-def _dataset(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """``test_dataloader.dataset`` of mmaction2 1.x, ``data.test`` of 0.x and pyskl."""
+def test_datasets(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """What a config tests on, without what is wrapped around it; each with its place in the
+    config: ``test_dataloader.dataset`` of mmaction2 1.x, else ``data.test`` of 0.x and pyskl. Empty
+    where it has neither. What should be a dict may be anything."""
     for outer, inner in (("test_dataloader", "dataset"), ("data", "test")):
-        found = values.get(outer)
-        found = found.get(inner) if isinstance(found, Mapping) else None
-        if isinstance(found, Mapping):
-            return found
-    return {}
+        match values.get(outer):
+            case Unreadable() as unreadable:
+                return [(outer, unreadable)]
+            case Mapping() as holder if holder.get(inner) is not None:
+                return list(_unwrapped(f"{outer}.{inner}", holder[inner]))
+    return []
+
+
+def _unwrapped(place: str, found: Any) -> Iterator[tuple[str, Any]]:
+    """The data sets in ``RepeatDataset``, ``ConcatDataset`` and their like."""
+    match found:
+        case {"dataset": inner}:
+            yield from _unwrapped(f"{place}.dataset", inner)
+        case {"datasets": inner}:
+            yield from _unwrapped(f"{place}.datasets", inner)
+        case [_, *_]:
+            for number, one in enumerate(found):
+                yield from _unwrapped(f"{place}[{number}]", one)
+        case _:
+            yield place, found
+
+
+def _common(datasets: Sequence[Any], key: str) -> str | None:
+    """The text that all of them have there."""
+    found = [one.get(key) for one in datasets if isinstance(one, Mapping)]
+    same = found and all(one == found[0] for one in found) and isinstance(found[0], str)
+    return str(found[0]) if same else None

@@ -11,7 +11,9 @@ normalisation is folded into the convolutions.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ DEFAULT_INPUT = "onnx::Reshape_0"  # the name that the published recipe's OM has
 OUTPUT = "logits"
 DYNAMIC = -1  # batch size: any
 _CLASSIFIER = "cls_head.fc_cls.weight"
+_OF_BLOCK = re.compile(r"backbone\.layer(\d{1,3})\.(\d{1,3})\.")
 
 
 def select_weights(
@@ -63,6 +66,12 @@ def select_weights(
     # DataParallel checkpoints carry a prefix that mmcv drops as well.
     found = {name.removeprefix("module."): array for name, array in state_dict.items()}
     found = {name: a for name, a in found.items() if not name.endswith("num_batches_tracked")}
+    blocks, wanted = _blocks(found), _blocks(expected)
+    if blocks and blocks != wanted:
+        raise ModelError(
+            f"the checkpoint has {blocks} blocks, the config {wanted or 'none'}: "
+            "it belongs to another network than the config describes"
+        )
     for problem, names in (
         ("lacks", sorted(expected.keys() - found.keys())),
         ("has unknown", sorted(found.keys() - expected.keys())),
@@ -82,11 +91,21 @@ def select_weights(
             )
         if array.shape != shape:
             raise ModelError(f"{name} has shape {array.shape}; the config asks for {shape}")
-        if array.dtype.kind != "f" or not np.isfinite(array).all():
+        with np.errstate(over="ignore"):  # a double may be none of float32's finite numbers
+            single = array.astype(np.float32)
+        if array.dtype.kind != "f" or not np.isfinite(single).all():
             raise ModelError(f"{name} ({array.dtype}) holds values that are not finite numbers")
-        short = name.removeprefix("backbone.").removeprefix("cls_head.")
-        weights[short] = array.astype(np.float32)
+        if name.endswith("running_var") and (single < 0).any():
+            raise ModelError(f"{name} holds negative numbers, which are no variances")
+        weights[name.removeprefix("backbone.").removeprefix("cls_head.")] = single
     return weights
+
+
+def _blocks(names: Iterable[str]) -> str:
+    """Blocks of the stages that tensors are of, as in ``3-4-6``."""
+    found = {match.groups() for name in names if (match := _OF_BLOCK.match(name))}
+    counts = Counter(int(stage) for stage, _ in found)
+    return "-".join(str(counts[stage]) for stage in sorted(counts))
 
 
 def fold(conv: Conv, weights: Mapping[str, NDArray[np.float32]]) -> tuple[Any, Any]:
@@ -100,7 +119,11 @@ def fold(conv: Conv, weights: Mapping[str, NDArray[np.float32]]) -> tuple[Any, A
     scale = bn["weight"] / np.sqrt(bn["running_var"] + BN_EPSILON)
     kernel = weights[f"{conv.name}.conv.weight"] * scale[:, None, None, None, None]
     bias = bn["bias"] - bn["running_mean"] * scale
-    return kernel.astype(np.float32), bias.astype(np.float32)
+    with np.errstate(over="ignore"):
+        folded = kernel.astype(np.float32), bias.astype(np.float32)
+    if not all(np.isfinite(part).all() for part in folded):
+        raise ModelError(f"{conv.name} with its batch norm exceeds what float32 holds")
+    return folded
 
 
 class _Graph:

@@ -9,6 +9,7 @@ changed. The graph is built from the checkpoint's tensors; mmaction2 is needed o
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ from converters.verification import TOLERANCE, difference, example_clip, run_che
 from engine.base.assets import file_sha256
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
-from engine.base.published import BENCHMARKS, CHECKPOINTS, Benchmark, read_class_names
+from engine.base.published import CHECKPOINTS, Benchmark, read_class_names
 
 MAX_BATCH = 4096  # what a device takes at most
 
@@ -36,6 +37,7 @@ MAX_BATCH = 4096  # what a device takes at most
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert, verify, write. Returns the exit code."""
     args = _parser().parse_args(argv)
+    logging.basicConfig(format="pytorch2onnx: %(message)s")
     return exit_code("pytorch2onnx", lambda: _convert(args))
 
 
@@ -50,7 +52,13 @@ def _parser() -> argparse.ArgumentParser:
         "(python -m engine.run --list)",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pth)")
-    parser.add_argument("--output-file", type=Path, default=Path("tmp.onnx"), metavar="FILE")
+    parser.add_argument(
+        "--output-file",
+        type=Path,
+        default=Path("tmp.onnx"),
+        metavar="FILE.onnx",
+        help="file to write, none of those that are read (default: %(default)s)",
+    )
     parser.add_argument(
         "--shape",
         type=int,
@@ -66,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="class names, one a line (default: those of the published data set that the config "
-        "tests on; of HMDB51 for 51 classes)",
+        "tests on, if it has as many; else class_0, class_1, …)",
     )
     parser.add_argument(
         "--verify",
@@ -111,6 +119,7 @@ class _Refused(argparse.Action):
 def _convert(args: argparse.Namespace) -> None:
     if (args.via is None) != (args.python is None):
         raise UsageError("--via mmaction2 and --python PATH go together")
+    _check_outputs(args)
     arch, recipe = read_network(args.config)
     shape = [recipe.views, *recipe.clip_shape]
     batch, *rest = args.shape or [DYNAMIC, *shape]
@@ -149,9 +158,24 @@ def _convert(args: argparse.Namespace) -> None:
                 )
             print(f"verified against {by}: largest relative difference {found:.1e}")
     if args.sources is not None:
-        files = [] if args.config in CHECKPOINTS else files_of(Path(args.config))
-        write_json(args.sources, {str(path): file_sha256(path) for path in files})
+        write_json(args.sources, {str(path): file_sha256(path) for path in _configs(args)})
     print(f"wrote {args.output_file}")
+
+
+def _configs(args: argparse.Namespace) -> list[Path]:
+    return [] if args.config in CHECKPOINTS else files_of(Path(args.config))
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raise `UsageError` where a file that is read would be written over."""
+    if args.output_file.suffix != ".onnx":
+        raise UsageError(f"--output-file {args.output_file}: must end in .onnx")
+    config = Path(args.config)
+    read = [args.checkpoint, args.classes, *(_configs(args) if config.is_file() else [])]
+    for flag, path in (("--output-file", args.output_file), ("--sources", args.sources)):
+        for one in read:
+            if path and one and path.exists() and one.exists() and path.samefile(one):
+                raise UsageError(f"{flag} {path} is a file that is to be read; name another")
 
 
 def _class_names(
@@ -159,9 +183,8 @@ def _class_names(
 ) -> Sequence[str]:
     if path is not None:
         return read_class_names(path, arch.num_classes)
-    for one in (benchmark, BENCHMARKS["hmdb51"]):
-        if one is not None and one.count == arch.num_classes:
-            return one.classes
+    if benchmark is not None and benchmark.count == arch.num_classes:
+        return benchmark.classes
     return [f"class_{i}" for i in range(arch.num_classes)]
 
 

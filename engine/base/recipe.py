@@ -116,6 +116,8 @@ class Recipe:
         for one, other in self.limbs or ():
             if not (0 <= one < self.joints and 0 <= other < self.joints):
                 raise ModelError(f"recipe: limb {one}-{other} of {self.joints} joints")
+            if one == other:
+                raise ModelError(f"recipe: limb {one}-{other} joins a joint to itself")
         if self.limbs is not None and not 1 <= len(self.limbs) <= _MOST_LIMBS:
             raise ModelError(f"recipe: {len(self.limbs)} limbs; 1 to {_MOST_LIMBS} are possible")
         count = self.channels if self.flip == "mirror" else self.joints

@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -26,6 +26,7 @@ from engine.base.published import BENCHMARKS, CHECKPOINTS, DEFAULT_CHECKPOINT, c
 from engine.base.version import CONVERSION, __version__
 
 log = logging.getLogger("engine")
+_SAID: Final = "pytorch2onnx: "  # the converter's name before what it says on standard error
 
 
 def converted(
@@ -71,7 +72,7 @@ def _convert(checkpoint: Path, config: str, path: Path) -> str:
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        reason = result.stderr.strip().removeprefix("pytorch2onnx: ") or "no message"
+        reason = result.stderr.strip().removeprefix(_SAID) or "no message"
         if "the config " in reason:
             reason += (
                 f"\n{printable(checkpoint)} was read as {printable(config)}. If it is another "
@@ -80,6 +81,9 @@ def _convert(checkpoint: Path, config: str, path: Path) -> str:
                 "FILE.onnx, once and for all"
             )
         raise ModelError(reason)
+    for line in result.stderr.splitlines():  # of a config that leaves something open
+        if line.startswith(_SAID):
+            log.warning("%s", line.removeprefix(_SAID))
     made_from = orjson.loads(sources.read_bytes())
     sources.unlink(missing_ok=True)
     written = assets.file_sha256(path)

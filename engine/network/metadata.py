@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.base.choices import LAYOUTS
 from engine.base.constants import HMDB51, preprocessing
@@ -18,34 +18,49 @@ from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 
 log = logging.getLogger("engine")
+_OURS: Final = {"classes", "preprocessing"}  # each file that says its layout
 
 
 def classes_of(path: Path, properties: Mapping[str, str], count: int) -> tuple[str, ...]:
     """Class names out of the metadata."""
-    if "layout" not in properties:
+    if not described(path, properties):
         log.warning(
             "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
         )
         return HMDB51 if count == len(HMDB51) else tuple(f"class_{i}" for i in range(count))
     if properties["layout"] not in LAYOUTS:
         raise ModelError(
-            f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}"
+            f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}. "
+            "Convert it again"
         )
     try:
-        classes = tuple(
-            str(name).encode("utf-8", "backslashreplace").decode()
-            for name in json.loads(properties["classes"])
-        )
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        names = json.loads(properties["classes"])
+    except (KeyError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: damaged metadata ({error!r}); convert it again") from None
-    if len(classes) != count:
-        raise ModelError(f"{path}: {len(classes)} class names for {count} outputs")
-    return classes
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ModelError(
+            f"{path}: damaged metadata (classes is no list of names); convert it again"
+        )
+    if len(names) != count:
+        raise ModelError(f"{path}: {len(names)} class names for {count} outputs; convert it again")
+    return tuple(name.encode("utf-8", "backslashreplace").decode() for name in names)
+
+
+def described(path: Path, properties: Mapping[str, str]) -> bool:
+    """Whether a file says what it is. Raises `ModelError` for one that says a part of it."""
+    if "layout" in properties:
+        return True
+    if left := sorted(_OURS & properties.keys()):
+        raise ModelError(
+            f"{path}: damaged metadata (layout is missing beside {', '.join(left)}); "
+            "convert it again"
+        )
+    return False
 
 
 def recipe_of(path: Path, properties: Mapping[str, str]) -> Recipe:
     """The recipe out of a file's metadata; HMDB51's where it has none."""
-    if "layout" not in properties:
+    if not described(path, properties):
         return HMDB51_RECIPE
     try:
         found: dict[str, Any] = dict(json.loads(properties["preprocessing"]))
@@ -67,11 +82,11 @@ def read_recipe(path: Path, found: Mapping[str, Any]) -> Recipe:
         try:
             return Recipe.from_json(found)
         except ModelError as error:
-            raise ModelError(f"{path}: {error}") from None
+            raise ModelError(f"{path}: {error}; convert it again") from None
     known = preprocessing()
     for key, value in found.items():
         if key not in known:
-            raise ModelError(f"{path} wants unknown preprocessing {key}")
+            raise ModelError(f"{path} wants unknown preprocessing {key}; convert it again")
         if value != known[key]:
             raise ModelError(
                 f"{path} wants preprocessing {key}={value!r}; files of this form have "

@@ -25,13 +25,17 @@ from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network import om
 from engine.network.conversions import converted
 from engine.network.cuts import Cuts
-from engine.network.metadata import classes_of, read_recipe, recipe_of
+from engine.network.metadata import classes_of, described, read_recipe, recipe_of
 from engine.network.om import CompiledFile
 
 log = logging.getLogger("engine")
 
 SLOWONLY: Final = "SlowOnly"  # the network of a file that names none
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
+_NO_RECIPE: Final = (
+    ", as HMDB51's: the file carries no recipe, and only python -m converters.pytorch2onnx makes "
+    "files that do"
+)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,11 @@ def open_model(
     if gears is not None and not spec.endswith(om.SUFFIX):
         raise UsageError(f"--gears is for an .om file, which {spec} is not")
     path = Path(spec)
-    if config is not None and (_is_known(spec) or path.suffix not in _CHECKPOINT_SUFFIXES):
+    if config is not None and _is_known(spec):
+        raise UsageError(
+            f"--config is for a checkpoint (.pth), and {spec} has its own; name --model FILE.pth"
+        )
+    if config is not None and path.suffix not in _CHECKPOINT_SUFFIXES:
         raise UsageError(f"--config is for a checkpoint (.pth), which {spec} is not")
     if config is not None and config not in CHECKPOINTS and not Path(config).is_file():
         raise UsageError(
@@ -259,6 +267,7 @@ def _read_onnx(path: Path, digest: str | None) -> ModelFile:
         raise ModelError(
             f"{path}: input {inputs[0].name!r} has shape {_spell(shape)}; expected "
             f"{_spell((None, *wanted))}"
+            + ("; convert it again" if described(path, properties) else _NO_RECIPE)
         )
     if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise ModelError(f"{path}: input {inputs[0].name!r} is not float32")

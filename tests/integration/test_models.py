@@ -65,16 +65,20 @@ def test_no_metadata_is_taken_with_one_warning(
 @pytest.mark.parametrize(
     ("properties", "message"),
     [
-        ({"layout": "folded"}, "layout 'folded'"),
+        ({"layout": "folded"}, "layout 'folded'.* Convert it again"),
         ({"preprocessing": '{"clip_len": 32}'}, "preprocessing clip_len=32"),
         ({"preprocessing": '{"clip_len": 48, "limbs": true}'}, "unknown preprocessing limbs"),
         ({"preprocessing": '{"limbs": null}'}, "changed.onnx: recipe: clips, .* missing"),
-        ({"preprocessing": json.dumps({**RECIPE, "hands": 2})}, "recipe: unknown hands"),
+        ({"preprocessing": json.dumps({**RECIPE, "hands": 2})}, "recipe: unknown hands; convert"),
         ({"preprocessing": json.dumps({**RECIPE, "size": 0})}, "recipe: size is 0"),
         ({"preprocessing": json.dumps({**RECIPE, "size": 64})}, r"expected .batch, 20, .* 64, 64"),
         ({"preprocessing": "{"}, "damaged metadata"),
         ({"preprocessing": None}, "damaged metadata"),
-        ({"classes": json.dumps(["a", "b"])}, "2 class names for 51 outputs"),
+        ({"layout": None}, "layout is missing beside classes, preprocessing.; convert it again"),
+        ({"preprocessing": json.dumps({**RECIPE, "limbs": [[3, 3]] * 17})}, "limb 3-3 .* again"),
+        ({"classes": json.dumps(["a", "b"])}, "2 class names for 51 outputs; convert it again"),
+        ({"classes": json.dumps([*range(51)])}, "classes is no list of names"),
+        ({"classes": json.dumps("a" * 51)}, "classes is no list of names"),
     ],
 )
 def test_metadata_refused(tiny_model: Path, tmp_path: Path, properties: Any, message: str) -> None:
@@ -101,7 +105,7 @@ CLIPS = ["n", 20, 17, 48, 56, 56]
     ("model", "message"),
     [
         (network(["n", 17, 48, 56, 56]), r"expected \[batch, 20, 17, 48, 56, 56\]"),
-        (network([1, 20, 3, 8, 224, 224]), "shape .*224"),
+        (network([1, 20, 3, 8, 224, 224]), "shape .*224.* carries no recipe, .*pytorch2onnx"),
         (network(CLIPS, inputs=2), "2 inputs and 1 outputs"),
         (network(CLIPS, kind=TensorProto.FLOAT16), "not float32"),
     ],

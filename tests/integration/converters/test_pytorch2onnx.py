@@ -22,6 +22,7 @@ from engine.base.recipe import HMDB51_RECIPE
 from engine.network.models import open_model
 from tests.support import DATA
 from tests.support.networks import TINY, TINY_C3D, TINY_X3D, random_state_dict, write_model
+from tests.unit.converters.test_config import MODEL
 
 
 @pytest.fixture
@@ -62,6 +63,50 @@ def test_usage(
 ) -> None:
     assert main([CONFIG, checkpoint, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> list[Path]:
+    """A config, the one below it, a checkpoint, and a list of classes. None is read."""
+    (tmp_path / "base.py").write_text("a = 1\n")
+    (tmp_path / "config.py").write_text("_base_ = 'base.py'\n")
+    (tmp_path / "checkpoint.onnx").write_bytes(b"weights")
+    (tmp_path / "names.txt").write_text("names\n")
+    names = ("config.py", "base.py", "checkpoint.onnx", "names.txt")
+    return [tmp_path / name for name in names]
+
+
+@pytest.mark.parametrize("flag", ["--output-file", "--sources"])
+def test_what_is_read_is_not_written_over(
+    inputs: list[Path], capsys: pytest.CaptureFixture[str], flag: str
+) -> None:
+    """By its own name or by another."""
+    config, _, checkpoint, names = map(str, inputs)
+    before = [path.read_bytes() for path in inputs]
+    for path in inputs:
+        link = path.with_name("link.onnx")
+        link.symlink_to(path)
+        assert main([config, checkpoint, "--classes", names, flag, str(link)]) == 2
+        assert f"{flag} {link} is a file that is to be read" in capsys.readouterr().err
+        link.unlink()
+    assert main([config, checkpoint, "--output-file", checkpoint]) == 2
+    assert main([config, checkpoint, "--output-file", names]) == 2
+    assert "must end in .onnx" in capsys.readouterr().err
+    assert [path.read_bytes() for path in inputs] == before
+
+
+@pytest.mark.parametrize(
+    ("ann_file", "first"), [("data/kitchen.pkl", "class_0"), ("hmdb51_2d.pkl", "brush_hair")]
+)
+def test_whose_class_names(tmp_path: Path, shared: Path, ann_file: str, first: str) -> None:
+    """HMDB51's where its data are tested on, not wherever there are 51 classes."""
+    path = tmp_path / "config.py"
+    data = f"data = dict(test=dict(ann_file='{ann_file}', pipeline=test_pipeline))\n"
+    path.write_text(MODEL + data)
+    checkpoint = str(shared / "models" / "posec3d_jhmdb_split1.pth")
+    output = str(tmp_path / "a.onnx")
+    assert main([str(path), checkpoint, "--no-verify", "--output-file", output]) == 0
+    assert open_model(output).classes[0] == first
 
 
 @pytest.mark.parametrize("flag", ["--softmax", "--is-localizer"])

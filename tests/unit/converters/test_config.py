@@ -101,7 +101,11 @@ def test_literals(tmp_path: Path) -> None:
         ("test_mode=True", "test_mode=False", "test_mode=False"),
         ("hw_ratio=1., ", "", "hw_ratio=None"),
         ("in_channels=17", "in_channels=3", "in_channels=3, but the test pipeline draws 17"),
-        ("depth=50,", "depth=50, conv1_stride_x=2,", "backbone has unknown conv1_stride_x"),
+        (
+            "depth=50,",
+            "depth=50, conv1_stride_x=2,",
+            "backbone has unknown conv1_stride_x, which could change the result; known are act_cfg",
+        ),
         ("spatial_type='avg'", "spatial_type='avg', depth=2", "cls_head has unknown depth"),
         ("type='Recognizer3D',", "type='Recognizer3D', neck=dict(),", "model has unknown neck"),
         (
@@ -111,9 +115,16 @@ def test_literals(tmp_path: Path) -> None:
         ),
         ("PoseDecode", "MMDecode", "has MMDecode: this network needs video"),
         ("    dict(type='PoseDecode'),\n", "", "the engine computes .* PoseDecode"),
-        ("dict(type='PoseDecode')", "dict(type='PoseDecode', x=1)", "unknown x"),
+        ("dict(type='PoseDecode')", "dict(type='PoseDecode', x=1)", "unknown x, .* are none"),
         ("test_pipeline = [", "test_pipeline = list([", "invalid syntax|never closed"),
-        ("crop_size=56)", "crop_size=size())", "resizes to"),
+        ("crop_size=56)", "crop_size=size())", r"CenterCrop.crop_size .*line 16.* write it as one"),
+        ("clip_len=48", "clip_len=n()", r"clip_len \(config.py line 12\) is not a plain literal"),
+        ("dict(type='PoseDecode')", "step()", r"test_pipeline\[1\] \(config.py line 13\)"),
+        ("dict(type='PoseDecode')", "3", r"test_pipeline\[1\] is 3, not a dict"),
+        ("'PoseDecode'", "kind()", r"test_pipeline\[1\] \(config.py line 13\)"),
+        ("test_pipeline = [", "test_pipeline = 3\nx = [", "test_pipeline is not a list"),
+        ("test_pipeline = [", "val_pipeline = [", "nor test_pipeline, but val_pipeline: nothing"),
+        ("double=True", "double=True, left_kp=['x'], right_kp=[2]", r"left_kp is .'x'.; a list"),
         (
             "type='Recognizer3D',",
             "type='Recognizer3D', test_cfg=dict(average_clips='score'),",
@@ -188,6 +199,90 @@ def test_what_a_pipeline_means(tmp_path: Path) -> None:
     assert recipe_of(tmp_path, *once) == Recipe(length=32, clips=1, flip=None)
     compressed = ("test_pipeline = [", "test_pipeline = [\n    dict(type='DecompressPose'),")
     assert recipe_of(tmp_path, compressed, PACKED, HEATMAPS) == Recipe(most=10, **modern)
+
+
+PIPELINE = MODEL.index("test_pipeline = ")
+INSIDE = MODEL[PIPELINE:].removeprefix("test_pipeline = ").strip()
+TEST_SETS = [
+    "test_dataloader = dict(dataset=dict(pipeline={}))",
+    "data = dict(test=dict(pipeline={}))",
+    "data = dict(test=dict(type='RepeatDataset', dataset=dict(pipeline={})))",
+    "a = dict(pipeline={})\ntest_dataloader = dict(dataset=dict(datasets=[a, dict(dataset=a)]))",
+    "own: list = {}\ntest_dataloader = dict(dataset=dict(pipeline=own))",
+]
+
+
+@pytest.mark.parametrize("test_set", TEST_SETS)
+def test_the_data_set_says_how_it_is_read(tmp_path: Path, test_set: str) -> None:
+    """Whatever ``test_pipeline`` says, as in mmaction2; what cannot be read is refused."""
+    other = "test_pipeline = [dict(type='Nonsense')]\n"
+    inside = INSIDE.replace("56", "64")
+    for more in ("", other):
+        text = MODEL[:PIPELINE] + more + test_set.format(inside)
+        assert read_network(write(tmp_path, text))[1] == Recipe(size=64)
+    for wrong, message in (
+        (INSIDE.replace("clip_len=48", "clip_len=f()"), "clip_len .*line 2.* plain literal"),
+        ("make()", r"(test_dataloader.dataset|data.test|RepeatDataset).* plain literal"),
+        ("[dict(type='Nonsense')]", "test pipeline has Nonsense"),
+        ("None", "pipeline is not a list"),
+    ):
+        with pytest.raises(ModelError, match=message):
+            read_network(write(tmp_path, MODEL + test_set.format(wrong)))
+
+
+@pytest.mark.parametrize(
+    ("test_set", "message"),
+    [
+        ("data = dict(test=dict(ann_file='a.pkl'))", "data.test has no pipeline"),
+        ("test_dataloader = dict(dataset=3)", "test_dataloader.dataset has no pipeline"),
+        ("test_dataloader = make()", r"test_dataloader \(config.py line 21\) is not"),
+        ("data = dict(test=find())", r"data.test \(config.py line 21\) is not"),
+        (
+            "data = dict(test=[dict(pipeline=test_pipeline), dict(pipeline=[])])",
+            r"data.test\[0\].pipeline and data.test\[1\].pipeline differ",
+        ),
+        (
+            "data = dict(test=dict(pipeline=test_pipeline))\ntest_pipeline[0]['clip_len'] = 32",
+            "data may be changed by config.py line 22, which is not read; write it as one literal",
+        ),
+        ("if True: test_pipeline = []", "test_pipeline may be changed by config.py line 21"),
+        ("model.update(type='Recognizer2D')", "model may be changed by config.py line 21"),
+    ],
+)
+def test_a_data_set_that_does_not(tmp_path: Path, test_set: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        read_network(write(tmp_path, MODEL + test_set))
+
+
+def test_another_test_pipeline_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = "data = dict(test=dict(pipeline=test_pipeline))\n"
+    assert read_network(write(tmp_path, MODEL + data))[1] == HMDB51_RECIPE
+    assert not caplog.records
+    write(tmp_path, MODEL + data, "base.py")
+    child = write(tmp_path, "_base_ = 'base.py'\ntest_pipeline = []\n")
+    assert read_network(child)[1] == HMDB51_RECIPE
+    assert "test_pipeline is not what data.test.pipeline is, which decides" in caplog.text
+
+
+def test_a_network_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Is taken with HMDB51's recipe, which is said."""
+    assert read_network(write(tmp_path, MODEL))[1] == HMDB51_RECIPE
+    assert not caplog.records
+    assert read_network(write(tmp_path, MODEL[:PIPELINE]))[1] == HMDB51_RECIPE
+    assert "config.py: neither a test data set nor a test_pipeline; taken with" in caplog.text
+
+
+@pytest.mark.parametrize("limb", ["(5, 6, 7)", "5", "(5, 'x')", "(5, 1.0)"])
+def test_limbs_that_are_no_pairs(tmp_path: Path, limb: str) -> None:
+    old, new = LIMBS
+    with pytest.raises(ModelError, match=r"skeletons has .*; a limb is a pair of joints"):
+        recipe_of(tmp_path, (old, new.replace("(5, 6)", limb)))
+
+
+def test_a_checkpoint_in_the_place_of_a_config(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_bytes(b"PK\x03\x04\xa3")
+    with pytest.raises(ModelError, match="is not a text file; the config comes first"):
+        read_network(str(tmp_path / "a.pth"))
 
 
 def test_strides_as_pyskl_spells_them(tmp_path: Path) -> None:

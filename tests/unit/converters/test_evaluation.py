@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from converters.evaluation import evaluation_of
-from engine.base.published import CHECKPOINTS
+from engine.base.published import BENCHMARKS, CHECKPOINTS
 
 NEW = "test_dataloader = dict(batch_size=1, dataset=dict(type='PoseDataset', {}))"
 OLD = "data = dict(videos_per_gpu=16, test=dict(type='PoseDataset', {}))"
@@ -33,6 +33,15 @@ def test_configs(
     found = evaluation_of(str(config))
     assert found.split == split
     assert (found.benchmark and found.benchmark.name) == benchmark
+
+
+def test_several_data_sets(tmp_path: Path) -> None:
+    """What they have in common."""
+    config = tmp_path / "config.py"
+    sets = "dict(ann_file='hmdb51_2d.pkl', split='a'), dict(ann_file='hmdb51_2d.pkl', split='b')"
+    config.write_text(f"test_dataloader = dict(dataset=dict(datasets=[{sets}]))\n")
+    found = evaluation_of(str(config))
+    assert (found.split, found.benchmark) == (None, BENCHMARKS["hmdb51"])
 
 
 def test_without_a_data_set(tmp_path: Path) -> None:

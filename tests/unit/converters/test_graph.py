@@ -104,6 +104,15 @@ def test_folding() -> None:
     np.testing.assert_allclose(kernel.reshape(3, 2) @ x + bias, expected, rtol=1e-5)
 
 
+def test_folding_that_exceeds_float32() -> None:
+    conv = Conv("c", 1, 1, (1, 1, 1))
+    parts = {"weight": 1e38, "bias": 0.0, "running_mean": 0.0, "running_var": 0.0}
+    weights = {f"c.bn.{part}": np.full(1, value, np.float32) for part, value in parts.items()}
+    weights["c.conv.weight"] = np.ones((1, 1, 1, 1, 1), np.float32)
+    with pytest.raises(ModelError, match="c with its batch norm exceeds what float32 holds"):
+        fold(conv, weights)
+
+
 def test_prefix_of_data_parallel() -> None:
     state = {f"module.{name}": array for name, array in random_state_dict(TINY).items()}
     assert (
@@ -119,6 +128,15 @@ def test_prefix_of_data_parallel() -> None:
         (lambda s: s.update({"cls_head.fc_cls.bias": np.zeros(60, "f4")}), r"shape \(60,\)"),
         (lambda s: s.update({"cls_head.fc_cls.bias": np.full(51, np.nan, "f4")}), "not finite"),
         (lambda s: s.update({"cls_head.fc_cls.bias": np.zeros(51, "i8")}), "int64"),
+        (lambda s: s.update({"cls_head.fc_cls.bias": np.full(51, 1e99)}), "not finite"),
+        (
+            lambda s: s.update({"backbone.conv1.bn.running_var": np.full(4, -0.1, "f4")}),
+            "backbone.conv1.bn.running_var holds negative numbers",
+        ),
+        (
+            lambda s: s.update({"backbone.layer1.1.conv1.conv.weight": np.zeros(1, "f4")}),
+            "the checkpoint has 2-1-1 blocks, the config 1-1-1: it belongs to another network",
+        ),
     ],
 )
 def test_refused(change: Any, message: str) -> None:
