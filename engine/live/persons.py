@@ -26,9 +26,10 @@ from engine.live.tracking import Tracker
 from engine.skeletons.continuity import rows_are_persons, seen_in
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import Sample
-from engine.sources.dataset import Dataset, LazySamples, unique_ids
+from engine.sources.dataset import Dataset
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.recorded import kpts_of
+from engine.sources.sequences import LazySamples, unique_ids
 
 _READ = ("keypoint", "keypoint_score", "img_shape", "total_frames")  # of an annotation
 

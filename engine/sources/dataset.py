@@ -9,19 +9,17 @@ programs (`engine.sources.formats`).
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.base import assets
 from engine.base.assets import DEMO
-from engine.base.choices import AUTO, PIXELS, Coordinates
+from engine.base.choices import AUTO, Coordinates
 from engine.base.constants import DEFAULT_SPLIT
 from engine.base.errors import DatasetError, printable
 from engine.base.published import DATASETS
@@ -30,8 +28,15 @@ from engine.skeletons.samples import Sample
 from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
 from engine.sources.contents import FOLDER, MARKS, Contents
 from engine.sources.demo import generation as generator
-from engine.sources.formats.poses import Poses, Reading, RecordedAnnotation
+from engine.sources.formats.poses import Reading
 from engine.sources.formats.recordings import Recordings, read_recordings
+from engine.sources.sequences import (
+    GivenSamples,
+    ListedSamples,
+    RecordedSamples,
+    StoredSamples,
+    unique_ids,
+)
 
 if TYPE_CHECKING:
     from engine.sources.columns import Columns
@@ -147,7 +152,7 @@ def _select_given(
 ) -> Dataset:
     """Of a data set whose coordinates are known."""
     data = select(split, limit, usual)
-    return replace(data, samples=_GivenSamples(data.samples, coordinates))
+    return replace(data, samples=GivenSamples(data.samples, coordinates))
 
 
 def _select_annotations(
@@ -168,7 +173,7 @@ def _select_annotations(
         )
     contents = _contents(path, [annotation for _, annotation in selected])
     samples = _number(selected[:limit])
-    chosen = samples if contents is None else _ListedSamples(contents, samples)
+    chosen = samples if contents is None else ListedSamples(contents, samples)
     return Dataset(name, str(path), path, split, chosen, absent=absent)
 
 
@@ -210,7 +215,7 @@ def _select_columns(
     rows = columns.rows(None if split == ALL else split)
     if not len(rows):
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
-    samples = _StoredSamples(columns, rows[:limit])
+    samples = StoredSamples(columns, rows[:limit])
     absent = () if split == ALL else columns.absent(split)
     return Dataset(name, address, None, split, samples, columns.digest, absent)
 
@@ -225,7 +230,7 @@ def select_recordings(
 ) -> Dataset:
     """Of pose files of other programs, which have neither splits nor labels."""
     split = _split(None, split, usual, name)
-    samples = _RecordedSamples(found.poses[:limit], coordinates)
+    samples = RecordedSamples(found.poses[:limit], coordinates)
     return Dataset(name, f"{name} ({found.description})", None, split, samples, found.digest)
 
 
@@ -295,94 +300,3 @@ def _first(names: Sequence[str]) -> str:
 def _number(selected: list[tuple[str | None, Any]]) -> list[Sample]:
     ids = unique_ids(name for name, _ in selected)
     return [Sample(i, name, a) for i, (name, (_, a)) in enumerate(zip(ids, selected, strict=True))]
-
-
-def unique_ids(names: Iterable[str | None]) -> Iterator[str]:
-    """Give repeated identifiers the suffixes #2, #3, … so that ids are unique."""
-    taken: set[str] = set()
-    repeats: dict[str, int] = {}
-    for index, identifier in enumerate(names):
-        name = unique = identifier if identifier is not None else f"annotation-{index}"
-        while unique in taken:
-            repeats[name] = repeats.get(name, 1) + 1
-            unique = f"{name}#{repeats[name]}"
-        taken.add(unique)
-        yield unique
-
-
-class LazySamples(Sequence[Sample]):
-    """Samples made when they are asked for, so that what one has read goes with it."""
-
-    @overload
-    def __getitem__(self, index: int) -> Sample: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Sample]: ...
-
-    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
-        chosen = range(len(self))[index]
-        return self._sample(chosen) if isinstance(chosen, int) else [*map(self._sample, chosen)]
-
-    @abstractmethod
-    def _sample(self, index: int) -> Sample:
-        """One of them."""
-
-
-class _GivenSamples(LazySamples):
-    """Samples whose coordinates somebody has said."""
-
-    def __init__(self, samples: Sequence[Sample], coordinates: Coordinates) -> None:
-        self._samples, self._coordinates = samples, coordinates
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def _sample(self, index: int) -> Sample:
-        return replace(self._samples[index], coordinates=self._coordinates)
-
-
-class _ListedSamples(LazySamples):
-    """Samples of a table of contents."""
-
-    def __init__(self, contents: Contents, entries: list[Sample]) -> None:
-        self._contents, self._entries = contents, entries
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def _sample(self, index: int) -> Sample:
-        entry = self._entries[index]
-        return Sample(index, entry.id, self._contents.listed(entry.annotation))
-
-
-class _RecordedSamples(LazySamples):
-    """Samples of pose files, read when they are asked for."""
-
-    def __init__(self, poses: Sequence[Poses], coordinates: Coordinates) -> None:
-        self._poses, self._coordinates = poses, coordinates
-        self._ids = list(unique_ids(printable(one.recording.name) for one in poses))
-
-    def __len__(self) -> int:
-        return len(self._poses)
-
-    def _sample(self, index: int) -> Sample:
-        poses = self._poses[index]
-        given = PIXELS if poses.recording.shares else self._coordinates  # its reader has scaled it
-        return Sample(index, self._ids[index], RecordedAnnotation(poses), given)
-
-
-class _StoredSamples(LazySamples):
-    """Samples of columns; arrays are read by `Sample.poses`."""
-
-    def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
-        self._columns, self._rows = columns, rows
-        self._ids = None if columns.distinct else list(unique_ids(columns.identifiers(rows)))
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def _sample(self, index: int) -> Sample:
-        row = int(self._rows[index])
-        ids = self._ids
-        name = self._columns.value("identifier", row) if ids is None else ids[index]
-        return Sample(index, name, self._columns.annotation(row))
