@@ -1,4 +1,4 @@
 """The version of the engine; processes that work together have the same one."""
 
 __version__ = "0.1.0"
-CONVERSION = 2  # of a checkpoint; raised where converters make something else of the same one
+CONVERSION = 3  # of a checkpoint; raised where converters make something else of the same one
