@@ -473,7 +473,7 @@ def test_without_what_live_sources_need(chdir_tmp: Path) -> None:
         check=False,
     )
     assert run.returncode == 2
-    assert "live sources: " in run.stderr
+    assert "telling persons apart: " in run.stderr
     assert "pip install '.[live]'" in run.stderr
     assert len(run.stderr.splitlines()) == 1
 

@@ -158,5 +158,5 @@ def test_the_command_tells(
         assert said.count(f"noted\t{text}") == 1
         assert text in report.read_text()
     assert "2 names are not in the file" in report.read_text()
-    with pytest.raises(UsageError, match="coordinates: auto, now pixels"):
+    with pytest.raises(UsageError, match="coordinates: none, now pixels"):
         dispatch([*arguments, "--resume", str(output), "--coordinates", "pixels"])
