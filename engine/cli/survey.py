@@ -107,6 +107,8 @@ class Survey:
             yield "noted", said
         for cause, count in self.causes.most_common(_NAMED):
             yield "refused", f"{count}: {cause}"
+        if (rest := len(self.causes) - _NAMED) > 0:
+            yield "refused", f"… and {rest} more kinds (--dataset FILE --output OUT lists all)"
         for what, names in self.odd.items():
             yield "odd", f"{what}: {len(names)} of {self.samples} videos, {names[0]} the first"
 

@@ -6,18 +6,18 @@ One message is one frame of one stream, as JSON::
      "people": [{"id": 3, "kpts": [[x, y, score], …]}]}
 
 ``rate`` (frames/s), ``end`` (true in a stream's last frame) and ``coordinates`` (``pixels`` or
-``normalised``) may be there, too. ``t`` is seconds
-on the source's own clock, or left out; ``id`` may be left out or null where nobody tracks;
-``layout`` is coco17 unless it says otherwise (`engine.skeletons.joints`). A frame with nobody in
-it is as good as any other. Numbers may be what programs hold: numpy's, floats that are whole, the
-one element of a list; ``kpts`` an array or a flat list, with scores or without. Comes in: bytes or
-dicts, from anybody. Goes out: `PoseFrame`.
+``normalised``) may be there, too. ``t`` is seconds on the source's own clock, or left out; ``id``
+may be left out, null or negative where nobody tracks; ``layout`` is coco17 unless it says otherwise
+(`engine.skeletons.joints`). A frame with nobody in it is as good as any other. Numbers may be what
+programs hold: numpy's, floats that are whole, the one element of a list; ``kpts`` an array or a
+flat list, with scores or without. Comes in: bytes or dicts, from anybody. Goes out: `PoseFrame`.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.choices import AUTO, COORDINATES, PIXELS, Coordinates
+from engine.base.choices import AUTO, COORDINATES, PIXELS, Coordinates, Who
 from engine.base.errors import SampleError, SourceError, printable
 from engine.base.notes import EMPTY, Note
 from engine.skeletons.joints import COCO, LAYOUTS
@@ -116,7 +116,7 @@ def parse(message: Mapping[str, Any], coordinates: Coordinates = AUTO) -> PoseFr
         frame=_whole(message.get("frame"), "frame"),
         t=_time(message.get("t")),
         size=size,
-        people=tuple(_person(person, n, layout, size) for n, person in enumerate(people)),
+        people=_distinct([_person(person, n, layout, size) for n, person in enumerate(people)]),
         rate=rate,
         end=end,
     )
@@ -157,6 +157,22 @@ def plausible(frame: PoseFrame, coordinates: Coordinates = AUTO) -> PoseFrame:
     kpts = np.concatenate(joints, axis=-1, dtype=np.float32)
     people = (replace(person, kpts=one) for person, one in zip(frame.people, kpts, strict=True))
     return replace(frame, people=tuple(people), checked=True, notes=notes)
+
+
+def _distinct(people: list[Person]) -> tuple[Person, ...]:
+    """People without the ids that tell nobody apart: what programs write where they do not track
+    (-1, or nothing in quotes), and one that several in a frame have."""
+    times = Counter(person.id for person in people)
+    return tuple(
+        person
+        if times[person.id] == 1 and person.id != "" and not _is_negative(person.id)
+        else replace(person, id=None)
+        for person in people
+    )
+
+
+def _is_negative(who: Who) -> bool:
+    return isinstance(who, int) and who < 0
 
 
 def _person(value: Any, number: int, layout: str, size: tuple[int, int]) -> Person:

@@ -68,7 +68,8 @@ def poses(rest: str, reading: Reading, scheme: str = "poses") -> Source:
     if not Path(path).exists():
         raise UsageError(f"{scheme}:{rest}: no such file or folder")
     found = read_recordings(Path(path), reading)
-    if found is None:
+    if found is None or all(one.recording.rows for one in found.poses):
+        # annotations, and arrays of that form, are looked at as a whole
         return recorded(f"{scheme}:{path}", _samples(scheme, path, reading))
     return Source(f"{scheme}:{path}", partial(_messages, found.poses), live=False)
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from engine.base.addresses import is_video
 from engine.base.errors import SourceError, UsageError
+from engine.sources.formats.pose_frames import is_messages
 from engine.sources.formats.poses import Reading
 from engine.sources.pose_frames import PoseFrame
 
@@ -98,6 +99,8 @@ def addressed(source: str, schemes: Container[str]) -> str:
     is."""
     if is_video(source) and Path(source.partition("?")[0]).is_file():
         return f"video:{source}"
-    if source.partition(":")[0] in schemes or not Path(source).exists():
+    path = Path(source)
+    if source.partition(":")[0] in schemes or not path.exists():
         return source
-    return f"poses:{source}"
+    own = path.suffix.lower() == ".jsonl" and path.is_file() and is_messages(path)
+    return f"jsonl:{source}" if own else f"poses:{source}"

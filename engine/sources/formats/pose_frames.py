@@ -35,9 +35,16 @@ def read(content: Content) -> list[Recording] | None:
         frames.sort(key=lambda frame: frame.frame)
         about = partial(_of_frames, frames, broken)
         name, first = stream or content.path.stem, frames[0]
-        found.append(Recording(name, about, first.size, first.rate, LAYOUTS[COCO]))
+        rate = first.rate or _rate(first, frames[-1])
+        found.append(Recording(name, about, first.size, rate, LAYOUTS[COCO]))
         broken = []
     return found
+
+
+def _rate(first: PoseFrame, last: PoseFrame) -> float | None:
+    """Frames/s by the times of the first and the last frame, where they have any."""
+    seconds, frames = last.t - first.t, last.frame - first.frame
+    return frames / seconds if seconds > 0 and 0.1 <= frames / seconds <= 1000 else None
 
 
 def is_messages(path: Path) -> bool:

@@ -82,6 +82,12 @@ class Poses:
                 f"{path}: {printable(recording.name)[:100]} says that its picture has "
                 f"{own[0]}x{own[1]} pixels; leave --size {said[0]}x{said[1]} out"
             )
+        known, joints = recording.layout, reading.joints
+        if known is not None and joints is not None and known != joints:
+            raise DatasetError(
+                f"{path}: {printable(recording.name)[:100]} says that its joints are {known.name}; "
+                f"leave --joints {joints.name} out"
+            )
         if own is None and said is None and recording.error is None:
             raise DatasetError(
                 f"{path}: {printable(recording.name)[:100]} does not say how large the picture is; "
@@ -136,7 +142,7 @@ class Poses:
 
     def layout(self, joints: int) -> JointLayout:
         """How so many joints are numbered. Raises `ValueError`."""
-        known = self._reading.joints or self.recording.layout or by_number(joints)
+        known = self.recording.layout or self._reading.joints or by_number(joints)
         if known is None:
             counts = ", ".join(f"{layout.joints} ({name})" for name, layout in LAYOUTS.items())
             raise ValueError(f"{joints} joints, which no layout has: {counts}")

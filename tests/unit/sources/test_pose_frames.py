@@ -228,3 +228,19 @@ def test_anything_is_a_frame_or_refused(fields: dict[str, Any]) -> None:
 def test_any_bytes(raw: bytes) -> None:
     with pytest.raises(SourceError):
         parse(decode(raw))
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        ([-1, -1], [None, None]),
+        ([0, 0, 3], [None, None, 3]),
+        (["", "a"], [None, "a"]),
+        ([-1, 2], [None, 2]),
+        ([1, "1"], [1, "1"]),
+    ],
+)
+def test_ids_that_tell_nobody_apart(ids: list[Any], expected: list[Any]) -> None:
+    kpts = [[100.0 + n, 100.0, 1] for n in range(17)]
+    found = parse(message(people=[{"id": who, "kpts": kpts} for who in ids]))
+    assert [person.id for person in found.people] == expected
