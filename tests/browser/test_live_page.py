@@ -33,7 +33,8 @@ def example(name: str) -> dict[str, Any]:
 
 
 def body(number: int) -> Any:
-    return np.random.default_rng(number).uniform(50, 200, (17, 3)).astype(np.float32)
+    low, high = [50, 50, 0.5], [200, 200, 1]
+    return np.random.default_rng(number).uniform(low, high, (17, 3)).astype(np.float32)
 
 
 def test_results_of_an_estimator(tiny_model: Path) -> None:
