@@ -28,6 +28,7 @@ from engine import livestream
 from engine.base.errors import SourceError, UsageError
 from engine.base.options import Options
 from engine.base.records import Prediction
+from engine.cli.dispatch import dispatch
 from engine.live.labels import Label
 from engine.pipeline import Pipeline
 from engine.sources.dataset import open_dataset
@@ -114,7 +115,7 @@ def test_windows_sampled_as_the_reference_does(
         np.testing.assert_array_equal(label.scores, scores)
 
 
-@pytest.mark.parametrize("wire", ["frames", "keypoints"])
+@pytest.mark.parametrize("wire", ["frames", pytest.param("keypoints", marks=pytest.mark.slow)])
 def test_windows_of_another_recipe(
     videos: Path, limb_model: Path, expected: Any, wire: str
 ) -> None:
@@ -138,24 +139,20 @@ def test_the_same_windows_live(videos: Path, tiny_model: Path, expected: Any) ->
         assert 0 < label.latency_ms < 60_000
 
 
-def test_only_what_is_new_is_computed(videos: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize("per", ["person", pytest.param("group", marks=pytest.mark.slow)])
+def test_only_what_is_new_is_computed(videos: Path, tiny_model: Path, per: str) -> None:
     """In crops that stay: as good as anew, in the same crops. The first windows of tracks are in
     the reference's own."""
     ways: list[Any] = [{"crop": "steady"}, {"crop": "steady", "track_memory": 0}, {}]
-    found = [
-        labels_of(tiny_model, f"replay:{videos}", per=per, **way)
-        for per in ("group", "person")
-        for way in ways
-    ]
-    for kept, anew, exact in (found[:3], found[3:]):
-        assert len(kept) == len(anew) == len(exact) == 29
-        for one, other in zip(kept, anew, strict=True):
-            assert (one.stream, one.who, one.last) == (other.stream, other.who, other.last)
-            np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-5)
-        begins = [n for n, label in enumerate(exact) if label.last == 47]
-        assert len(begins) == 4
-        for number in begins:
-            np.testing.assert_array_equal(anew[number].scores, exact[number].scores)
+    kept, anew, exact = (labels_of(tiny_model, f"replay:{videos}", per=per, **way) for way in ways)
+    assert len(kept) == len(anew) == len(exact) == 29
+    for one, other in zip(kept, anew, strict=True):
+        assert (one.stream, one.who, one.last) == (other.stream, other.who, other.last)
+        np.testing.assert_allclose(one.scores, other.scores, rtol=0, atol=1e-5)
+    begins = [n for n, label in enumerate(exact) if label.last == 47]
+    assert len(begins) == 4
+    for number in begins:
+        np.testing.assert_array_equal(anew[number].scores, exact[number].scores)
 
 
 def test_only_what_is_new_is_computed_of_another_recipe(videos: Path, limb_model: Path) -> None:
@@ -510,17 +507,16 @@ def free_port() -> int:
         (["--source", "jsonl:-", "--metrics", "0.0.0.0:9400"], "HOST:PORT of loopback is needed"),
     ],
 )
-def test_refused(tiny_model: Path, chdir_tmp: Path, more: list[str], said: str) -> None:
+def test_refused(
+    tiny_model: Path,
+    chdir_tmp: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    said: str,
+) -> None:
     Path("a").touch()
     Path("b.mp4").touch()
     base = [part for part in command(tiny_model) if part not in ("--stride", "0.2")]
-    result = subprocess.run(
-        [*base, *more],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert said in result.stderr
+    with pytest.raises((UsageError, SystemExit)) as caught:
+        dispatch([*base[3:], *more])
+    assert said in f"{caught.value}{capsys.readouterr().err}"

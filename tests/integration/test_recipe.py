@@ -158,6 +158,7 @@ def double(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tests" / "doubles"))
 
 
+@pytest.mark.slow
 def test_pure_inference_of_an_om(
     double: None,
     stand_in: Any,

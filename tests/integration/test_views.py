@@ -46,7 +46,12 @@ def test_the_first_clip(frames: int) -> None:
 
 @pytest.mark.parametrize(
     ("layout", "wire"),
-    [("shared", "frames"), ("shared", "keypoints"), ("clips", "frames"), ("clips", "clips")],
+    [
+        ("shared", "frames"),
+        pytest.param("shared", "keypoints", marks=pytest.mark.slow),
+        pytest.param("clips", "frames", marks=pytest.mark.slow),
+        ("clips", "clips"),
+    ],
 )
 def test_its_logits(data: Path, tiny_model: Path, layout: str, wire: str) -> None:
     """Bit for bit those without processes; up to 48 frames, those of the first of twenty."""

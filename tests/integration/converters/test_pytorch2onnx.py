@@ -167,7 +167,9 @@ def test_verification_sees_every_tensor(tmp_path: Path) -> None:
         assert difference(found, expected) > verification.TOLERANCE
 
 
-@pytest.mark.parametrize("arch", [SlowOnly(), TINY, TINY_C3D, TINY_X3D])
+@pytest.mark.parametrize(
+    "arch", [pytest.param(SlowOnly(), marks=pytest.mark.slow), TINY, TINY_C3D, TINY_X3D]
+)
 def test_torch_and_numpy_agree(arch: Architecture) -> None:
     pytest.importorskip("torch", reason="torch is not installed; numpy alone verifies")
     weights = select_weights(arch, random_state_dict(arch))

@@ -53,6 +53,7 @@ def test_writes_what_has_passed(
     assert "only float32 files" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_recipe(limb_model: Path, dataset: Path) -> None:
     """The file computes in int8 what the network of limbs computes, by the same recipe."""
     command = arguments(limb_model, dataset, "--clips", "2", "--min-agreement", "50")

@@ -47,7 +47,7 @@ def test_bits_do_not_depend_on_neighbours(tiny_model: Path, samples: list[Heatma
     np.testing.assert_array_equal(reversed_last, together[-1])
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_fixed_batch_is_padded(tmp_path: Path, samples: list[HeatmapClips], name: str) -> None:
     state = random_state_dict(STRIDED)
     fixed = write_model(tmp_path / "bs2.onnx", state, STRIDED, batch=2)

@@ -109,7 +109,8 @@ def odd_wave(recipe: Recipe) -> Wave:
 
 
 STEMS = [
-    *(HMDB51_RECIPE.drawn_as(reference) for reference in REFERENCES),
+    HMDB51_RECIPE,
+    pytest.param(HMDB51_RECIPE.drawn_as("1.x"), marks=pytest.mark.slow),
     Recipe(joints=32, twins=(*range(30), 31, 30), size=16, sigma=0.9, threshold=0.4),
 ]
 
