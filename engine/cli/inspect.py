@@ -29,6 +29,7 @@ from engine.skeletons.poses import PoseSequence
 from engine.sources.dataset import ALL, Dataset, find_dataset, select_recordings
 from engine.sources.formats.poses import Reading
 from engine.sources.formats.recordings import Recordings, read_recordings
+from engine.sources.recorded import kpts_of
 
 _NAMES = 5  # videos that are listed
 _ROWS = 16  # of the drawing
@@ -145,8 +146,5 @@ def _of_recordings(recordings: Recordings) -> Iterator[tuple[str, str]]:
 
 def people_of(poses: PoseSequence, frame: int) -> NDArray[np.float32]:
     """Those of a frame who are in the picture's sight: [persons, 17, 3]."""
-    found = np.ones((len(poses.keypoint), poses.keypoint.shape[2], 3), np.float32)
-    found[..., :2] = np.nan_to_num(poses.keypoint[:, frame].astype(np.float32))
-    if poses.keypoint_score is not None:
-        found[..., 2] = poses.keypoint_score[:, frame]
+    found = kpts_of(poses)[:, frame]
     return found[found[..., :2].any(axis=(1, 2))]

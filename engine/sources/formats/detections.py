@@ -20,7 +20,15 @@ from engine.skeletons.joints import JointLayout, by_names
 from engine.sources.formats.content import Content, numbered
 from engine.sources.formats.keypoints import identity, keypoints_of
 from engine.sources.formats.openpose import frame_of, is_frame
-from engine.sources.formats.recording import Detection, Frame, Recording, Size, count_time, timeline
+from engine.sources.formats.recording import (
+    Detection,
+    Frame,
+    Recording,
+    Size,
+    count_time,
+    sides,
+    timeline,
+)
 
 _IDS: Final = ("track_id", "idx", "person_id")
 Entries = dict[int, list[Any]]
@@ -64,9 +72,8 @@ def _ground_truth(path: Path, whole: Mapping[str, Any]) -> list[Recording]:
             raise DatasetError(f"{path}: `images` are objects with an id")
         file = image.get("file_name")
         names[key] = file if isinstance(file, str) else str(key)
-        sides = image.get("width"), image.get("height")
-        if all(type(side) is int and 0 < side < 2**16 for side in sides):
-            sizes[names[key]] = sides  # type: ignore[assignment]
+        if (size := sides(image.get("width"), image.get("height"))) is not None:
+            sizes[names[key]] = size
     named = []
     for entry in whole["annotations"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("image_id"), (int, str)):

@@ -19,7 +19,7 @@ from engine.base.errors import DatasetError, SourceError
 from engine.skeletons.joints import COCO_NAMES, LAYOUTS
 from engine.sources.formats.content import Content
 from engine.sources.formats.keypoints import F32, keypoints_of
-from engine.sources.formats.recording import Detection, Frame, Recording, Size, timeline
+from engine.sources.formats.recording import Detection, Frame, Recording, Size, sides, timeline
 
 _LANDMARKS: Final = ("pose_landmarks", "poseLandmarks", "landmarks", "pose", "landmark")
 _FRAMES: Final = ("frames", "results", "data")
@@ -167,10 +167,7 @@ def _of_frames(path: Path, frames: list[tuple[int, Any]]) -> Iterator[Frame | So
 
 def _size(whole: Any) -> Size | None:
     about = whole if isinstance(whole, dict) else {}
-    sides = about.get("width"), about.get("height")
-    if not all(type(side) is int and 0 < side < 2**16 for side in sides):
-        return None
-    return sides  # type: ignore[return-value]
+    return sides(about.get("width"), about.get("height"))
 
 
 def _rate(whole: Any) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 from engine.base.errors import DatasetError, SourceError, printable
 from engine.sources.formats.content import Content, by_video, read_json
 from engine.sources.formats.keypoints import identity, keypoints_of
-from engine.sources.formats.recording import Detection, Frame, Recording, Size, timeline
+from engine.sources.formats.recording import Detection, Frame, Recording, Size, sides, timeline
 
 _PEOPLE: Final = ("people", "bodies")
 _JOINTS: Final = ("pose_keypoints_2d", "pose_keypoints", "joints", "keypoints")
@@ -117,7 +117,4 @@ def _sides(document: dict[str, Any]) -> dict[str, Any]:
 
 def size_of(document: Any) -> Size | None:
     """The picture's, where DWPose says it."""
-    sides = [document.get(f"canvas_{side}") for side in ("width", "height")]
-    if not all(type(side) is int and 0 < side < 2**16 for side in sides):
-        return None
-    return sides[0], sides[1]
+    return sides(document.get("canvas_width"), document.get("canvas_height"))

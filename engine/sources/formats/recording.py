@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,13 @@ class Recording:
     shares: bool = False
     rows: bool = False
     error: str | None = None
+
+
+def sides(width: Any, height: Any) -> Size | None:
+    """A picture's size as a file says it, in whole pixels; None where it says none."""
+    if not all(type(side) is int and 0 < side < 2**16 for side in (width, height)):
+        return None
+    return width, height
 
 
 def timeline(numbers: Sequence[int]) -> list[int]:
