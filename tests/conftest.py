@@ -129,6 +129,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def strided_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for runtimes that compute whole clips: a quarter of the work."""
+    from tests.support.networks import STRIDED, random_state_dict, write_model
+
+    path = tmp_path_factory.mktemp("model") / "strided.onnx"
+    return write_model(path, random_state_dict(STRIDED), STRIDED)
+
+
+@pytest.fixture(scope="session")
 def limb_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ONNX file of another recipe than HMDB51's in every number: see `LIMBS`."""
     from tests.support.networks import LIMBS, TINY_LIMBS, random_state_dict, write_model

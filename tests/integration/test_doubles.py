@@ -16,16 +16,14 @@ from engine.base.constants import CLIP_SHAPE, VIEWS
 from tests.doubles import om
 from tests.doubles.atc import Refused, compile_model
 from tests.doubles.models import INPUT, geared, static
-from tests.support.networks import STRIDED, random_state_dict, write_model
 
 Runtime = Callable[..., ModuleType]
 ONE = (1, VIEWS, *CLIP_SHAPE)
 
 
 @pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "strided.onnx"
-    return write_model(path, random_state_dict(STRIDED), STRIDED)
+def tiny_model(strided_model: Path) -> Path:
+    return strided_model
 
 
 @pytest.fixture

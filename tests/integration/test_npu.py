@@ -13,14 +13,12 @@ from engine.base.errors import UsageError
 from engine.base.records import Failure, Prediction
 from engine.pipeline import Pipeline
 from tests.doubles.models import describe, geared, planned
-from tests.support.networks import STRIDED, random_state_dict, write_model
 from tests.support.runs import command, options
 
 
 @pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "strided.onnx"
-    return write_model(path, random_state_dict(STRIDED), STRIDED)
+def tiny_model(strided_model: Path) -> Path:
+    return strided_model
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from tests.doubles import om
 from tests.doubles.models import INPUT, describe, geared, static
-from tests.support.networks import STRIDED, random_state_dict, write_model
 
 pytestmark = pytest.mark.usefixtures("doubles")
 SAMPLE = VIEWS * int(np.prod(CLIP_SHAPE)) * 4  # bytes
@@ -39,9 +38,8 @@ def run(backend: ClipsBackend, data: Any, lane: int = 0) -> Any:
 
 
 @pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "strided.onnx"
-    return write_model(path, random_state_dict(STRIDED), STRIDED)
+def tiny_model(strided_model: Path) -> Path:
+    return strided_model
 
 
 @pytest.fixture(scope="module")
