@@ -1,10 +1,11 @@
 """The engine end to end against its peers: ``python -m benchmarks.end_to_end``.
 
-The engine as a user runs it, preprocessing included, against pure inference of the unmodified
-network, the NPU recipe's three steps, torch with a DataLoader, and the machine's ceiling
-(`benchmarks.peers`): the same samples and weights, interleaved in one run. Then the engine's
-own layouts, wires and precisions on 24 samples, its rate by the length of a video, and its parts
-under the roofline. Prints medians and ratios; writes them, and plots (`benchmarks.figures`).
+The engine as a user runs it, preprocessing included, with all clips and with fewer, against pure
+inference of the unmodified network, the NPU recipe's three steps, torch with a DataLoader, and the
+machine's ceiling (`benchmarks.peers`): the same samples and weights, interleaved in one run. Then
+the engine's own layouts, wires and precisions on 24 samples, its rate by the length of a video, and
+its parts under the roofline. Prints medians and ratios; writes them, and plots
+(`benchmarks.figures`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from engine.skeletons.poses import PoseSequence
 
 # layout and wire; the first is what a run does by default
 PRECISIONS = ["f32", "bf16", "int8"]  # that a CPU computes in
+RULES = ["adaptive", "certain"]  # of --clips, beside all of them
 CONFIGURATIONS = [(SHARED, "frames"), (SHARED, "keypoints"), (CLIPS, "frames"), (CLIPS, "clips")]
 PURE, RECIPE, TORCH = "pure inference", "recipe, .bin files", "torch, DataLoader"
 _ABLATION_SAMPLES = 24
@@ -132,9 +134,11 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name, path in files.items():
         for precision, model in models.items():
             ours = _engine_name(precision, *CONFIGURATIONS[0])
-            contestants[f"{name}/{ours}"] = _engine(
-                path, model, precision, *CONFIGURATIONS[0], memory, f"{name}, {ours}"
-            )
+            default = dict(zip(("layout", "wire"), CONFIGURATIONS[0], strict=True))
+            asked = {ours: default, **{_rule_name(precision, r): {"clips": r} for r in RULES}}
+            for one, options in asked.items():
+                options |= {"dataset": path, "model": model, "precision": precision}
+                contestants[f"{name}/{one}"] = _engine(options, memory, f"{name}, {one}")
             contestants[f"{name}/{PURE}, {precision}"] = pure[precision]
     together = interleave(contestants, args.rounds, warm_up=False)
     peers_alone = {name: found for name, found in together.items() if "/" not in name}
@@ -157,16 +161,19 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         folder.mkdir()
         name, path = workloads.write(args.workload[0].partition(":")[0], _ABLATION_SAMPLES, folder)
         every = {
-            _engine_name(precision, *configuration): _engine(
-                path,
-                model,
-                precision,
-                *configuration,
+            _engine_name(precision, layout, wire): _engine(
+                {
+                    "dataset": path,
+                    "model": model,
+                    "precision": precision,
+                    "layout": layout,
+                    "wire": wire,
+                },
                 memory,
-                f"{name}, {_engine_name(precision, *configuration)}",
+                f"{name}, {_engine_name(precision, layout, wire)}",
             )
             for precision, model in models.items()
-            for configuration in CONFIGURATIONS
+            for layout, wire in CONFIGURATIONS
         }
         rates[f"{name}, {_ABLATION_SAMPLES} samples"] = interleave(
             every, args.rounds, warm_up=False
@@ -213,23 +220,12 @@ def _engine_name(precision: str, layout: str, wire: str) -> str:
     return f"engine, {precision}, {layout}, {wire}"
 
 
-def _engine(
-    path: Path,
-    model: str,
-    precision: str,
-    layout: str,
-    sent: str,
-    memory: dict[str, int],
-    name: str,
-) -> Callable[[], float]:
+def _rule_name(precision: str, rule: str) -> str:
+    return f"engine, {precision}, {rule} clips"
+
+
+def _engine(options: dict[str, Any], memory: dict[str, int], name: str) -> Callable[[], float]:
     """The command itself, in processes of its own; its fps. Its peak goes into `memory`."""
-    options = {
-        "dataset": path,
-        "model": model,
-        "precision": precision,
-        "layout": layout,
-        "wire": sent,
-    }
 
     def measure() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -262,18 +258,21 @@ def _ratios(
     counts: dict[str, dict[str, float]],
     ceilings: dict[str, tuple[float, str]],
 ) -> dict[str, float]:
-    """Of the engine with default flags, medians of the paired ratios."""
+    """Of the engine with default flags, and of fewer clips, medians of the paired ratios."""
     ratios: dict[str, float] = {}
     for name, found in rates.items():
         for precision in precisions:
             ours = _engine_name(precision, *CONFIGURATIONS[0])
-            for key, peer in (
-                ("pure", f"{PURE}, {precision}"),
-                ("recipe", f"{RECIPE}, f32"),
-                ("torch", f"{TORCH}, f32"),
-            ):
-                if peer in found:
-                    ratios[f"end_to_end_over_{key}/{name}/{precision}"] = ratio(found, ours, peer)
+            engines = {"end_to_end": ours, **{r: _rule_name(precision, r) for r in RULES}}
+            for who, engine in engines.items():
+                for key, peer in (
+                    ("pure", f"{PURE}, {precision}"),
+                    ("recipe", f"{RECIPE}, f32"),
+                    ("torch", f"{TORCH}, f32"),
+                    ("all_clips", ours),
+                ):
+                    if peer in found and engine in found and peer != engine:
+                        ratios[f"{who}_over_{key}/{name}/{precision}"] = ratio(found, engine, peer)
             if precision in ceilings:
                 achieved = statistics.median(found[ours]) * counts[name]["shared"]
                 ratios[f"of_ceiling/{name}/{precision}"] = achieved / ceilings[precision][0]

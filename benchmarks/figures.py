@@ -318,6 +318,30 @@ def engines(results: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def cores(results: Mapping[str, Any], path: Path) -> None:
+    """What `benchmarks.cores` found: rates by cores, beside as many times that of the fewest."""
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "figures"})
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axis = figure.subplots()
+    counts = [int(n) for n in results["rates"]]
+    medians = [statistics.median(found) for found in results["rates"].values()]
+    spread = [
+        [m - min(found) for m, found in zip(medians, results["rates"].values(), strict=True)],
+        [max(found) - m for m, found in zip(medians, results["rates"].values(), strict=True)],
+    ]
+    even = [medians[0] * n / counts[0] for n in counts]
+    axis.plot(counts, even, ":", color=_PEER, label="the same a core")
+    axis.errorbar(
+        counts, medians, spread, fmt="o-", capsize=3, color=_COLOURS["f32"], label="measured"
+    )
+    axis.set_xticks(counts)
+    axis.set(xlabel="cores", xlim=(0, None), ylim=(0, None))
+    axis.legend(frameon=False)
+    _plain(axis, f"{results['dataset']}: samples/s end to end by cores")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+
+
 def _by_frames(axis: Axes, frames: list[int]) -> None:
     """Both axes logarithmic, the lower one with the numbers of frames that were measured."""
     axis.set(xscale="log", yscale="log", xlabel="frames in the video")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def common_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset", required=True, help="annotation file, or a name of benchmarks.workloads"
     )
     parser.add_argument("--model", required=True, help="model or checkpoint")
-    parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
+    parser.add_argument("--precision", default="f32", choices=["f32", "bf16", "int8"])
     parser.add_argument("--samples", type=positive, default=16, help="samples a measurement")
     parser.add_argument("--rounds", type=positive, default=5, help="interleaved rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
@@ -38,12 +40,14 @@ def positive(text: str) -> int:
     return number
 
 
-def engine_run(flags: Sequence[object]) -> dict[str, Any]:
-    """The summary of ``engine.run`` with these flags, in processes of its own as a user has it."""
+def engine_run(flags: Sequence[object], cpus: Iterable[int] | None = None) -> dict[str, Any]:
+    """The summary of ``engine.run`` with these flags, in processes of its own as a user has it,
+    which may use these processors (default: ours)."""
+    bound = None if cpus is None else partial(os.sched_setaffinity, 0, cpus)
     with tempfile.TemporaryDirectory() as folder:
         summary = Path(folder) / "summary.json"
         command = [sys.executable, "-m", "engine.run", *map(str, flags), f"--summary={summary}"]
-        run = subprocess.run(command, capture_output=True, check=False)
+        run = subprocess.run(command, capture_output=True, check=False, preexec_fn=bound)
         if run.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{run.stderr.decode()}")
         found: dict[str, Any] = orjson.loads(summary.read_bytes())

@@ -44,7 +44,7 @@ def pure(model: str, precision: str) -> Measure:
 
 def _pure_with(model: str, precision: str, choice: dict[str, object]) -> Measure:
     core, file = ov.Core(), open_model(model)
-    network = core.read_model(file.path)
+    network = core.read_model(file.content())
     shape = (1, 1, *file.recipe.clip_shape)
     network.reshape(list(shape))
     settings = {

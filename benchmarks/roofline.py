@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from math import prod
 
 import numpy as np
-import onnx
 
 from engine.backends import registry
 from engine.base import host
 from engine.base.choices import AUTO, SHARED, Precision
-from engine.network.backend import Array, PartNetwork, PartsBackend
-from engine.network.cuts import FEATURES, FRAMES, Cuts, Part
+from engine.network.backend import PartsBackend
+from engine.network.cuts import Cuts
 from engine.network.models import open_model
+from engine.network.operations import arrays_of, of_graph, seconds_of
 
-_RUNS = 40
 _COPIED = 1 << 28  # bytes, many times the largest cache
 
 
@@ -30,7 +28,7 @@ def parts(model: str, precision: Precision) -> dict[str, dict[str, float]]:
     name, _ = registry.choose(AUTO)
     backend = registry.load(name, file, device=None, precision=precision, threads=host.cores())
     assert isinstance(backend, PartsBackend)
-    cuts = Cuts.of(file.path)
+    cuts = Cuts.of(file.content())
     numbered = [cuts.block(number, backend.rows) for number in range(len(cuts.strides))]
     found: dict[str, dict[str, float]] = {}
     for title, part in zip(
@@ -38,14 +36,13 @@ def parts(model: str, precision: Precision) -> dict[str, dict[str, float]]:
         [cuts.trunk(backend.rows), *numbered],
         strict=True,
     ):
-        inputs = {n: _array(n, shape, backend.values) for n, shape in part.inputs.items()}
-        outputs = {n: _array(n, shape, backend.values) for n, shape in part.outputs.items()}
         weights = sum(len(t.raw_data) for t in part.model.graph.initializer)
-        moved = sum(a.nbytes for a in (*inputs.values(), *outputs.values())) + weights
+        handed = [a.nbytes for arrays in arrays_of(part, backend.values) for a in arrays.values()]
+        moved = sum(handed) + weights
         found[title] = {
-            "operations": _operations(part),
+            "operations": of_graph(part.model),
             "bytes": moved,
-            "seconds": _seconds(backend.part(part), inputs, outputs),
+            "seconds": seconds_of(backend.part(part), part, backend.values),
         }
     backend.close()
     return found
@@ -60,45 +57,3 @@ def bandwidth() -> float:
         np.copyto(target, source)
         best = min(best, time.perf_counter() - start)
     return 2 * _COPIED / float(best)
-
-
-def _array(name: str, shape: tuple[int, ...], values: np.dtype[np.generic]) -> Array:
-    return np.zeros(shape, np.float32 if name in (FRAMES, FEATURES) else values)
-
-
-def _seconds(network: PartNetwork, inputs: dict[str, Array], outputs: dict[str, Array]) -> float:
-    """Of one run when every lane is kept busy: the best of several turns."""
-    lanes = [
-        ({n: a.copy() for n, a in inputs.items()}, {n: a.copy() for n, a in outputs.items()})
-        for _ in range(network.lanes)
-    ]
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        for turn in range(_RUNS):
-            lane = turn % network.lanes
-            if turn >= network.lanes:
-                network.finish(lane)
-            network.start(lane, *lanes[lane])
-        for turn in range(_RUNS - network.lanes, _RUNS):
-            network.finish(turn % network.lanes)
-        best = min(best, (time.perf_counter() - start) / _RUNS)
-    return float(best)
-
-
-def _operations(part: Part) -> float:
-    """Two a multiply-add, convolutions only."""
-    shapes = {t.name: tuple(t.dims) for t in part.model.graph.initializer}
-    model = onnx.shape_inference.infer_shapes(part.model)
-    outputs = {
-        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
-        for v in (*model.graph.value_info, *model.graph.output)
-    }
-    made = {node.output[0]: node for node in model.graph.node}
-    total = 0
-    for node in model.graph.node:
-        if node.op_type == "Conv":
-            kernel = node.input[1]
-            stored = kernel if kernel in shapes else made[kernel].input[0]
-            total += 2 * prod(outputs[node.output[0]]) * prod(shapes[stored][1:])
-    return float(total)

@@ -20,8 +20,8 @@ import zmq
 from benchmarks import workloads
 from benchmarks.measurement import publish
 from engine.base.choices import WIRES, Wire
+from engine.base.private import private_directory
 from engine.base.recipe import HMDB51_RECIPE
-from engine.runtime.processes import private_directory
 from engine.runtime.transport import clip_messages, wire
 from engine.runtime.transport.messages import WorkerSettings
 from engine.runtime.transport.wire import Message

@@ -1,7 +1,9 @@
 """Workloads: data sets for benchmarks, by name or by file.
 
 ``hmdb51_like`` has as many frames in its videos as HMDB51 has: log-normal, median 80, 18 to 650.
-``crowd`` is the same with ten persons in every video.
+``hmdb51_motion`` has such lengths, too, and is motion: of the demo's test split, from behind the
+samples that ``demo`` has, those that come nearest.
+``crowd`` is hmdb51_like with ten persons in every video.
 ``demo`` is the demo's test split.
 ``ntu_like`` is what of the demo's train split has the lengths of NTU RGB+D: 60 to 150 frames of one
 or two persons.
@@ -22,10 +24,12 @@ from engine.sources.dataset import open_dataset
 from engine.sources.demo.generation import TEST_SAMPLES, sample
 
 HMDB51_LIKE, CROWD, NTU_LIKE = "hmdb51_like", "crowd", "ntu_like"
+HMDB51_MOTION = "hmdb51_motion"
 _PERSONS = {HMDB51_LIKE: 1, CROWD: 10}
 SEED = 51
 _SAMPLES = 200
 _NTU_FRAMES = 60, 150
+_MOTION = 2 * TEST_SAMPLES  # the first of the demo's numbers; those before it serve others
 _MEDIAN, _SPREAD, _SHORTEST, _LONGEST = 80, 0.5, 18, 650  # frames; of the logarithm
 
 
@@ -39,6 +43,8 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
         ]
     elif workload == NTU_LIKE:
         annotations = _ntu_like()
+    elif workload == HMDB51_MOTION:
+        annotations = _hmdb51_motion()
     elif workload == DEMO:
         annotations = [sample("test1", number) for number in range(TEST_SAMPLES)]
     else:
@@ -56,6 +62,18 @@ def write(workload: str, samples: int | None, folder: Path) -> tuple[str, Path]:
 def demo_train(most: int) -> list[dict[str, Any]]:
     """So many annotations of the demo's train split."""
     return [sample("train", number) for number in range(most)]
+
+
+def _hmdb51_motion() -> list[dict[str, Any]]:
+    """One for each of `lengths`, no sample twice."""
+    numbers = range(_MOTION, _MOTION + 6 * _SAMPLES)
+    left = {number: sample("test1", number)["total_frames"] for number in numbers}
+    chosen = []
+    for frames in lengths():
+        nearest = min(left, key=lambda number: abs(left[number] - frames))
+        del left[nearest]
+        chosen.append(sample("test1", nearest))
+    return chosen
 
 
 def _ntu_like() -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import Any
 from converters import piecemeal
 from converters.output import exit_code
 from engine.base.errors import DatasetError, OutputError, UsageError
+from engine.base.files import part_of, real
 from engine.base.host import peak_memory
 from engine.base.notes import spelt
 from engine.base.option_field import parse_bytes
@@ -95,8 +96,8 @@ def _convert(source: Path, out: str, shard_bytes: int, reading: Reading) -> None
     recordings = read_recordings(source, reading)
     if recordings is None and source.is_dir():
         raise DatasetError(f"{source}: a folder without poses of a known form (docs/data.md)")
-    if recordings is None and reading.says:
-        raise DatasetError(f"{source} says that itself; leave {reading.says} out")
+    if recordings is None:
+        reading.leave_out(source)
     with _whole(folder) as part:
         if recordings is None:
             writer, splits = _read(source, part, shard_bytes)
@@ -110,7 +111,7 @@ def _convert(source: Path, out: str, shard_bytes: int, reading: Reading) -> None
     failed = f", {writer.failed} of them cannot be scored" if writer.failed else ""
     print(f"wrote {folder}, every annotation compared with what was read")
     print(f"annotations  {writer.count}{failed}")
-    for line in spelt(writer.notes.to_json(), "annotation"):
+    for line in spelt(writer.notes.to_json(writer.count), "annotation"):
         print(f"noted        {line}")
     if absent:
         print(f"splits       {missing(absent)}")
@@ -164,11 +165,11 @@ def _whole(folder: Path) -> Iterator[Path]:
     `OutputError` where it cannot be written."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is there already; name a new or an empty folder")
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part = part_of(folder)
     try:
         part.mkdir(parents=True)
         yield part
-        os.replace(part, folder)
+        os.replace(part, real(folder))
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror or error}; nothing was written") from None
     finally:

@@ -1,7 +1,8 @@
 """Torch checkpoints, read without torch and without executing anything.
 
 Comes in: a ``.pth`` file of either format (the zip of torch >= 1.6, or the older sequence of
-pickles). Goes out: the arrays of its ``state_dict``.
+pickles). Goes out: the arrays of its ``state_dict``, which are views of the file's bytes: tensors
+may share a storage, and then share its memory, however many they are.
 
 A checkpoint is a pickle from the internet. This reader resolves no global: the few
 names that describe tensors are rebuilt here, every other one becomes an inert
@@ -14,19 +15,21 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import pickle
 import zipfile
-from collections import OrderedDict
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import DatasetError, ModelError
-from engine.sources.pickles import Constructor, check_memo
+from engine.base.errors import DatasetError, ModelError, shown
+from engine.base.files import open_whole
+from engine.sources.pickles import Constructor, ordered
+from engine.sources.unpickling import Unpickler
 
 StateDict = dict[str, NDArray[Any]]
 
@@ -43,13 +46,15 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
+_LOCAL_HEADER = 30  # bytes of it, less the name and what is extra
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """`state_dict`: {name: array}, names as stored; `sha256`: of the file, hex."""
+    """`state_dict`: {name: array}, names as stored, arrays not to be written to and perhaps with
+    strides of their own; `sha256`: of the file, hex."""
 
     state_dict: StateDict
     sha256: str
@@ -105,9 +110,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     whose state dict holds anything but tensors.
     """
     try:
-        data = path.read_bytes()
+        with open_whole(path) as source:
+            data = source.read()
     except OSError as error:
         raise ModelError(f"checkpoint {path}: {error.strerror or error}") from None
+    except MemoryError:
+        raise ModelError(f"checkpoint {path}: there is not enough memory to read it") from None
     try:
         if data[:2] == b"PK":
             root, resolve = _read_zip(data)
@@ -116,23 +124,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         state = _state_dict(root, resolve)
     except (ModelError, DatasetError) as error:
         raise ModelError(f"checkpoint {path}: {error}") from None
-    except (
-        # what the unpickler and the archive reader raise for malformed bytes
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        KeyError,
-        IndexError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-        NotImplementedError,
-        ImportError,
-        RuntimeError,
-    ) as error:
+    except MemoryError:
+        raise ModelError(
+            f"checkpoint {path}: there is not enough memory to read it ({len(data)} bytes)"
+        ) from None
+    except Exception as error:  # malformed bytes make both readers raise nearly anything
         raise ModelError(
             f"checkpoint {path} is truncated or not a torch checkpoint "
             f"({type(error).__name__}: {error})"
@@ -143,12 +139,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
 Resolve = Callable[[_Storage], NDArray[Any]]
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(Unpickler):
     """Knows how torch spells tensors; everything else is a placeholder."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "collections" and name == "OrderedDict":
-            return Constructor(OrderedDict)
+            return Constructor(ordered)
         if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
             return Constructor(_rebuild_tensor)
         if module == "torch._utils" and name == "_rebuild_parameter":
@@ -164,8 +160,9 @@ class _Unpickler(pickle.Unpickler):
         kind, key, count = pid[1], pid[2], pid[4]
         if len(pid) > 5 and pid[5] is not None:
             raise ModelError("views of storages (torch < 0.4) are not supported")
-        if kind not in _DTYPES:
-            raise ModelError(f"storage class {getattr(kind, 'origin', kind)} is not supported")
+        if not isinstance(kind, str) or kind not in _DTYPES:
+            named = shown(getattr(kind, "origin", kind))
+            raise ModelError(f"storage class {named} is not supported")
         if not isinstance(key, str) or not isinstance(count, int):
             raise ModelError("a storage is described in an unknown way")
         return _Storage(kind, key, count)
@@ -175,8 +172,8 @@ def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *unused
     if not isinstance(storage, _Storage):
         raise ModelError("a tensor without a storage")
     numbers = (offset, *shape, *strides)
-    if len(shape) != len(strides) or not all(type(n) is int and n >= 0 for n in numbers):
-        raise ModelError(f"a tensor of shape {shape!r:.60}, strides {strides!r:.60}")
+    if len(shape) != len(strides) or not all(type(n) is int and 0 <= n < 2**63 for n in numbers):
+        raise ModelError(f"a tensor of shape {shown(shape)}, strides {shown(strides)}")
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
@@ -185,8 +182,10 @@ def _rebuild_parameter(data: Any, *unused: Any) -> Any:
 
 
 def _load(source: IO[bytes]) -> Any:
-    check_memo(source)
-    return _Unpickler(source, encoding="utf-8").load()
+    unpickler = _Unpickler(source, encoding="utf-8")
+    found = unpickler.load()
+    unpickler.check_extent(found)
+    return found
 
 
 def _read_zip(data: bytes) -> tuple[Any, Resolve]:
@@ -196,18 +195,33 @@ def _read_zip(data: bytes) -> tuple[Any, Resolve]:
         raise ModelError("a zip without one data.pkl: not a torch checkpoint")
     prefix = index[0].removesuffix("data.pkl")
 
-    def member(name: str) -> bytes:
+    def member(name: str) -> memoryview:
         # torch never compresses; a compressed member could be a bomb
-        if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        info = archive.getinfo(name)
+        if info.compress_type != zipfile.ZIP_STORED:
             raise ModelError(f"{name} is compressed; torch stores its files as they are")
-        return archive.read(name)
+        lengths = data[info.header_offset + 26 : info.header_offset + _LOCAL_HEADER]
+        start = info.header_offset + _LOCAL_HEADER
+        start += int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little")
+        found = memoryview(data)[start : start + info.file_size]
+        if len(found) != info.file_size or zlib.crc32(found) != info.CRC:
+            raise ModelError(f"{name} is damaged: its checksum is another")
+        return found
 
     order = f"{prefix}byteorder"
-    if order in archive.namelist() and member(order).strip() != b"little":
+    if order in archive.namelist() and bytes(member(order)).strip() != b"little":
         raise ModelError("big-endian checkpoints are not supported")
 
+    left = len(data)
+
+    @cache
     def resolve(storage: _Storage) -> NDArray[Any]:
-        return _numbers(member(f"{prefix}data/{storage.key}"), storage)
+        nonlocal left
+        found = member(f"{prefix}data/{storage.key}")
+        left -= len(found)
+        if left < 0:
+            raise ModelError("its storages are larger than the file: they overlap")
+        return _numbers(found, storage)
 
     return _load(io.BytesIO(member(index[0]))), resolve
 
@@ -225,19 +239,25 @@ def _read_legacy(data: bytes) -> tuple[Any, Resolve]:
     kinds: dict[str, str] = {t.storage.key: t.storage.kind for t in _tensors(root)}
     arrays: dict[str, NDArray[Any]] = {}
     for key in keys:
-        count = int.from_bytes(_exactly(source, 8), "little")
+        if not isinstance(key, str):
+            raise ModelError("a storage is described in an unknown way")
+        count = int.from_bytes(_skipped(source, data, 8), "little")
         if key not in kinds:
             raise ModelError("storages outside state_dict: cannot tell their size")
         storage = _Storage(kinds[key], key, count)
-        arrays[key] = _numbers(_exactly(source, count * _DTYPES[storage.kind].itemsize), storage)
+        numbers = _skipped(source, data, count * _DTYPES[storage.kind].itemsize)
+        arrays[key] = _numbers(numbers, storage)
     return root, lambda storage: arrays[storage.key]
 
 
-def _exactly(source: io.BytesIO, size: int) -> bytes:
-    data = source.read(size)
-    if len(data) != size:
-        raise ModelError(f"truncated: {size} bytes expected, {len(data)} left")
-    return data
+def _skipped(source: io.BytesIO, data: bytes, size: int) -> memoryview:
+    """The next bytes of `source`, which reads `data`, where they are."""
+    start = source.tell()
+    found = memoryview(data)[start : start + size]
+    if len(found) != size:
+        raise ModelError(f"truncated: {size} bytes expected, {len(found)} left")
+    source.seek(size, io.SEEK_CUR)
+    return found
 
 
 def _tensors(value: Any) -> list[_Tensor]:
@@ -254,7 +274,7 @@ def _tensors(value: Any) -> list[_Tensor]:
     return found
 
 
-def _numbers(data: bytes, storage: _Storage) -> NDArray[Any]:
+def _numbers(data: memoryview, storage: _Storage) -> NDArray[Any]:
     dtype = _DTYPES[storage.kind]
     if len(data) != storage.count * dtype.itemsize:
         raise ModelError(
@@ -285,13 +305,12 @@ def _state_dict(root: Any, resolve: Resolve) -> StateDict:
         )
         if 0 not in tensor.shape and reach >= base.size:
             raise ModelError(f"state_dict[{name!r}] reaches beyond its storage")
-        view = np.lib.stride_tricks.as_strided(
+        arrays[name] = np.lib.stride_tricks.as_strided(
             base[tensor.offset :],
             tensor.shape,
             [s * base.itemsize for s in tensor.strides],
             writeable=False,
         )
-        arrays[name] = np.ascontiguousarray(view).reshape(tensor.shape)
     return arrays
 
 

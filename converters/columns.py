@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.base.assets import file_sha256
-from engine.base.errors import OutputError, SampleError, printable
+from engine.base.errors import OutputError, SampleError, printable, shown
 from engine.base.notes import NoteCounts
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import Sample
@@ -68,9 +68,8 @@ def checked(annotation: Any, key: str) -> tuple[Row, PoseSequence | None]:
 
 
 def _spelt(label: Any) -> str:
-    """As messages show a label or a name. Raises nearly anything, for a number of a million
-    digits, say."""
-    return f"{label!s:.60}".encode("utf-8", "backslashreplace").decode()
+    """As messages show a label or a name."""
+    return shown(label).encode("utf-8", "backslashreplace").decode()
 
 
 class ShardWriter:

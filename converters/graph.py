@@ -92,7 +92,7 @@ def select_weights(
         if array.shape != shape:
             raise ModelError(f"{name} has shape {array.shape}; the config asks for {shape}")
         with np.errstate(over="ignore"):  # a double may be none of float32's finite numbers
-            single = array.astype(np.float32)
+            single = array.astype(np.float32, order="C")
         if array.dtype.kind != "f" or not np.isfinite(single).all():
             raise ModelError(f"{name} ({array.dtype}) holds values that are not finite numbers")
         if name.endswith("running_var") and (single < 0).any():

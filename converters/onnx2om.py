@@ -104,7 +104,7 @@ class Compilation:
 def main(argv: Sequence[str] | None = None) -> int:
     """Compose, compile, describe. Returns the exit code."""
     args = _parser().parse_args(argv)
-    return exit_code("onnx2om", lambda: _run(args), interrupted="interrupted")
+    return exit_code("onnx2om", lambda: _run(args), "interrupted", printed=args.dry_run)
 
 
 def default_unique(recipe: Recipe) -> list[int]:
@@ -313,7 +313,7 @@ def _several(text: str, most: int = _MOST_OF_A_GEAR) -> tuple[int, ...]:
 def _planned(model: ModelFile) -> ModelProto:
     """The graph of layout ``shared``."""
     try:
-        return Cuts.of(model.path).planned()
+        return Cuts.of(model.content()).planned()
     except ModelError as error:
         raise ModelError(f"{model.path}: {error}; --layout clips takes any") from None
 

@@ -20,6 +20,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 
 from engine.base.errors import DatasetError, EngineError
+from engine.base.files import open_whole
 from engine.base.progress import ByteProgress
 from engine.sources import pickles
 from engine.sources.annotations import (
@@ -29,11 +30,11 @@ from engine.sources.annotations import (
     parse_lines,
     read_annotations,
 )
+from engine.sources.unpickling import Unpickler
 
 Take = Callable[[Any], None]
 _SMALL = 4096  # bytes or characters
 _ITEMS = 16  # of a tuple
-_AT_ONCE = 1 << 20  # bytes that are asked for without a look at the file's size
 
 
 class Irregular(Exception):
@@ -49,14 +50,14 @@ def read(path: Path, take: Take) -> Splits | None:
     if path.suffix.lower() not in (".pkl", ".jsonl"):
         return read_whole(path, take)
     try:
-        with path.open("rb") as source, _reading(path) as progress:
+        with open_whole(path) as source, _reading(path) as progress:
 
             def told(annotation: Any) -> None:
                 take(annotation)
                 progress.update(source.tell())
 
             if path.suffix.lower() == ".pkl":
-                return _read_pickle(_Bounded(source, path.stat().st_size), told)
+                return _read_pickle(source, told)
             splits: dict[str, list[str]] = {}
             for annotation in parse_lines(source, splits):
                 told(annotation)
@@ -79,7 +80,7 @@ def _reading(path: Path) -> ByteProgress:
     return ByteProgress(f"reading {path.name}", path.stat().st_size)
 
 
-def _read_pickle(source: _Bounded, take: Take) -> Splits | None:
+def _read_pickle(source: IO[bytes], take: Take) -> Splits | None:
     unpickler = _Unpickler(source, take)
     try:
         root = unpickler.load()
@@ -101,19 +102,6 @@ def _read_pickle(source: _Bounded, take: Take) -> Splits | None:
     ):
         raise Irregular("its annotations are not where they seemed to be")
     return content.splits
-
-
-class _Bounded:
-    """A file that is asked for no more bytes than it has, whatever lengths it claims."""
-
-    def __init__(self, source: IO[bytes], size: int) -> None:
-        self._source, self._size = source, size
-        self.readline = source.readline
-
-    def read(self, count: int) -> bytes:
-        if count > _AT_ONCE and count > self._size - self._source.tell():
-            raise EOFError
-        return self._source.read(count)
 
 
 class _Memo(dict[int, Any]):
@@ -148,13 +136,10 @@ class _Memo(dict[int, Any]):
         raise KeyError(number)
 
 
-_Base: Any = pickle._Unpickler  # the one in Python, whose stacks can be seen
-
-
-class _Unpickler(_Base):  # type: ignore[misc]
+class _Unpickler(Unpickler):
     """Hands over what is put into the list of annotations, which stays empty."""
 
-    def __init__(self, source: _Bounded, take: Take) -> None:
+    def __init__(self, source: IO[bytes], take: Take) -> None:
         super().__init__(source)
         self.memo: dict[int, Any] = _Memo()
         self._take = take
@@ -215,7 +200,7 @@ class _Unpickler(_Base):  # type: ignore[misc]
 
     # which looks its methods up by opcode
     dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
-        **_Base.dispatch,
+        **Unpickler.dispatch,
         pickle.APPEND[0]: load_append,
         pickle.APPENDS[0]: load_appends,
         pickle.SETITEMS[0]: load_setitems,

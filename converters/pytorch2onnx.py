@@ -30,8 +30,7 @@ from engine.base.assets import file_sha256
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
 from engine.base.published import CHECKPOINTS, Benchmark, read_class_names
-
-MAX_BATCH = 4096  # what a device takes at most
+from engine.network.models import MAX_BATCH
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         "--sources",
         type=Path,
         metavar="FILE.json",
-        help="write which config files were read, and their SHA-256, to FILE",
+        help="write the SHA-256 of the checkpoint and of the config files that were read to FILE",
     )
     parser.add_argument("--show", action="store_true", help="print the graph")
     parser.add_argument("--opset-version", type=int, default=OPSET, choices=[OPSET])
@@ -158,7 +157,8 @@ def _convert(args: argparse.Namespace) -> None:
                 )
             print(f"verified against {by}: largest relative difference {found:.1e}")
     if args.sources is not None:
-        write_json(args.sources, {str(path): file_sha256(path) for path in _configs(args)})
+        configs = {str(path): file_sha256(path) for path in _configs(args)}
+        write_json(args.sources, {"checkpoint": checkpoint.sha256, "config": configs})
     print(f"wrote {args.output_file}")
 
 

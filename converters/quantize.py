@@ -4,7 +4,7 @@ Comes in: a float model and annotations. Goes out: an ONNX file of the same inte
 computes in int8, with its scales stored as QuantizeLinear and DequantizeLinear. NNCF
 (``pip install '.[quantize]'``) chooses the scales from clips of a calibration split; what they
 cost in accuracy is measured on a held-out split by the engine itself, and a file that loses
-more than allowed is not written.
+more than allowed is not written. What it costs is in the file's metadata.
 """
 
 from __future__ import annotations
@@ -119,7 +119,7 @@ def _quantise(args: argparse.Namespace) -> None:
     with proven(args.output_file) as part:
         clips = _clips(chosen, len(model.classes), model.recipe, args.seed)
         print(f"choosing scales from {len(clips)} clips of split {args.calibrate}", flush=True)
-        quantised = quantise(onnx.load(str(model.path)), clips)
+        quantised = quantise(onnx.load_model_from_string(model.content()), clips)
         about = {"calibration": args.calibrate, "clips": len(clips), "seed": args.seed}
         entry = quantised.metadata_props.add()
         entry.key, entry.value = "quantisation", json.dumps(about)
@@ -131,13 +131,23 @@ def _quantise(args: argparse.Namespace) -> None:
             print(f"{name:6}{found.top1:10.4f}{found.top5:10.4f}")
         agreement = 100 * before.agreement(after)
         print(f"the same best class in {agreement:.1f} % of the samples")
-        loss = 100 * (before.top1 - after.top1)
+        loss = 100 * (before.top1 - after.top1)  # NaN of samples without labels
         if loss > args.max_loss or not agreement >= args.min_agreement:
             raise EngineError(
                 f"{args.output_file} not written: int8 loses {loss:.1f} points of top-1 "
                 f"(allowed {args.max_loss:g}) and keeps {agreement:.1f} % of the best classes "
                 f"(needed {args.min_agreement:g}); more --clips, or another --calibrate, may help"
             )
+        gate = {
+            "split": args.split,
+            "samples": held_out,
+            "loss": None if np.isnan(loss) else round(loss, 3),
+            "max_loss": args.max_loss,
+            "agreement": round(agreement, 3),
+            "min_agreement": args.min_agreement,
+        }
+        entry.value = json.dumps({**about, "gate": gate})
+        part.write_bytes(quantised.SerializeToString())
     print(f"wrote {args.output_file}: run it with --precision int8")
 
 

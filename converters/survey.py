@@ -34,7 +34,7 @@ _UNKNOWN: Final = ("",) * 7
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the table. Returns the exit code."""
     args = _parser().parse_args(argv)
-    return exit_code("survey", lambda: _survey(args.checkouts))
+    return exit_code("survey", lambda: _survey(args.checkouts), printed=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """One sequence, one answer: ``engine.classify(keypoints, scores, img_shape)``.
 
 Comes in: arrays. Goes out: an `Answer`. The network is loaded once a process, in this process, and
-kept::
+kept as long as the files that are named stay as they are::
 
     answer = engine.classify(keypoints, scores, (480, 640), model="demo")
     print(answer.name, answer.score)
@@ -9,6 +9,8 @@ kept::
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import threading
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
 from engine.runtime.setup import Setup
+from engine.skeletons.poses import unmasked
 from engine.skeletons.samples import ANY_CLASSES, Sample
 
 
@@ -31,13 +34,15 @@ from engine.skeletons.samples import ANY_CLASSES, Sample
 class Answer:
     """`label` and `name` of the best class, its `score`, and `scores` of all, float32 [classes].
     `notes`: ``normalised`` where the coordinates were taken as shares of the picture, ``percent``
-    where the scores were divided by 100."""
+    where the scores were divided by 100, …; and what makes the answer doubtful
+    (`engine.skeletons.oddities`). `clips`: how many were averaged."""
 
     label: int
     name: str
     score: float
     scores: NDArray[np.float32]
     notes: tuple[Note, ...] = ()
+    clips: int = 1
 
 
 def classify(
@@ -62,7 +67,7 @@ def classify(
         "img_shape": img_shape,
         "keypoint_score": None if scores is None else _persons(_array(scores, "scores"), 3),
     }
-    return _network(tuple(sorted(options.items()))).answer(annotation)
+    return _network(tuple(sorted(options.items())), _state(options), os.getpid()).answer(annotation)
 
 
 def _error(cause: Cause) -> SampleError:
@@ -78,7 +83,7 @@ def _error(cause: Cause) -> SampleError:
 def _array(value: ArrayLike, name: str) -> NDArray[Any]:
     """Raises `SampleError` for what is none: ragged lists, a tensor on a device."""
     try:
-        return np.asarray(value)
+        return unmasked(value)
     except Exception as error:
         raise SampleError(f"{name} are no array of numbers: {printable(error)}") from None
 
@@ -114,11 +119,26 @@ class _Network:
         if isinstance(scores, Cause):
             raise _error(scores)
         label = int(scores.argmax())
-        return Answer(label, self._classes[label], float(scores[label]), scores, poses.notes)
+        about = label, self._classes[label], float(scores[label]), scores
+        return Answer(*about, poses.notes, len(logits))
+
+
+def _state(options: dict[str, Any]) -> tuple[tuple[str, int, int, int, int], ...]:
+    """What is another one where the files that options name are others: the folder that we are in
+    was left, or somebody has written to them."""
+    found = []
+    for name in (os.fspath(v) for v in options.values() if isinstance(v, (str, os.PathLike))):
+        with contextlib.suppress(OSError, ValueError):  # no file, but a choice
+            about = os.stat(name)
+            place = about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns
+            found.append((os.path.abspath(name), *place))
+    return tuple(found)
 
 
 @lru_cache(maxsize=4)
-def _network(options: tuple[tuple[str, Any], ...]) -> _Network:
+def _network(options: tuple[tuple[str, Any], ...], state: object, pid: int) -> _Network:
+    """`state`, `pid`: a network is another one where these are. What a runtime has loaded cannot
+    be used in a process that was forked."""
     chosen = Options(**dict(options))
     if chosen.whom == "person":
         raise UsageError("per: one answer is for all together; give each person's arrays alone")

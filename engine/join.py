@@ -14,8 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.base.console import expendable
 from engine.base.curve import ClientKeys
 from engine.base.errors import EngineError
+from engine.base.threads import require
 from engine.runtime.transport.remote_link import EngineGone, RemoteLink
 from engine.runtime.worker import Worker
 
@@ -39,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     link = None
     try:
         keys = ClientKeys.of(given.key, given.engine_key) if given.key is not None else None
+        require()
         link = RemoteLink(given.address, keys)
-        Worker(link, link.join(given.wait)).run()
+        with expendable("stdout"):
+            Worker(link, link.join(given.wait)).run()
     except EngineError as error:
         print(f"engine.join: {error}", file=sys.stderr)
         return error.exit_code

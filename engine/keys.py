@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.base.console import expendable
 from engine.base.curve import ENGINE, make
 from engine.base.errors import EngineError
 
@@ -26,18 +27,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="+", metavar="NAME", help="a worker that may join")
     given = parser.parse_args(arguments)
     try:
-        made = make(given.folder, given.names)
+        with expendable("stdout"):
+            _make(given.folder, given.names)
     except EngineError as error:
         print(f"engine.keys: {error}", file=sys.stderr)
         return error.exit_code
-    print("\n".join(f"made {path}" for path in made))
+    return 0
+
+
+def _make(folder: Path, names: Sequence[str]) -> None:
+    print("\n".join(f"made {path}" for path in make(folder, names)))
     print(
-        f"The engine: --listen tcp://ADDRESS:PORT --keys {given.folder}\n"
+        f"The engine: --listen tcp://ADDRESS:PORT --keys {folder}\n"
         f"A worker, given its .key_secret and {ENGINE}.key:\n"
         "  python -m engine.join tcp://ADDRESS:PORT --key NAME.key_secret "
-        f"--engine-key {ENGINE}.key"
+        f"--engine-key {ENGINE}.key",
+        flush=True,
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from engine.runtime.execution import Execution
 from engine.runtime.setup import Setup
 from engine.sources.formats.poses import Reading
 from engine.sources.pose_frames import PoseFrame
-from engine.sources.source import Message, Source, open_source
+from engine.sources.source import Message, Source, heeds, open_source
 
 
 class Stream(Execution[Label]):
@@ -53,6 +53,11 @@ class Stream(Execution[Label]):
         super().__init__()
         self.options = options
         reading = Reading.of(options.size, options.joints, options.fps, options.coordinates)
+        uris = [source for source in sources if isinstance(source, str)]
+        if reading.says and uris and not any(map(heeds, uris)):
+            raise UsageError(
+                f"{reading.says} is said of recorded poses of other programs, and no source is one"
+            )
         self.sources = [open_source(source, reading) for source in sources]
         self.setup = setup or Setup.of(options)
         if (joints := self.setup.recipe.joints) != JOINTS:
@@ -74,7 +79,8 @@ class Stream(Execution[Label]):
 
     def close(self, *, at_once: bool = False) -> None:
         """End every process and every source."""
-        self.supply.close()
+        if self._ours:
+            self.supply.close()
         super().close(at_once=at_once)
 
     def _items(self) -> Iterator[Label]:

@@ -9,7 +9,8 @@ Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from engine.base.option_field import identity_of
 from engine.base.options import Options
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import PersonFigures, Record
+from engine.network.clip_rules import ALL
 from engine.outputs.formats import journal_of, result_of
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
 from engine.runtime.execution import Driver, Execution
@@ -29,7 +31,7 @@ from engine.runtime.in_process import InProcessDriver
 from engine.runtime.scheduler import Listed
 from engine.runtime.setup import Setup
 from engine.skeletons.samples import Sample
-from engine.sources.dataset import find_dataset
+from engine.sources.dataset import Selection, find_dataset
 from engine.sources.formats.poses import Reading
 
 
@@ -50,21 +52,42 @@ class Pipeline(Execution[Record]):
         found = find_dataset(options.dataset, options.ann_file, reading)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
-        self.dataset = found(options.split, options.limit, self.model.split)
         self.persons: PersonFigures | None = None
+        self.resumed: list[Record] = []
+        # made as they are needed: a data set may be larger than memory
+        self.samples: Iterable[Sample] = self._samples()
+        if options.in_process or options.cluster is not None:
+            self._read(found)
+            self._start(self._opened())
+            return
+        supervisor = self.setup.supervisor(
+            Listed(self.samples), self._aggregator, lambda: self.interruptions
+        )
+        try:
+            supervisor.launch()  # children load what they need while this process reads
+            self._read(found)
+        except BaseException:
+            supervisor.close(at_once=True)
+            raise
+        self._start(supervisor)
+
+    def _read(self, found: Selection) -> None:
+        """The data set, and what an earlier run has of it."""
+        options = self.options
+        self.dataset = found(options.split, options.limit, self.model.split)
         if options.whom == "person":
             self._tell_persons_apart()
-        self.resumed: list[Record] = []
         # A run may have been killed before it wrote anything.
         journal = None if options.resume is None else journal_of(result_of(Path(options.resume)))
         self.resumes = journal is not None and holds_records(journal)
         if journal is not None and self.resumes:
             about = self.dataset.samples, len(self.model.classes)
             self.resumed = read_journal(journal, self.identity, *about)
+
+    def _samples(self) -> Iterator[Sample]:
+        """Those that an earlier run has no records of."""
         done = {record.index for record in self.resumed}
-        # made as they are needed: a data set may be larger than memory
-        self.samples: Iterable[Sample] = (s for s in self.dataset.samples if s.index not in done)
-        self._start(self._opened())
+        yield from (sample for sample in self.dataset.samples if sample.index not in done)
 
     def _tell_persons_apart(self) -> None:
         if (joints := self.setup.recipe.joints) != JOINTS:
@@ -83,28 +106,30 @@ class Pipeline(Execution[Record]):
             return InProcessDriver(
                 self.samples, recogniser, self._aggregator, lambda: self.interruptions
             )
-        if self.options.cluster is not None:
-            from engine.runtime.cluster.driver import ClusterDriver  # which needs Ray
+        from engine.runtime.cluster.driver import ClusterDriver  # which needs Ray
 
-            return ClusterDriver(
-                iter(self.samples),
-                len(self.dataset.samples) - len(self.resumed),
-                self.setup,
-                self._aggregator,
-                lambda: self.interruptions,
-            )
-        supply = Listed(self.samples)
-        return self.setup.supervisor(supply, self._aggregator, lambda: self.interruptions)
+        return ClusterDriver(
+            iter(self.samples),
+            len(self.dataset.samples) - len(self.resumed),
+            self.setup,
+            self._aggregator,
+            lambda: self.interruptions,
+        )
 
     def _items(self) -> Iterator[Record]:
         return self._records()
+
+    def _said_of_poses(self) -> str:
+        """What the user says of recorded poses, which is part of their digest."""
+        said = {"--size": self.options.size, "--joints": self.options.joints}
+        return "".join(f", {flag} {given}" for flag, given in said.items() if given is not None)
 
     @cached_property
     def identity(self) -> Identity:
         """What has to be the same for records to belong together (JSON types only)."""
         return {
             "dataset": self.dataset.identity(),
-            f"dataset{NAMED}": printable(self.dataset.source),
+            f"dataset{NAMED}": printable(self.dataset.source) + self._said_of_poses(),
             "split": self.dataset.split,
             "model": self.model.sha256,
             f"model{NAMED}": printable(self.model.path),
@@ -113,7 +138,9 @@ class Pipeline(Execution[Record]):
             "reference": self.setup.recipe.reference,
             "views": self.setup.recipe.views,
             **identity_of(self.options),
+            **(_of_classes(self.model.classes) if self.model.renamed else {}),
             **({} if self.persons is None else {"per": "person"}),
+            **({} if self.setup.rule == ALL else {"clips": str(self.setup.rule)}),
             **({} if (given := self.options.coordinates) == AUTO else {"coordinates": given}),
             "backend": self.setup.backend_name,
             "precision": self.setup.precision,
@@ -132,7 +159,7 @@ class Pipeline(Execution[Record]):
     @property
     def address(self) -> str | None:
         """Where workers of other machines may join, with ``--listen``."""
-        listening, port = self.setup.executors[0].listening, self._driver.port
+        listening, port = self.setup.listening, self._driver.port
         return None if listening is None or port is None else tcp_endpoint(listening.host, port)
 
 
@@ -143,6 +170,12 @@ def predict(dataset: str, **options: Any) -> Iterator[Record]:
     """
     with Pipeline(Options(dataset=dataset, **options)) as pipeline:
         yield from pipeline
+
+
+def _of_classes(names: Sequence[str]) -> dict[str, str]:
+    """Names that are not the model's own, as identities have them."""
+    digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest()
+    return {"classes": digest, f"classes{NAMED}": "names of --classes"}
 
 
 def _of_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -7,21 +7,34 @@ what only the parent does.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Sequence
 
+from engine.base import console
 from engine.base.errors import EngineError, Interrupted
 from engine.base.signals import deferred
+from engine.base.threads import require_for_numpy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run. Returns the exit code: 0 all scored, 1 cannot go on, 2 usage, 3 some samples
     failed, 4 stalled, 130 interrupted."""
-    console = logging.StreamHandler(sys.stderr)
-    console.setLevel(logging.INFO)  # of the handler: --log-json wants more of the logger
-    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[console])
+    console.prepare()
+    with console.expendable("stderr"):
+        said = logging.StreamHandler(sys.stderr)
+        said.setLevel(logging.INFO)  # of the handler: --log-json wants more of the logger
+        logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[said])
+        try:
+            return _exit_code(arguments)
+        finally:
+            if sys.stdout is not None:
+                with console.falls_silent(sys.stdout):  # or the exit code would be Python's
+                    sys.stdout.flush()
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
+        require_for_numpy()
         with deferred():  # an exception in the middle of loading a library may be lost there
             from engine.cli.dispatch import dispatch
         return dispatch(sys.argv[1:] if arguments is None else arguments)
@@ -36,9 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "with --output's file)",
             file=sys.stderr,
         )
-    except OSError as error:
-        # Standard output that nobody reads, or on a full disk: no more can be said there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # of standard output: nobody reads it, or its disk is full
         if not isinstance(error, BrokenPipeError):
             print(f"engine.run: {error}", file=sys.stderr)
         return EngineError.exit_code

@@ -66,15 +66,14 @@ class _Provider:
             threads=threads if provider == CPU else 0,
         )
 
-    def session(self, model: str | bytes) -> ort.InferenceSession:
-        """A session for a file, or for a graph in memory."""
+    def session(self, model: bytes, what: str = "a part of the model") -> ort.InferenceSession:
+        """A session for a graph. `what`: as messages call it."""
         providers = [(self._name, self._given)]
         if self._name == TENSORRT:  # for what it does not compile
             providers.append(("CUDAExecutionProvider", _EXACT["CUDAExecutionProvider"]))
         try:
             session = ort.InferenceSession(model, self._options, providers=providers)
         except Exception as error:  # its exceptions share no base class
-            what = model if isinstance(model, str) else "a part of the model"
             raise ModelError(f"ONNX Runtime cannot load {what}: {error}") from None
         # A provider that fails to start is replaced by the CPU without an error.
         if session.get_providers()[0] != self._name:
@@ -95,7 +94,7 @@ class OnnxRuntimeClips:
         self.sizes = (samples * recipe.views,)
         self._input = model.input_name
         self._clips = np.zeros((samples, recipe.views, *recipe.clip_shape), np.float32)
-        self._session = provider.session(str(model.path))
+        self._session = provider.session(model.content(), str(model.path))
 
     def clips(self, lane: int, size: int) -> Array:
         return self._clips.reshape(-1, *self._clips.shape[2:])

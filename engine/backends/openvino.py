@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
+from typing import Final
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
+from engine.backends.compilations import Compilations
 from engine.backends.registry import require_precision
+from engine.base import host
 from engine.base.choices import INT8, SHARED, Precision
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
+from engine.base.version import __version__
 from engine.network.backend import Array, ClipsBackend, PartsBackend
 from engine.network.cuts import HANDED, Part
 from engine.network.models import ModelFile
+
+log = logging.getLogger("engine")
+_READ_BY_OPENVINO: Final = ("OV_", "ONEDNN_", "DNNL_")  # variables, by their first letters
 
 
 def load(
@@ -46,16 +57,48 @@ class _Device:
             precision=precision,
             threads=threads if name == "CPU" else 0,
         )
+        self._compilations = Compilations(
+            {
+                "engine": __version__,
+                "openvino": ov.__version__,
+                "cpu": host.cpu_features(),
+                "variables": {
+                    name: value
+                    for name, value in os.environ.items()
+                    if name.startswith(_READ_BY_OPENVINO)
+                },
+            }
+        )
 
-    def compiled(self, network: ov.Model, streams: int) -> ov.CompiledModel:
-        """A network on the device; `streams` share a CPU's threads. Raises `RuntimeError`."""
+    def compiled(
+        self, network: bytes, asked: str, prepare: Callable[[ov.Model], ov.Model], streams: int
+    ) -> ov.CompiledModel:
+        """A network on the device; `streams` share a CPU's threads. `prepare` changes it before, in
+        a way that `asked` tells from others. On a CPU it is compiled once: what OpenVINO exports
+        computes the same bits. Raises `RuntimeError`."""
         # The precision is always stated: the CPU plugin takes bf16 by itself on chips
         # that have it.
         settings: dict[str, object] = {"INFERENCE_PRECISION_HINT": self.floats}
-        if self.name == "CPU":
-            settings["INFERENCE_NUM_THREADS"] = self.threads
-            settings["NUM_STREAMS"] = streams
-        return self.core.compile_model(network, self.name, settings)
+
+        def anew() -> ov.CompiledModel:
+            model = prepare(self.core.read_model(network))
+            return self.core.compile_model(model, self.name, settings)
+
+        if self.name != "CPU":
+            return anew()
+        settings["INFERENCE_NUM_THREADS"] = self.threads
+        settings["NUM_STREAMS"] = streams
+        path = self._compilations.path(network, {"prepared": asked, **settings})
+        if (kept := self._compilations.find(path)) is not None:
+            try:
+                return self.core.import_model(kept, self.name, settings)
+            except RuntimeError as error:
+                log.warning("%s: %s; compiling again", path, _reason(error))
+        compiled = anew()
+        exported = BytesIO()
+        compiled.export_model(exported)
+        self._compilations.keep(path, exported.getvalue())
+        return compiled
 
     def failed(self, error: RuntimeError) -> BackendError:
         """What a run has failed for."""
@@ -80,9 +123,12 @@ class OpenVINOClips:
         self._shape = recipe.clip_shape
         shape = [samples, views, *self._shape]
         try:
-            network = device.core.read_model(model.path)
-            network.reshape(shape)
-            compiled = device.compiled(network, streams)
+
+            def reshaped(network: ov.Model) -> ov.Model:
+                network.reshape(shape)
+                return network
+
+            compiled = device.compiled(model.content(), f"shape {shape}", reshaped, streams)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
         self.lanes = int(compiled.get_property("NUM_STREAMS")) + 1
@@ -123,16 +169,24 @@ class OpenVINOParts:
 
     def part(self, part: Part) -> OpenVINOPart:
         device = self._device
-        model = device.core.read_model(part.model.SerializeToString())
-        if self.values != np.float32:
+        reduced = self.values != np.float32
+
+        def bordered(model: ov.Model) -> ov.Model:
+            if not reduced:
+                return model
             border = ov.preprocess.PrePostProcessor(model)
             for name in part.inputs.keys() & set(HANDED):
-                border.input(name).tensor().set_element_type(ov.Type.bf16)
+                if part.input_types[name] == np.float32:
+                    border.input(name).tensor().set_element_type(ov.Type.bf16)
             for name in part.outputs.keys() & set(HANDED):
-                border.output(f"{name}.out").tensor().set_element_type(ov.Type.bf16)
-            model = border.build()
+                if part.output_types[name] == np.float32:
+                    border.output(f"{name}.out").tensor().set_element_type(ov.Type.bf16)
+            return border.build()
+
+        network = part.model.SerializeToString(deterministic=True)
+        asked = f"floats of {HANDED} in bf16" if reduced else "as it is"
         try:
-            compiled = device.compiled(model, streams=device.threads)
+            compiled = device.compiled(network, asked, bordered, streams=device.threads)
         except RuntimeError as error:
             raise ModelError(f"OpenVINO cannot load a part of it: {_reason(error)}") from None
         facts = self.facts

@@ -7,10 +7,12 @@ A backend is known by an entry point of the group ``engine.backends``, which nam
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
+from math import prod
 from pathlib import Path
 
+from engine.base import host
 from engine.base.choices import AUTO, INT8, PRECISIONS, TORCH, Precision
 from engine.base.errors import UsageError
 from engine.network.backend import Backend, Loader
@@ -18,6 +20,7 @@ from engine.network.models import SLOWONLY, ModelFile
 
 GROUP = "engine.backends"
 _OF_COMPILED = {"acl": "aclruntime", "pyacl": "acl"}  # and the module of each
+_MOST_OF_F16 = 65504  # beyond it is infinity
 NVIDIA = Path("/dev/nvidiactl")  # there where a driver for NVIDIA's GPUs is
 
 
@@ -72,6 +75,32 @@ def default_precision(model: ModelFile) -> Precision:
     return next((known for known in PRECISIONS if known == model.precision), "f32")
 
 
+def candidates(model: ModelFile) -> tuple[Precision, ...]:
+    """The precisions that a file may be run in, the most exact one first; which of them a device
+    executes shows where it is loaded. Raises `UsageError` for a quantised file of which nobody has
+    measured what that costs."""
+    if model.precision == INT8:
+        if not model.gated:
+            raise UsageError(
+                f"{model.path} is quantised and does not say what that costs in accuracy, as files "
+                "of python -m converters.quantize do; --precision int8 runs it all the same"
+            )
+        return (INT8,)
+    if model.compiled:
+        return (default_precision(model),)
+    return ("f32", "f16", "bf16") if model.largest <= _MOST_OF_F16 else ("f32", "bf16")
+
+
+def version_of(name: str) -> str:
+    """Of the package of a backend's runtime, which has its name, or of the package that brings the
+    backend."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        brought = available()[name].dist
+        return "unknown" if brought is None else brought.version
+
+
 def devices(names: str | None) -> list[str | None]:
     """The devices that ``--device`` names: several where it lists numbers (``0,1``)."""
     parts = [part.strip() for part in (names or "").split(",")]
@@ -97,6 +126,16 @@ def load(
         )
     if precision != INT8 and model.precision == INT8:
         raise UsageError(f"{model.path} is quantised: run it with --precision int8")
+    if precision == "f16" and model.largest > _MOST_OF_F16:
+        raise UsageError(
+            f"{model.path} holds numbers up to {model.largest:.3g}, and --precision f16 up to "
+            f"{_MOST_OF_F16}; --precision f32 runs it"
+        )
+    if (batch := model.batch or 0) * (clips := _nbytes(model)) > (room := host.memory_limit()):
+        raise UsageError(
+            f"{model.path} takes {batch} samples at once, whose clips are {batch * clips / 1e9:.0f}"
+            f" GB; here are {room / 1e9:.0f} GB. Export it with a smaller batch, or leave that free"
+        )
     try:
         loader: Loader = available()[name].load()
         backend = loader(model, device=device, precision=precision, threads=threads)
@@ -111,6 +150,11 @@ def load(
         backend.close()
         raise
     return backend
+
+
+def _nbytes(model: ModelFile) -> int:
+    """Of the clips of a sample."""
+    return 4 * prod((model.recipe.views, *model.recipe.clip_shape))
 
 
 def require_precision(name: str, device: str, executed: str, wanted: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import platform
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from engine.base.errors import UsageError
@@ -30,6 +32,24 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_here(host: str, own: str, *, elsewhere: bool) -> bool:
+    """Whether the Host of a request means this machine: as `own`, or by loopback; of one that comes
+    from `elsewhere` also by an address in numbers, or by what the machine calls itself. Any other
+    name may be one that somebody's name server has made point here. On which port does not matter,
+    since it may be forwarded."""
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    if name in ("localhost", own) or is_loopback(name):
+        return True
+    if not elsewhere:
+        return False
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(name))
+    return name == platform.node().lower()
 
 
 def tcp_address(address: str, option: str = "") -> tuple[str, int | None]:

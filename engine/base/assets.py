@@ -7,21 +7,15 @@ downloaded there: resumed where an earlier try ended, moved into place when whol
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import IO
 
-from engine.base.errors import EngineError, UsageError
-from engine.base.files import guarded, write_atomically
-from engine.base.progress import ByteProgress
+from engine.base.errors import EngineError, OutputError, UsageError
+from engine.base.files import guarded, open_whole, write_atomically
 
-_TIMEOUT_S = 30.0  # without a byte
 _BLOCK = 1 << 18
 
 
@@ -65,16 +59,17 @@ def locate(asset: Asset) -> Path:
     """The asset's path on this machine, downloaded if need be. Raises `UsageError` that says where
     to put the file."""
     if (path := find(asset)) is not None:
-        _check_digest(path, asset)
+        check_digest(path, asset)
         return path
+    from engine.base.downloads import DownloadError, download  # on use: urllib takes its time
+
     path = cache_dir() / asset.filename
     try:
-        _download(asset, path)
-    except (OSError, HTTPException) as error:
-        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        download(asset.url, path, lambda whole: check_digest(whole, asset))
+    except DownloadError as error:
         raise UsageError(
             f"{asset.name}: {asset.filename} is not on this machine and could not be "
-            f"downloaded ({reason}).\n"
+            f"downloaded ({error}).\n"
             f"Fetch {asset.url}\n"
             f"and put it at {path}, or into a directory that ENGINE_DATA_DIR names."
             + (f"\nBeside it belong {asset.beside}." if asset.beside else "")
@@ -91,83 +86,46 @@ def demo_checkpoint() -> Path:
             import lzma
         except ImportError as error:  # a Python that was built without it
             raise EngineError(f"the demo's weights are packed by xz: {error}") from None
-        guarded(path, lambda: path.parent.mkdir(parents=True, exist_ok=True))
         unpacked = lzma.decompress(_DEMO_PACKED.read_bytes())
-        write_atomically(path, lambda target: target.write(unpacked))
+        try:
+            guarded(path, lambda: path.parent.mkdir(parents=True, exist_ok=True))
+            write_atomically(path, lambda target: target.write(unpacked))
+        except OutputError as error:
+            raise UsageError(
+                f"{error}; the demo's weights are unpacked there, and ENGINE_CACHE_DIR names "
+                "another folder"
+            ) from None
     return path
 
 
-def _download(asset: Asset, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        _download_part(asset, part, path)
-    finally:
-        if part.is_file() and not part.stat().st_size:
-            part.unlink()
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A file as it was read, once: what is made of `data` is of the file whose `sha256`, hex, is
+    told to others, whatever becomes of `path` meanwhile."""
 
+    path: Path
+    data: bytes
+    sha256: str
 
-def _download_part(asset: Asset, part: Path, path: Path) -> None:
-    with part.open("ab") as target:
-        fcntl.flock(target, fcntl.LOCK_EX)  # two runs at once: the second waits, then finds it
-        if path.is_file():
-            part.unlink(missing_ok=True)
-            return
-        tag = part.with_name(part.name + ".etag")
-        have = target.tell()
-        with _open(asset.url, have, tag) as response:
-            if response.status != 206:
-                target.truncate(0)
-                have = 0
-            etag = response.headers.get("ETag")
-            if etag:
-                tag.write_text(etag)
-            _copy(response, target, asset.filename, have)
-        target.flush()
-        os.fsync(target.fileno())
-        try:
-            _check_digest(part, asset)
-        except EngineError:
-            part.unlink()
-            tag.unlink(missing_ok=True)
-            raise
-        os.replace(part, path)
-        tag.unlink(missing_ok=True)
-
-
-def _open(url: str, have: int, tag: Path) -> HTTPResponse:
-    """The file from byte `have` on (status 206), or whole (200) where it has changed."""
-    request = urllib.request.Request(url)
-    if have and tag.is_file():
-        request.add_header("Range", f"bytes={have}-")
-        request.add_header("If-Range", tag.read_text())
-    try:
-        response: HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # nothing left to send: what is here cannot be continued
-            raise
-        response = urllib.request.urlopen(url, timeout=_TIMEOUT_S)
-    return response
-
-
-def _copy(response: HTTPResponse, target: IO[bytes], name: str, have: int) -> None:
-    length = response.headers.get("Content-Length")
-    total = have + int(length) if length is not None else None
-    with ByteProgress(name, total, have) as progress:
-        while block := response.read(_BLOCK):
-            target.write(block)
-            have += len(block)
-            progress.update(have)
-    if total is not None and have != total:
-        raise OSError(f"connection closed after {have} of {total} bytes; run again to continue")
+    @classmethod
+    def of(cls, path: Path) -> Content:
+        """Read it. Raises `OSError`."""
+        with open_whole(path) as source:
+            data = source.read()
+        return cls(path, data, hashlib.sha256(data).hexdigest())
 
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file, hex."""
+    with open_whole(path) as source:
+        return sha256_of(source)
+
+
+def sha256_of(source: IO[bytes]) -> str:
+    """SHA-256, hex, of what an open file has from here on."""
     digest = hashlib.sha256()
-    with path.open("rb") as source:
-        while block := source.read(_BLOCK):
-            digest.update(block)
+    while block := source.read(_BLOCK):
+        digest.update(block)
     return digest.hexdigest()
 
 
@@ -176,7 +134,8 @@ def as_published(path: Path, asset: Asset) -> bool:
     return not asset.sha256 or file_sha256(path).startswith(asset.sha256)
 
 
-def _check_digest(path: Path, asset: Asset) -> None:
+def check_digest(path: Path, asset: Asset) -> None:
+    """Raise `UsageError` where a file is not the published one."""
     if not as_published(path, asset):
         raise UsageError(
             f"{path}: its SHA-256 does not begin with {asset.sha256}, so it is not the "

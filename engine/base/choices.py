@@ -26,8 +26,9 @@ LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 SHARED: Final = "shared"
 
 Precision = Literal["f32", "f16", "bf16", "int8"]
-PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)
+PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)  # the most exact one first
 INT8: Final = "int8"
 
 AUTO: Final = "auto"
+FASTEST: Final = "fastest"  # of the precisions that were measured here
 TORCH: Final = "torch"  # the backend that draws on its device

@@ -14,12 +14,16 @@ from pathlib import Path
 
 import zmq
 import zmq.auth
-from zmq.auth.thread import ThreadAuthenticator
 
 from engine.base.addresses import is_loopback, tcp_address, tcp_endpoint
 from engine.base.errors import OutputError, UsageError
 
 ENGINE = "engine"
+HANDSHAKE_FAILED = (  # events of a connection that is not let in
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
 _DOMAIN = b"posec3d"
 _ALLOWED = "workers"  # the folder of the public keys that may connect
 
@@ -57,6 +61,8 @@ class Authenticator:
     """Answers libzmq's question whether a key may connect, in a thread; one a context."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> None:
+        from zmq.auth.thread import ThreadAuthenticator  # on use: it needs all of asyncio
+
         self._thread = ThreadAuthenticator(context)
         self._thread.start()
         self._thread.configure_curve(domain=_DOMAIN.decode(), location=keys.allowed)
@@ -144,14 +150,6 @@ class Listening:
             )
         return cls(host, port, ServerKeys.of(Path(keys)) if keys is not None else None, option)
 
-    def bind(self, socket: zmq.Socket[bytes], port: int | None) -> int:
-        """Open a socket on that port, or a free one. Returns the port. Raises `UsageError`."""
-        endpoint = tcp_endpoint(self.host, port or "*")
-        socket.setsockopt(zmq.IPV6, ":" in self.host)
-        if self.keys is not None:
-            self.keys.protect(socket)
-        try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise UsageError(f"{self.option} {endpoint}: {error.strerror}") from None
-        return int(socket.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
+    def endpoint(self, port: int | None) -> str:
+        """The address of that port, or of a free one."""
+        return tcp_endpoint(self.host, port or "*")

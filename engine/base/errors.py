@@ -12,6 +12,12 @@ the run goes on (exit code 3 at the end). Every other one ends the run: the
 
 from __future__ import annotations
 
+from reprlib import Repr
+from typing import Final
+
+_SPELT: Final = Repr()
+_SPELT.maxlevel, _SPELT.maxdict, _SPELT.maxstring, _SPELT.maxother = 2, 2, 80, 80
+
 
 class EngineError(Exception):
     """Root of the tree. The message says what was wrong, where, and what to do."""
@@ -54,7 +60,10 @@ class StallError(EngineError):
 
 
 class WireError(EngineError):
-    """A message that is not one of ours. The receiver counts it and drops it."""
+    """A message that is not one of ours. The receiver counts it and drops it. `lease`: which it
+    concerns, where it says so much."""
+
+    lease: int | None = None
 
 
 class SourceError(EngineError):
@@ -71,6 +80,22 @@ def printable(said: object) -> str:
     characters, which come from files and from others."""
     text = (str(said) or repr(said))[:2000].encode("utf-8", "backslashreplace").decode()
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def shown(value: object, length: int = 60) -> str:
+    """A value that somebody else wrote, for a message: in at most so many characters, and at a cost
+    that does not grow with it, whatever it contains how often."""
+    if isinstance(value, str):
+        return value[:length]
+    about = f"a {type(value).__name__}"
+    try:
+        if hasattr(value, "__array__"):
+            if value.size != 1:  # type: ignore[attr-defined]
+                return f"{about} {value.shape!s:.40}"  # type: ignore[attr-defined]
+            return shown(value.item(), length)  # type: ignore[attr-defined]
+        return _SPELT.repr(value)[:length]
+    except Exception:  # of somebody's own class, or a number of more digits than are spelt
+        return about
 
 
 class SampleError(EngineError):

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, Any
 
-from engine.base.files import append_whole, is_stream, open_lines
+from engine.base.files import append_whole, end_line, is_stream, open_lines
 
 PARENT = "supervisor"  # the name of the process that has the children
 
@@ -66,6 +66,7 @@ def events_to(name: str | None) -> Iterator[None]:
     target = open_lines(path)
     before = log.level
     with target:
+        end_line(path, target)  # of an earlier run's event, which a full disk may have torn
         handler = _Lines(path, target)
         log.addHandler(handler)
         log.setLevel(logging.DEBUG)  # the console's handler has a level of its own

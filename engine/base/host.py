@@ -5,6 +5,7 @@ Goes out: limits (cores, memory) from which defaults follow, and figures to be p
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -67,6 +68,41 @@ def cpu_model() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def cpu_features(proc: Path = Path("/proc")) -> dict[str, str]:
+    """What the first processor says of itself, less what changes while it runs: model, stepping,
+    instructions, caches. Empty where the system does not tell."""
+    kept = ("vendor", "cpu family", "model", "stepping", "cache size", "flags", "CPU ", "Features")
+    found: dict[str, str] = {}
+    try:
+        with (proc / "cpuinfo").open() as lines:
+            for line in lines:
+                if not line.strip():  # the others follow
+                    break
+                if line.startswith(kept):
+                    name, _, value = line.partition(":")
+                    found[name.strip()] = value.strip()
+    except OSError:
+        pass
+    return found
+
+
+def hardware(proc: Path = Path("/proc")) -> str:
+    """What computes here, in one line: the processor with a digest of what it can execute (those of
+    virtual machines have names that many models share), and GPUs of NVIDIA's."""
+    about = cpu_features(proc)
+    model = about.get("model name") or about.get("CPU part") or platform.machine()
+    numbers = [about.get(name, "") for name in ("cpu family", "model", "stepping")]
+    features = sorted(about.get("flags", about.get("Features", "")).split())
+    digest = hashlib.sha256(" ".join(features).encode()).hexdigest()[:12]
+    gpus = sorted(
+        line.partition(":")[2].strip()
+        for path in proc.glob("driver/nvidia/gpus/*/information")
+        for line in path.read_text().splitlines()
+        if line.startswith("Model:")
+    )
+    return ", ".join([f"{model} ({'/'.join(numbers)}, features {digest})", *gpus])
 
 
 def versions() -> dict[str, str]:

@@ -20,9 +20,9 @@ from engine.base.errors import UsageError
 
 GROUPS = ("input", "live", "model", "device", "processes", "output")
 
-RunKind = Literal["processes", "dataset", "samples", "live", "sources"]
+RunKind = Literal["processes", "dataset", "samples", "live", "sources", "averaged"]
 """Kinds of run: with processes of its own, of a data set, of its whole samples, over time, of live
-sources. A run may be several."""
+sources, of several clips a sample. A run may be several."""
 
 
 def parse_bytes(text: str) -> int:
@@ -44,10 +44,16 @@ def texts(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split("\n") if part)
 
 
+def parse_clips(text: str) -> str | int:
+    """``all``, ``certain``, ``adaptive``, or a number of clips."""
+    return int(text) if re.fullmatch(r"-?\d+", text.strip()) else text
+
+
 TYPES: dict[Any, tuple[Any, str]] = {
     texts: (tuple, "texts"),
     int: (Integral, "a whole number"),
     parse_bytes: (Integral, "a number of bytes, such as 512M,"),
+    parse_clips: ((str, Integral), "all, certain, adaptive or a number"),
     float: (Real, "a number"),
     bool: (bool, "True or False"),
     str: (str, "text"),
@@ -60,19 +66,24 @@ def one_path(value: str) -> list[str]:
     return [value]
 
 
+def keys_below(folder: str) -> list[str]:
+    """The files of keys in a folder that may hold others."""
+    return [str(path) for depth in ("", "*/") for path in Path(folder).glob(f"{depth}*.key*")]
+
+
 def comma_separated(value: str) -> list[str]:
     """Several paths."""
     return value.split(",")
 
 
 def of_uris(uris: Sequence[str]) -> list[str]:
-    """The files that URIs of sources name, wherever in them."""
+    """The files and folders that URIs of sources name, wherever in them."""
     found: list[str] = []
     for uri in uris:
         _, _, rest = uri.partition(":")
         paths = uri, uri.partition("?")[0], rest, rest.rpartition("@")[0]
         found += [*paths, *re.split("[?&=]", rest)]
-    return [path for path in found if Path(path).is_file()]
+    return [path for path in found if path and Path(path).exists()]
 
 
 @dataclass(frozen=True)
@@ -82,12 +93,13 @@ class About:
     `kind`: a key of `TYPES`, which makes a value of a text. `bare`: the value of a flag without
     one. `within`: the least and the most of a number. `only`: the one kind of run that it has an
     effect in (`engine.base.run_kinds`); in others its flag is refused and its variable passed over.
-    `needs`: options without any of which it has no effect either. `dump`: whether ``--dump-bin``
+    `needs`: options without any of which it has no effect either, perhaps with the value that it
+    takes. `dump`: whether ``--dump-bin``
     heeds it. `cluster`: whether a run on a cluster may have it. `reads`: the paths in its value
-    that the run reads. `writes`: what the run makes of its value: a whole file; a file that may be
-    a device or a pipe as well (line by line), of results in a format that its ending says, or not;
-    or a folder. `identity`: the attribute that a run must have in common with the one that it
-    resumes.
+    that the run reads, or names of published files. `writes`: what the run makes of its value: a
+    whole file; a file that may be a device or a pipe as well (line by line), of results in a format
+    that its ending says, or not; or a folder. `identity`: the attribute that a run must have in
+    common with the one that it resumes.
     """
 
     group: str
@@ -150,15 +162,12 @@ def check_values(options: Any) -> None:
             raise UsageError(f"{flag(f.name)} {value!r}: choose from {known}")
 
 
-def paths_read(options: Any) -> dict[Path, str]:
-    """What is there of the paths that a run reads, resolved, and the flags that name them."""
-    return {
-        Path(name).resolve(): flag(f.name)
-        for f in fields(options)
-        if (reads := about(f).reads) is not None
-        for name in reads(getattr(options, f.name) or "")
-        if name and Path(name).exists()
-    }
+def names_read(options: Any) -> Iterator[tuple[str, str]]:
+    """Flags that name what a run reads, and the names."""
+    for f in fields(options):
+        value, reads = getattr(options, f.name), about(f).reads
+        if reads is not None and value:
+            yield from ((flag(f.name), name) for name in reads(value) if name)
 
 
 def files_written(options: Any) -> Iterator[tuple[Field[Any], str]]:

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 from engine.base.choices import (
     AUTO,
     COORDINATES,
+    FASTEST,
     LAYOUTS,
     PRECISIONS,
     WIRES,
@@ -32,15 +33,18 @@ from engine.base.option_field import (
     check_values,
     comma_separated,
     flag,
+    keys_below,
     of_uris,
     one_path,
     option,
     parse_bytes,
+    parse_clips,
     texts,
 )
 from engine.base.published import DEFAULT_CHECKPOINT
 from engine.base.run_kinds import without_effect
 
+_CLIPS = ("all", "certain", "adaptive")
 DASHBOARD = "127.0.0.1:8017"  # where it is without an address
 
 _input = partial(option, "input", dump=True)
@@ -108,8 +112,28 @@ class Options:
     tta: bool | None = _input(
         None,
         "average twenty clips of a sample, as the reference tests (ten, and the same ten flipped), "
-        "or take the first of them alone (default: twenty of a data set's, one of a live window's)",
+        "or draw one alone, in a crop of its own (--clips 1 is the first of the twenty; default: "
+        "twenty of a data set's, one of a live window's)",
         kind=bool,
+        dump=False,
+    )
+    clips: str | int = _input(
+        "all",
+        "how many of a sample's twenty clips are run: all, as the reference tests; certain: until "
+        "the best class cannot change any more; adaptive: until it hardly will (--agreement); N: "
+        "the first N, plain and flipped in turn",
+        kind=parse_clips,
+        metavar="all|certain|adaptive|N",
+        only="averaged",
+        dump=False,
+    )
+    agreement: float = _input(
+        0.995,
+        "the share of samples, 0.5 to 1, of which --clips adaptive is to give the best class that "
+        "all clips do: more of them takes more clips (python -m converters.calibrate fits it)",
+        metavar="P",
+        within=(0.5, 1),
+        needs=("clips=adaptive",),
         dump=False,
     )
     per: Per | None = _input(
@@ -262,11 +286,12 @@ class Options:
         metavar="NAME",
         identity="device",
     )
-    precision: Literal["auto", Precision] = _device(
+    precision: Literal["auto", "fastest", Precision] = _device(
         AUTO,
         "precision that the device computes in (auto: that of the file, f32 for a "
-        "checkpoint); int8 takes a file made by python -m converters.quantize",
-        choices=(AUTO, *PRECISIONS),
+        "checkpoint; fastest: of those that file and device allow, as measured here once, about a "
+        "second each); int8 takes a file made by python -m converters.quantize",
+        choices=(AUTO, FASTEST, *PRECISIONS),
     )
     threads: int | None = _device(
         None,
@@ -351,6 +376,7 @@ class Options:
         None,
         "with --listen: only workers with a key in FOLDER may join (python -m engine.keys)",
         metavar="FOLDER",
+        reads=keys_below,
     )
     cluster: str | None = _processes(
         None,
@@ -455,11 +481,17 @@ class Options:
         return self.per or ("person" if self.source or self.windows else "group")
 
     def __post_init__(self) -> None:
+        if isinstance(self.clips, str):
+            object.__setattr__(self, "clips", parse_clips(self.clips))
         check_values(self)
         idle = without_effect(type(self), vars(self))
         for f in fields(self):
             if f.name in idle and getattr(self, f.name) != f.default:
                 raise UsageError(f"{flag(f.name)} has no effect {idle[f.name]}")
+        if isinstance(self.clips, str) and self.clips not in _CLIPS:
+            raise UsageError(
+                f"--clips {self.clips!r}: choose from {', '.join(_CLIPS)}, or a number"
+            )
         if self.config is not None and self.model is None:
             raise UsageError("--config CONFIG is of a checkpoint; give --model FILE.pth as well")
         if self.resume is not None and self.output not in (None, self.resume):
@@ -472,6 +504,11 @@ class Options:
             for f in fields(self):
                 if not about(f).cluster and getattr(self, f.name):
                     raise UsageError(f"--cluster scores data sets; leave {flag(f.name)} out")
+        if self.cluster is not None and self.precision == FASTEST:
+            raise UsageError(
+                "--precision fastest is measured on this machine, and --cluster runs on others; "
+                "name the precision"
+            )
         if self.dump_bin is not None and self.per == "person":
             raise UsageError("--dump-bin writes the clips of whole videos; leave --per person out")
         if self.keys is not None and self.listen is None and self.publish is None:

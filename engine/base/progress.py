@@ -5,52 +5,50 @@ Writes to stderr, so that stdout stays free for results.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Column
+if TYPE_CHECKING:  # on use: plain lines need nothing of it
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 LINE_EVERY_S = 5.0  # between plain lines
+_MEANS_A_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE")  # variables that make rich take one for it
 
 
 class _Progress(ABC):
     """A count that grows; what it counts is the subclasses' business."""
-
-    _columns: tuple[ProgressColumn, ...] = ()
 
     def __init__(self, title: str, total: int | None, done: int = 0) -> None:
         self._title, self._total, self._done = title, total, done
         self._first = done
         self._start = self._last_line = time.monotonic()
         self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._task: TaskID
 
     def __enter__(self) -> _Progress:
+        if any(map(os.environ.get, _MEANS_A_TERMINAL)) or (sys.stderr and sys.stderr.isatty()):
+            self._show_bar()
+        return self
+
+    def _show_bar(self) -> None:
+        """Show a bar where rich finds a terminal."""
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
         console = Console(stderr=True)
         if console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=12),
-                *self._columns,
+                *self._columns(),
                 console=console,
                 expand=True,
             )
             self._task = self._bar.add_task(self._title, total=self._total, note="", rate="")
             self._bar.start()
-        return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._bar is not None:
@@ -78,6 +76,10 @@ class _Progress(ABC):
         return f"{(self._total - self._done) / rate:.0f} s"
 
     @abstractmethod
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        """What a bar shows of the count."""
+
+    @abstractmethod
     def _line(self, now: float) -> str:
         """What a plain line says of the count, the rate and the time left."""
 
@@ -85,14 +87,19 @@ class _Progress(ABC):
 class SampleProgress(_Progress):
     """Samples of a run, or what else the title says, with rate and time left."""
 
-    _columns = (
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(compact=True),
-        TextColumn(
-            "{task.fields[note]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
-        ),
-    )
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        from rich.progress import MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        return (
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(compact=True),
+            TextColumn(
+                "{task.fields[note]}",
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
+        )
 
     def _line(self, now: float) -> str:
         rate = self._rate(now)
@@ -102,7 +109,10 @@ class SampleProgress(_Progress):
 class ByteProgress(_Progress):
     """Bytes of a download."""
 
-    _columns = (DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    def _columns(self) -> tuple[ProgressColumn, ...]:
+        from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        return DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
 
     def _line(self, now: float) -> str:
         of = f" of {self._total / 1e6:.1f}" if self._total is not None else ""

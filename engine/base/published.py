@@ -18,6 +18,7 @@ from engine.base.errors import UsageError
 from engine.base.recipe import HMDB51_RECIPE, Limb, Recipe, exchanged
 
 Metric = Literal["top1_acc", "mean_class_accuracy"]
+_LONGEST: Final = 1000  # characters of a class's line, on average
 Network = Literal["slowonly-346", "slowonly-463", "slowonly-463-long", "c3d-light", "x3d-shallow"]
 
 
@@ -78,7 +79,10 @@ BENCHMARKS: Final = {
 def read_class_names(path: Path, count: int) -> tuple[str, ...]:
     """Names of so many classes, one a line in a file. Raises `UsageError`."""
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        with path.open(encoding="utf-8") as file:
+            lines = file.read(count * _LONGEST).split("\n")
+            if file.read(1):
+                raise UsageError(f"--classes {path}: too long for a list of {count} names")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--classes {path}: {error}") from None
     names = tuple(stripped for line in lines if (stripped := line.strip()))

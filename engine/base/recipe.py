@@ -137,6 +137,12 @@ class Recipe:
         return self.clips * (2 if self.flip else 1)
 
     @property
+    def view_order(self) -> tuple[int, ...]:
+        """The views in the order in which they run, where not all do: plain and flipped in turn."""
+        halves = range(0, self.views, self.clips)
+        return tuple(half + clip for clip in range(self.clips) for half in halves)
+
+    @property
     def frame_shape(self) -> tuple[int, int, int]:
         """Of a heatmap frame."""
         return self.channels, self.size, self.size

@@ -34,9 +34,10 @@ STAGES = ("assign", "decode", "transport", "queue", "infer", "total")
 class Prediction:
     """The scores of a sample.
 
-    `logits`: float32 [views, classes]. `scores`: float32 [classes], sums to one. `ms`:
-    milliseconds of work or waiting, by stage. `who`: whom of a video it is about; None for all
-    together. `notes`: what was decided about its poses.
+    `logits`: float32 [clips, classes], of the clips that were run, in the order of the views.
+    `scores`: float32 [classes], sums to one. `ms`: milliseconds of work or waiting, by stage.
+    `who`: whom of a video it is about; None for all together. `notes`: what was decided about its
+    poses. `clips`: how many were averaged; None where a file of records does not say.
     """
 
     index: int
@@ -47,6 +48,7 @@ class Prediction:
     ms: dict[str, float] = field(default_factory=dict)
     who: Who = None
     notes: tuple[Note, ...] = ()
+    clips: int | None = None
 
 
 @dataclass(frozen=True)

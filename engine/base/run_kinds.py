@@ -18,6 +18,7 @@ _WHAT: Final[dict[RunKind, str]] = {
     "samples": "runs that score a data set",
     "live": "live sources and --windows",
     "sources": "live sources",
+    "averaged": "runs of several clips a sample",
 }
 """Kinds of run, in words."""
 
@@ -35,9 +36,14 @@ def _why(f: Field[Any], values: Mapping[str, Any], others: Mapping[RunKind, str]
         return "with --dump-bin, which runs nothing"
     if what.only is not None and what.only in others:
         return f"{others[what.only]}: it is for {_WHAT[what.only]}"
-    if what.needs and not any(values[name] for name in what.needs):
-        return f"without {' or '.join(map(flag, what.needs))}"
+    if what.needs and not any(_is_given(one, values) for one in what.needs):
+        return f"without {' or '.join(flag(one).replace('=', ' ') for one in what.needs)}"
     return None
+
+
+def _is_given(need: str, values: Mapping[str, Any]) -> bool:
+    name, _, wanted = need.partition("=")
+    return bool(values[name] == wanted if wanted else values[name])
 
 
 def _other_kinds(values: Mapping[str, Any]) -> dict[RunKind, str]:
@@ -54,4 +60,8 @@ def _other_kinds(values: Mapping[str, Any]) -> dict[RunKind, str]:
         found["live"] = "without --source or --windows"
     if not values["source"]:
         found["sources"] = "without --source"
+    if values["tta"] is False:
+        found["averaged"] = "with --no-tta"
+    elif "live" not in found and not values["tta"]:
+        found["averaged"] = "with --source or --windows without --tta"
     return found

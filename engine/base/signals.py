@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +13,7 @@ from typing import Any, Protocol
 
 from engine.base.errors import Interrupted
 
+_SAME_S = 0.5  # in which signals are one
 INTERRUPTIONS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -68,11 +71,17 @@ class Interruptible(Protocol):
 class Interruption:
     """What a signal does: before the pipeline is ready it ends everything; then the first two
     are the pipeline's. Only a third raises: an exception at an arbitrary place may be lost there
-    (in a destructor), with a message that says nothing to a user."""
+    (in a destructor), with a message that says nothing to a user. What comes soon after another is
+    the same one again: ``timeout`` sends two, to a process and to its group."""
 
     pipeline: Interruptible | None = None
+    _last = -math.inf  # when one was heeded
 
     def __call__(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if now - self._last < _SAME_S:
+            return
+        self._last = now
         if self.pipeline is None:
             raise Interrupted
         if self.pipeline.interruptions > 1:

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO
 
+from engine.base.errors import WorkerError
 from engine.base.signals import INTERRUPTIONS
+from engine.base.threads import not_started
 
 KILL_GRACE_S = 30.0  # a large process takes a moment to be cleared away
 _PR_SET_PDEATHSIG = 1
@@ -33,7 +35,7 @@ def start(
     pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Run a module. What interrupts a run is blocked there: whoever starts the process decides
-    when it is over, and a terminal's Ctrl-C is not for it."""
+    when it is over, and a terminal's Ctrl-C is not for it. Raises `WorkerError`."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)  # a child inherits the mask
     try:
         return subprocess.Popen(
@@ -44,6 +46,8 @@ def start(
             pass_fds=pass_fds,
             env=environment(),
         )
+    except OSError as error:
+        raise WorkerError(not_started(module, error)) from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 

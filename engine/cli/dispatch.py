@@ -9,10 +9,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+from engine.base.console import expendable
 from engine.base.errors import EngineError, Interrupted, UsageError
 from engine.base.events import event, events_to
+from engine.base.option_field import about, files_written
 from engine.base.options import Options
 from engine.base.signals import deferred
 from engine.cli.arguments import parse
@@ -33,7 +36,15 @@ def dispatch(arguments: Sequence[str]) -> int:
             from engine.cli.dump import dump
         return dump(options, Path(options.dump_bin))
     check_outputs(options)
-    with events_to(options.log_json):
+    kept = [name for f, name in files_written(options) if about(f).writes != "lines"]
+    shown = any((*kept, options.publish, options.dashboard, options.metrics))
+    with deferred():
+        from engine.runtime.standby import executor_standing_by
+    with (
+        expendable("stdout") if shown else nullcontext(),
+        events_to(options.log_json),
+        executor_standing_by(options),
+    ):
         if options.source or options.windows:
             with deferred():
                 from engine.cli.listen import listen
@@ -72,7 +83,7 @@ def _offer() -> Sequence[str]:
     """What to do without arguments: the demo, if somebody is there to say so."""
     demo = ["--dataset", "demo"]
     command = f"python -m engine.run {' '.join(demo)}"
-    if sys.stdin.isatty() and sys.stderr.isatty():
+    if sys.stdin and sys.stderr and sys.stdin.isatty() and sys.stderr.isatty():
         print(
             "The demo recognises 480 generated skeleton sequences with the weights that ship.\n"
             f"Run it ({command}; Ctrl-C sums up early)? [Y/n] ",

@@ -19,6 +19,10 @@ import orjson
 
 from engine.backends.ascend import npus
 from engine.base import host
+from engine.base.assets import DEMO
+from engine.base.console import needed
+from engine.base.errors import EngineError
+from engine.cli import speeds as table
 
 _HOW = "docs/ascend.md"
 
@@ -155,15 +159,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the findings."""
     parser = argparse.ArgumentParser(prog="python -m engine.doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument(
+        "--measure",
+        nargs="?",
+        const=DEMO,
+        metavar="MODEL",
+        help="measure how fast MODEL (default: demo) runs here in each precision and layout, too; "
+        "--precision fastest then knows",
+    )
     args = parser.parse_args(argv)
+    try:
+        with needed():
+            _print(args.measure, as_json=args.json)
+    except EngineError as error:
+        print(f"engine.doctor: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _print(model: str | None, *, as_json: bool) -> None:
     findings = examine()
-    if args.json:
+    cells = None if model is None else table.measured(model)
+    if as_json:
         about = {"machine": host.describe(), "findings": [asdict(f) for f in findings]}
+        if cells is not None:
+            about["speeds"] = [asdict(cell) for cell in cells]
         print(orjson.dumps(about, option=orjson.OPT_INDENT_2).decode())
-        return 0
+        return
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:
         print(f"{'✓' if finding.there else '✗'} {finding.topic:{width}}  {finding.found}")
         if finding.advice:
             print(f"  {'':{width}}  → {finding.advice}")
-    return 0
+    if cells is not None:
+        print(f"\n{table.printed(cells)}")

@@ -28,6 +28,7 @@ from engine.base.progress import SampleProgress
 from engine.base.published import BENCHMARKS, DATASETS, Benchmark, benchmark_of, checkpoint_for
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
+from engine.cli.checks import taken_by
 from engine.runtime.setup import model_of
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.samples import ANY_CLASSES, Sample
@@ -48,6 +49,11 @@ def dump(options: Options, folder: Path) -> int:
     shape = recipe.views, *recipe.clip_shape
     samples = select(options.split, options.limit, split).samples
     guarded(folder, lambda: (folder / "bin").mkdir(parents=True, exist_ok=True))
+    labels = folder / (LABELS if benchmark is None else f"{benchmark.name}_{LABELS}")
+    taken = taken_by(options)
+    linked = [path for path in (folder / "bin").glob("*.bin") if path.is_symlink()]
+    for path in (labels, folder / ABOUT, *linked):
+        taken.claim("--dump-bin", str(path))
     _check_room(folder, len(samples) * prod(shape) * 4)
     failed = 0
     with SampleProgress("samples", len(samples)) as progress:
@@ -60,8 +66,7 @@ def dump(options: Options, folder: Path) -> int:
             path = folder / "bin" / f"{sample.index:05d}.bin"
             write_atomically(path, partial(_write, found))
             progress.update(done, path.name)
-    name = LABELS if benchmark is None else f"{benchmark.name}_{LABELS}"
-    _write_labels(folder / name, samples)
+    _write_labels(labels, samples)
     about = {"shape": shape, "dtype": "float32", "recipe": recipe.to_json()}
     write_json(folder / ABOUT, about)
     print(f"wrote {len(samples) - failed} tensors {list(shape)} to {folder / 'bin'}")

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.base.console import expendable, needed
 from engine.base.errors import EngineError, UsageError, printable
-from engine.base.files import write_json
+from engine.base.files import place_of, write_json
 from engine.base.version import __version__
-from engine.cli.checks import check_output
+from engine.cli.checks import Taken
 from engine.outputs.accuracy import accuracies
 from engine.outputs.archive import UNKNOWN, ScoreArchive
 from engine.outputs.fusion import Fusion, fuse
@@ -26,8 +27,10 @@ _COLUMNS = {"top1_acc": "top-1", "top5_acc": "top-5", "mean_class_accuracy": "me
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code."""
     given = _parser().parse_args(arguments)
+    written = given.scores is not None or given.summary is not None
     try:
-        _fuse(given)
+        with expendable("stdout") if written else needed():
+            _fuse(given)
     except EngineError as error:
         print(f"engine.fuse: {printable(error)}", file=sys.stderr)
         return error.exit_code
@@ -71,21 +74,23 @@ def weights(text: str) -> list[float]:
 
 
 def _fuse(given: argparse.Namespace) -> None:
-    taken: dict[Path, str] = {}
-    for name in given.archives:
-        if Path(name).resolve() in taken:
-            raise UsageError(f"{name}: the same archive twice")
-        taken[Path(name).resolve()] = "an archive that is read"
+    read = [Path(name) for name in given.archives]
+    places = [place_of(path) for path in read]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UsageError(f"{given.archives[number]}: the same archive twice")
+    taken = Taken(("an archive that is read", path) for path in read)
     for option, name in (("--scores", given.scores), ("--summary", given.summary)):
         if name is not None:
-            check_output(option, name, taken)
+            taken.claim(option, name)
+    taken.check_printed()
     fusion = fuse(given.archives, given.weights, common=given.common)
     figures = _figures(fusion)
-    print("\n".join(_lines(figures)))
     if given.scores is not None:
         fusion.fused.write(Path(given.scores))
     if given.summary is not None:
         write_json(Path(given.summary), figures)
+    print("\n".join(_lines(figures)))
 
 
 def _figures(fusion: Fusion) -> dict[str, Any]:

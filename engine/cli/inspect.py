@@ -20,8 +20,9 @@ from rich.text import Text
 
 from engine.base.assets import DEMO
 from engine.base.choices import AUTO
+from engine.base.console import expendable, needed
 from engine.base.errors import EngineError, UsageError, printable
-from engine.cli.checks import check_output
+from engine.cli.checks import Taken
 from engine.cli.survey import Survey
 from engine.outputs.picture import braille, write_picture
 from engine.skeletons.joints import LAYOUTS
@@ -39,13 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code: 0 where a video can be scored, 3 where none can."""
     given = _parser().parse_args(arguments)
     try:
-        return _inspect(given)
+        with needed() if given.picture is None else expendable("stdout"):
+            return _inspect(given)
     except EngineError as error:
         print(f"engine.inspect: {printable(error)}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # nobody reads on
-        sys.stderr.close()
-        return EngineError.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +79,7 @@ def _inspect(given: argparse.Namespace) -> int:
     if given.picture is not None:
         if Path(given.picture).suffix.lower() not in (".svg", ".png"):
             raise UsageError(f"--picture {given.picture}: a file .svg or .png is what is written")
-        check_output("--picture", given.picture, {Path(given.file).resolve(): "FILE"})
+        Taken([("FILE", Path(given.file))]).claim("--picture", given.picture)
     recordings = read_recordings(Path(given.file), reading)
     if recordings is None:
         split = given.split or (ALL if given.file != DEMO else None)
@@ -129,6 +128,8 @@ def _of_data(data: Dataset, limit: int) -> Iterator[tuple[str, str]]:
     count = len(data.samples)
     names = ", ".join(sample.id for sample in data.samples[:_NAMES])
     yield "videos", f"{count}: {names}{', …' if count > _NAMES else ''}"
+    if data.lacks:
+        yield "odd", f"split {data.split}: {data.lacks}"
     if count > limit:
         yield "looked at", f"the first {limit}; --limit says how many"
 

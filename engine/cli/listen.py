@@ -26,7 +26,7 @@ from engine.sources.source import Source
 def listen(options: Options) -> int:
     """Label sources until they are over. Returns the exit code: 130 where it was interrupted, 3
     where a source ended by an error or gave no frame, a window could not be scored, or a video of a
-    data set could not be read."""
+    data set or a stream of a recorded source could not be read."""
     sources: list[str | Source] = list(options.source)
     setup: Setup | None = None
     if options.windows:
@@ -53,7 +53,12 @@ def listen(options: Options) -> int:
         return Interrupted.exit_code
     figures = run.source_figures
     ended_badly = any(about.error or about.nothing for about in figures.values())
-    unread = options.windows and any(about.refused for about in figures.values())
+    unread = any(
+        figures[source.name].refused
+        if options.windows
+        else figures[source.name].unheard and not source.live
+        for source in run.sources
+    )
     return SampleError.exit_code if ended_badly or unread or run.totals.failed else 0
 
 
@@ -80,6 +85,8 @@ def _announce(stream: Stream) -> None:
         print(f"source    {printable(source.name)}{' (live)' if source.live else ''}")
     print(f"model     {printable(model.path)}: {len(model.classes)} classes, layout {model.layout}")
     print(f"recipe    {stream.setup.recipe.in_words}")
+    if stream.setup.precision_said is not None:
+        print(f"precision {stream.setup.precision_said}")
     print(
         f"backend   {stream.setup.backend_name}: {facts.runtime} on {facts.device}, "
         f"{facts.precision}",

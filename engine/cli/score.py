@@ -107,6 +107,10 @@ def _announce(pipeline: Pipeline) -> None:
         f"backend   {setup.backend_name} ({setup.backend_reason}): {facts.runtime} on "
         f"{facts.device}, {facts.precision}, {facts.threads} threads"
     )
+    if setup.precision_said is not None:
+        print(f"precision {setup.precision_said}")
+    if setup.clips_said is not None:
+        print(f"clips     {setup.clips_said}")
     print(f"running   {_where(pipeline)}", flush=True)
     if pipeline.address is not None:
         keys = " --key NAME.key_secret --engine-key engine.key" if pipeline.options.keys else ""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from engine.base.choices import PIXELS, Who
 from engine.base.errors import DatasetError
-from engine.base.notes import Note
+from engine.base.notes import ODD, Note
 from engine.base.progress import SampleProgress
 from engine.base.recipe import Recipe
 from engine.base.records import Cause, PersonFigures
@@ -62,8 +62,8 @@ def persons_of(dataset: Dataset, num_classes: int, recipe: Recipe) -> tuple[Data
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """Somebody in the video with that index, in a row or in places, and what was decided about its
-    poses. Without: the video itself, which cannot be read."""
+    """Somebody in the video with that index, in a row or in places, and what was decided about the
+    numbers of its poses. Without: the video itself, which cannot be read."""
 
     video: int
     name: str
@@ -86,13 +86,14 @@ def _entries(
     figures.tracked += not tracks
     least = min(figures.least, (poses.total_frames + 1) // 2)
     before = figures.persons
+    notes = tuple(note for note in poses.notes if note not in ODD)  # those are each one's own
     for who, where, frames in _by_row(kpts) if tracks else _by_track(kpts, poses.img_shape):
         if frames < least:
             figures.brief += 1
             continue
         figures.persons += 1
         called = f"person-{who}" if tracks else who
-        yield _Entry(video.index, f"{video.id}#{called}", who, where, poses.notes)
+        yield _Entry(video.index, f"{video.id}#{called}", who, where, notes)
     if figures.persons == before:
         figures.empty += 1
         figures.first_empty = figures.first_empty or video.id

@@ -36,6 +36,8 @@ class StreamFigures:
     refused: int = 0  # frames of streams beyond the limit
     dropped: int = 0  # windows that had to make room
     tracked: int = 0  # streams in which people had no ids of their own
+    unseen: int = 0  # streams with people, none of them long enough for a window
+    first_unseen: str | None = None
     ended: WindowFigures = field(default_factory=WindowFigures)  # of streams that are over
 
 
@@ -166,7 +168,11 @@ class Streams:
     def _end(self, name: str, stream: _Stream, now: float) -> None:
         self._put(name, stream, stream.windows.end(), now)
         stream.over = True
-        _add(self.figures.ended, stream.windows.figures)
+        figures = stream.windows.figures
+        if not figures.windows and figures.people >= stream.windows.grid.least:
+            self.figures.unseen += 1
+            self.figures.first_unseen = self.figures.first_unseen or name
+        _add(self.figures.ended, figures)
         self._forget_if_done(name)
 
     def _forget_if_done(self, name: str) -> None:

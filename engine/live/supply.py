@@ -14,9 +14,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from engine.base import threads
 from engine.base.choices import AUTO, PIXELS, Coordinates
-from engine.base.errors import EngineError, SourceError, printable
+from engine.base.errors import EngineError, SourceError, printable, shown
 from engine.base.events import event
 from engine.base.notes import EMPTY
 from engine.base.recipe import HMDB51_RECIPE, Recipe
@@ -25,7 +27,7 @@ from engine.live.streams import Streams
 from engine.live.windows import Window
 from engine.skeletons.poses import Crop, PoseSequence, Track
 from engine.skeletons.samples import Sample
-from engine.sources.pose_frames import PoseFrame, decode, parse, plausible, timed
+from engine.sources.pose_frames import MAX_NAME, PoseFrame, decode, parse, plausible, rate_of, timed
 from engine.sources.source import Lost, Message, Source
 
 log = logging.getLogger("engine")
@@ -34,22 +36,34 @@ _LOOK_S = 0.02  # at a source's frames, before there is a look at everything els
 _FLOOD_S = 0.001  # a source that is faster than we are is read more slowly
 _WAIT_S = 0.1
 _JOIN_S = 2.0
+_REASONS = 5  # of refusals that are kept
+_NAMES = 1000  # of streams that are kept
 
 
 @dataclass
 class SourceFigures:
     """Messages of a source: taken, refused (no pose frames), lost (more than there is time for,
-    here or in the source); whether it is over, the error that ended it, and why the first that was
-    refused was; recorded videos in which nobody is seen, and the first of them."""
+    here or in the source); whether it is over, the error that ended it; how many were refused for
+    each of the first reasons; recorded videos in which nobody is seen, and the first of them."""
 
     taken: int = 0
     refused: int = 0
     lost: int = 0
     over: bool = False
     error: str | None = None
-    first_refusal: str | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
     empty: int = 0
     first_empty: str | None = None
+    _streams: dict[str, bool] = field(default_factory=dict)  # whether anything of it was taken
+
+    @property
+    def unheard(self) -> list[str]:
+        """The streams, of the first that came, of which every message was refused."""
+        return [stream for stream, heard in self._streams.items() if not heard]
+
+    def to_json(self) -> dict[str, Any]:
+        said = {name: value for name, value in vars(self).items() if name != "_streams"}
+        return said | {"unheard": self.unheard}
 
     @property
     def nothing(self) -> str | None:
@@ -59,7 +73,22 @@ class SourceFigures:
         if not self.refused:
             return "nothing came of it: there is no frame in it"
         every = "its one message" if self.refused == 1 else f"every one of {self.refused} messages"
-        return f"nothing came of it: {every} was refused, the first because: {self.first_refusal}"
+        first = next(iter(self.reasons))
+        return f"nothing came of it: {every} was refused, the first because: {first}"
+
+    def refuse(self, why: str, stream: str | None) -> None:
+        """Count a message, of a stream where that can be told."""
+        self.refused += 1
+        if why in self.reasons or len(self.reasons) < _REASONS:
+            self.reasons[why] = self.reasons.get(why, 0) + 1
+        if stream is not None and len(self._streams) < _NAMES:
+            self._streams.setdefault(stream, False)
+
+    def take(self, stream: str) -> None:
+        """Count a message."""
+        self.taken += 1
+        if stream in self._streams or len(self._streams) < _NAMES:
+            self._streams[stream] = True
 
     def count_empty(self, frame: PoseFrame) -> None:
         """Count the stream of a frame if nobody was in all of it."""
@@ -122,7 +151,7 @@ class LiveSupply:
             feed.thread = threading.Thread(
                 target=self._listen, args=(feed,), name=feed.source.name, daemon=True
             )
-            feed.thread.start()
+            threads.start(feed.thread)
 
     @property
     def exhausted(self) -> bool:
@@ -204,13 +233,12 @@ class LiveSupply:
                 try:
                     self._hear(feed, message)
                 except SourceError as error:
-                    figures.refused += 1
-                    figures.first_refusal = figures.first_refusal or str(error)
+                    figures.refuse(str(error), _stream_of(message))
                     if figures.refused < 10 or not figures.refused % 1000:
                         log.warning("%s: %s (%d so far)", feed.source.name, error, figures.refused)
         except EngineError as error:
             figures.error = str(error)
-        except Exception as error:
+        except BaseException as error:  # a thread ends by nothing else: CancelledError is one, too
             count = figures.taken + figures.refused
             figures.error = f"{_raised(error)}, raised by the source at message {count + 1}"
         finally:
@@ -233,8 +261,9 @@ class LiveSupply:
             stream, rate = message.stream, message.rate
         else:
             message = decode(message)
-            stream, rate = message.get("stream", ""), message.get("rate")
-        if feed.source.live and not feed.limiter.admits(str(stream), _said(rate), time.monotonic()):
+            stream, rate = message.get("stream", ""), rate_of(message)
+        name = shown(stream, MAX_NAME)  # not checked yet
+        if feed.source.live and not feed.limiter.admits(name, _said(rate), time.monotonic()):
             feed.figures.lost += 1
             time.sleep(_FLOOD_S)
             return
@@ -242,7 +271,7 @@ class LiveSupply:
             frame = plausible(message, self._coordinates)
         else:
             frame = parse(message, self._coordinates)
-        feed.figures.taken += 1
+        feed.figures.take(frame.stream)
         feed.figures.count_empty(frame)
         self._put(feed, timed(frame, self._fps))
 
@@ -264,10 +293,23 @@ class LiveSupply:
                 os.eventfd_write(fd, 1)
 
 
-def _raised(error: Exception) -> str:
+def _raised(error: BaseException) -> str:
     """An error of somebody's own code: what it is, what it says, and the line that raised it."""
     where = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {printable(error)}, {Path(where.filename).name}:{where.lineno}"
+
+
+def _stream_of(message: Message) -> str | None:
+    """Which stream a message that was refused is of, where it says so."""
+    if isinstance(message, (SourceError, Lost)):
+        return None
+    if isinstance(message, PoseFrame):
+        return message.stream
+    try:
+        stream = decode(message).get("stream", "")
+    except (SourceError, TypeError, AttributeError):
+        return None
+    return stream[:MAX_NAME] if isinstance(stream, str) else None
 
 
 def _said(rate: object) -> float | None:

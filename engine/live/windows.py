@@ -93,6 +93,7 @@ class WindowFigures:
     late: int = 0  # older than what had come, or the same again
     restarts: int = 0
     windows: int = 0
+    people: int = 0  # frames with somebody in them
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +130,7 @@ class Windows:
                 self.figures.late += 1
                 return []
         self._newest = frame
+        self.figures.people += bool(frame.people)
         number, stride = frame.frame // self.grid.step, self.grid.stride
         if self._moments and self._moments[-1].number == number:
             return found

@@ -112,7 +112,8 @@ class PartsBackend(Backend, Protocol):
 
     @property
     def values(self) -> np.dtype[Any]:
-        """Of the arrays between parts: float32, or uint16 that holds bfloat16."""
+        """Of the floats between parts: float32, or uint16 that holds bfloat16. What is handed on
+        quantised is of the part's own types."""
 
     def part(self, part: Part) -> PartNetwork:
         """Compile a part. Raises `ModelError`, and `UsageError` for another precision."""

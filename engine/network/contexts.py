@@ -2,7 +2,8 @@
 
 Comes in: the clip plan of a video. Goes out: `Contexts`, tables of ids. What a layer computes at a
 position of a clip depends on the frames around it alone, and the clips of one video overlap: every
-distinct context is computed once.
+distinct context is computed once. Contexts stand in the order in which the clips first have them,
+so that runs of them read rows below that follow each other, too.
 
 Pure, and depends on the plan only, which depends on the number of frames only: cached.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -75,7 +77,8 @@ def of_plan(positions: Ids, strides: Sequence[int]) -> Contexts:
     temporal convolutions of these strides."""
     ids: NDArray[Any] = positions
     tables: list[NDArray[Any]] = []
-    for stride in strides:
+    firsts: list[NDArray[Any]] = []  # of each context, where clips first have it
+    for number, stride in enumerate(strides):
         clips, length = ids.shape
         padded = np.full((clips, length + 2), PADDING, np.int64)
         padded[:, 1:-1] = ids
@@ -87,22 +90,26 @@ def of_plan(positions: Ids, strides: Sequence[int]) -> Contexts:
         _, chosen, inverse = np.unique(keys, return_index=True, return_inverse=True)
         ids = inverse.reshape(first.shape)
         tables.append(around[chosen])
+        # What the strides to come take together stands together.
+        apart = np.arange(first.shape[1]) % prod(strides[number + 1 :])
+        turns = np.tile(apart, clips) * ids.size + np.arange(ids.size)
+        firsts.append(np.full(len(chosen), turns.max()))
+        np.minimum.at(firsts[-1], inverse.reshape(-1), turns)
+    distinct, inverse = np.unique(ids, axis=0, return_inverse=True)
     levels: list[Level] = []
     for number, table in enumerate(tables):
+        above = tables[number + 1] if number + 1 < len(tables) else distinct
         use = np.zeros(len(table), int)
-        if number + 1 < len(tables):
-            above = tables[number + 1]
+        if above is not distinct:
             in_middle, beside = np.zeros((2, len(table) + 1), bool)  # `PADDING` is the last one
             in_middle[above[:, 1]] = beside[above[:, ::2]] = True
             use = np.where(beside, np.where(in_middle, 0, 2), 1)[:-1]
-            order = np.argsort(use, kind="stable")
-            rank = np.full(len(table) + 1, PADDING)
-            rank[order] = np.arange(len(table))
-            tables[number + 1] = rank[above]
-            table, use = table[order], use[order]
+        order = np.lexsort((firsts[number], use))
+        rank = np.full(len(table) + 1, PADDING)
+        rank[order] = np.arange(len(table))
+        above[:] = rank[above]
         both, middle, _ = np.bincount(use, minlength=3).tolist()
-        levels.append(Level(_frozen(table), both, middle))
-    distinct, inverse = np.unique(ids, axis=0, return_inverse=True)
+        levels.append(Level(_frozen(table[order]), both, middle))
     frozen_clips, frozen_inverse = _frozen(distinct), _frozen(inverse.reshape(-1))
     return Contexts(int(positions.max()) + 1, tuple(levels), frozen_clips, frozen_inverse)
 

@@ -93,3 +93,14 @@ def read_recipe(path: Path, found: Mapping[str, Any]) -> Recipe:
                 f"{key}={known[key]!r} only. Convert it again"
             )
     return HMDB51_RECIPE
+
+
+def gate_passed(properties: Mapping[str, str]) -> bool:
+    """Whether a quantised file says that what it costs in accuracy was measured and allowed."""
+    try:
+        gate = json.loads(properties["quantisation"])["gate"]
+        loss, agreement = gate["loss"], gate["agreement"]
+        lost = loss is not None and not loss <= gate["max_loss"]
+        return not lost and bool(agreement >= gate["min_agreement"])
+    except (LookupError, ValueError, TypeError, RecursionError):
+        return False

@@ -6,31 +6,32 @@ Comes in: what ``--model`` says. Goes out: a `ModelFile`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 import onnx
-from google.protobuf.message import DecodeError, Message
 
 from engine.base import assets
-from engine.base.assets import DEMO
+from engine.base.assets import DEMO, Content
 from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError, printable
 from engine.base.published import CHECKPOINTS, Checkpoint, checkpoint_of, read_class_names
 from engine.base.recipe import HMDB51_RECIPE, Recipe
-from engine.network import om
+from engine.network import graphs, om
 from engine.network.conversions import converted
 from engine.network.cuts import Cuts
-from engine.network.metadata import classes_of, described, read_recipe, recipe_of
+from engine.network.metadata import classes_of, described, gate_passed, read_recipe, recipe_of
 from engine.network.om import CompiledFile
 
 log = logging.getLogger("engine")
 
 SLOWONLY: Final = "SlowOnly"  # the network of a file that names none
+MAX_CLASSES: Final = 65536
+MAX_BATCH: Final = 4096  # samples: what a device takes at most
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
 _NO_RECIPE: Final = (
     ", as HMDB51's: the file carries no recipe, and only python -m converters.pytorch2onnx makes "
@@ -50,7 +51,10 @@ class ModelFile:
     Then `path` is the first of them, `input_name` is empty, and `batch` is None. `recipe`: of its
     input. `network`: the kind of it, as messages call it. `split`: which a data set is tested on,
     where the file says so. `published`: the checkpoint that it was made from, where that is a known
-    one.
+    one. `divisible`: whether it can be cut between frames, for layout ``shared``.
+    `renamed`: whether `classes` are others than the file says. `largest`: the magnitude of its
+    numbers at most, where that is known. `gated`: whether the file says that its accuracy was
+    measured when it was quantised, and was within what was allowed.
     """
 
     path: Path
@@ -65,6 +69,24 @@ class ModelFile:
     network: str = SLOWONLY
     split: str | None = None
     published: Checkpoint | None = None
+    divisible: bool = False
+    renamed: bool = False
+    largest: float = 0.0
+    gated: bool = False
+
+    @property
+    def intact(self) -> bool:
+        """Whether what is on disk still is what was opened."""
+        try:
+            _ = [file.content() for file in self.compiled or [self]]
+        except ModelError:
+            return False
+        return True
+
+    def content(self) -> bytes:
+        """The bytes of the ``.onnx`` file, the same for whoever asks, in whichever process and
+        however late. Raises `ModelError` where they are no longer to be had."""
+        return om.read_unchanged(self.path, self.sha256)
 
     def require_slowonly(self, by: str) -> None:
         """Raise `UsageError` for another network, for what computes no other."""
@@ -81,13 +103,13 @@ class ModelFile:
             return self._as_compiled(wanted, whole_clips)
         if wanted == SHARED and whole_clips:
             raise UsageError("--layout shared needs distinct frames, which --wire clips has not")
-        if wanted == SHARED and not self._can_be_cut():
+        if wanted == SHARED and not self.divisible:
             raise UsageError(
                 f"--layout shared: {self.path} ({self.network:.40}) cannot be cut between frames; "
                 "--layout clips runs it"
             )
         if wanted == "auto":
-            shares = not whole_clips and self.batch is None and self._can_be_cut()
+            shares = not whole_clips and self.batch is None and self.divisible
             return replace(self, layout=SHARED if shares else CLIPS)
         return replace(self, layout=SHARED if wanted == SHARED else CLIPS)
 
@@ -99,13 +121,6 @@ class ModelFile:
                 f"{self.path} takes distinct frames (layout shared), which --wire clips has not"
             )
         return self
-
-    def _can_be_cut(self) -> bool:
-        try:
-            Cuts.of(self.path)
-        except ModelError:
-            return False
-        return True
 
 
 def open_model(
@@ -135,11 +150,12 @@ def open_model(
     if spec.endswith(om.SUFFIX):
         model = _read_compiled([Path(part) for part in spec.split(",")], gears)
     else:
-        model = _read_onnx(*_found(spec, config))
+        model = _read_onnx(_found(spec, config))
     if spec in CHECKPOINTS:
         model = replace(model, published=CHECKPOINTS[spec])
     if classes is not None:
-        model = replace(model, classes=read_class_names(Path(classes), len(model.classes)))
+        names = read_class_names(Path(classes), len(model.classes))
+        model = replace(model, classes=names, renamed=names != model.classes)
     return model
 
 
@@ -147,8 +163,8 @@ def _is_known(spec: str) -> bool:
     return spec == DEMO or spec in CHECKPOINTS
 
 
-def _found(spec: str, config: str | None) -> tuple[Path, str | None]:
-    """The ONNX file that `spec` names, and its SHA-256 where that is known already."""
+def _found(spec: str, config: str | None) -> Content:
+    """The ONNX file that `spec` names."""
     if spec == DEMO:
         return converted(assets.demo_checkpoint(), digest=assets.DEMO_SHA256)
     if spec in CHECKPOINTS:
@@ -165,7 +181,10 @@ def _found(spec: str, config: str | None) -> tuple[Path, str | None]:
         return converted(path, config)
     if path.suffix != ".onnx":
         raise ModelError(f"{path}: models end in .onnx, .om or .pth")
-    return path, None
+    try:
+        return Content.of(path)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from None
 
 
 def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
@@ -185,9 +204,13 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
         bare = next(p for p, about in zip(paths, found, strict=True) if about is None)
         raise ModelError(f"{bare} has no {bare.name}.json, the others have theirs")
     files = tuple(
-        CompiledFile(om.check_path(path), om.parse_gears(gears) if gears else ())
+        CompiledFile(
+            om.check_path(path), assets.file_sha256(path), om.parse_gears(gears) if gears else ()
+        )
         if about is None
-        else CompiledFile(om.check_path(path), about.gears, about.geared, about.soc_version)
+        else CompiledFile(
+            om.check_path(path), about.sha256, about.gears, about.geared, about.soc_version
+        )
         for path, about in zip(paths, found, strict=True)
     )
     if not described:
@@ -198,7 +221,7 @@ def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
         )
     else:
         _check_alike(paths, described)
-    digests = [assets.file_sha256(path) for path in paths]
+    digests = [file.sha256 for file in files]
     model = ModelFile(
         path=paths[0],
         sha256=digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest(),
@@ -240,19 +263,13 @@ def _check_alike(paths: Sequence[Path], found: Sequence[om.Description]) -> None
         raise ModelError(f"{', '.join(map(str, paths))}: two files of the same size")
 
 
-def _read_onnx(path: Path, digest: str | None) -> ModelFile:
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, OSError) as error:
-        raise ModelError(f"{path} is damaged or not an ONNX file ({error})") from None
-    if not path.stat().st_size:
-        raise ModelError(f"{path} is empty")
+def _read_onnx(content: Content) -> ModelFile:
+    path = content.path
+    model = graphs.parsed(content)
     graph = model.graph
     output = graph.output[0].name if graph.output else ""
     if any(node.op_type == "Softmax" and output in node.output for node in graph.node):
         raise ModelError(f"{path} ends in a Softmax; export it without: the engine needs logits")
-    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in _tensors(model)):
-        raise ModelError(f"{path} keeps its weights in other files; store it as one file")
     weights = {t.name for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in weights]
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -269,14 +286,22 @@ def _read_onnx(path: Path, digest: str | None) -> ModelFile:
             f"{_spell((None, *wanted))}"
             + ("; convert it again" if described(path, properties) else _NO_RECIPE)
         )
+    if shape[0] is not None and shape[0] > MAX_BATCH:
+        raise ModelError(
+            f"{path}: input {inputs[0].name!r} takes {shape[0]} samples at once; at most "
+            f"{MAX_BATCH}, or leave the batch free"
+        )
     if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         raise ModelError(f"{path}: input {inputs[0].name!r} is not float32")
     columns = _shape(graph.output[0])
     if len(columns) != 2 or columns[1] is None:
         raise ModelError(f"{path}: output has shape {_spell(columns)}; expected [clips, classes]")
+    if columns[1] > MAX_CLASSES:
+        raise ModelError(f"{path} declares {columns[1]} classes; at most {MAX_CLASSES}")
+    largest = graphs.check(content, model)
     return ModelFile(
         path=path,
-        sha256=digest or assets.file_sha256(path),
+        sha256=content.sha256,
         input_name=inputs[0].name,
         batch=shape[0],
         classes=classes_of(path, properties, columns[1]),
@@ -285,7 +310,18 @@ def _read_onnx(path: Path, digest: str | None) -> ModelFile:
         network=printable(properties.get("network", SLOWONLY)),
         split=properties.get("split"),
         published=checkpoint_of(properties.get("source_sha256", "")),
+        divisible=_divisible(model),
+        largest=largest,
+        gated=gate_passed(properties),
     )
+
+
+def _divisible(model: onnx.ModelProto) -> bool:
+    try:
+        Cuts(model)
+    except ModelError:
+        return False
+    return True
 
 
 def _precision(graph: onnx.GraphProto) -> str:
@@ -294,17 +330,6 @@ def _precision(graph: onnx.GraphProto) -> str:
         return "int8"  # by `converters.quantize`, or as it does
     floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}  # int64: shapes
     return "f32" if {t.data_type for t in graph.initializer} <= floats else "mixed"
-
-
-def _tensors(message: Message) -> Iterator[onnx.TensorProto]:
-    """Every tensor in a model, wherever it hides: a runtime reads the files that they name."""
-    if isinstance(message, onnx.TensorProto):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.type == field.TYPE_MESSAGE:
-            for part in [value] if isinstance(value, Message) else value:
-                yield from _tensors(part)
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.base import assets
+from engine.base.assets import Content
 from engine.base.choices import CLIPS
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
@@ -95,13 +96,34 @@ class Description:
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """An OM to load. `gears` are empty and `geared` and `soc_version` None where nothing says
-    so."""
+    """An OM to load, of that SHA-256, hex. `gears` are empty and `geared` and `soc_version` None
+    where nothing says so."""
 
     path: Path
+    sha256: str
     gears: tuple[int, ...] = ()
     geared: bool | None = None
     soc_version: str | None = None
+
+    def content(self) -> bytes:
+        """Its bytes. Raises `ModelError` where the file is another one now. To be asked when the
+        runtime has read it, by the path and at a time of its own."""
+        return read_unchanged(self.path, self.sha256)
+
+
+def read_unchanged(path: Path, sha256: str) -> bytes:
+    """The bytes of a model file that was opened before, perhaps by another process. Raises
+    `ModelError` where they are no longer to be had."""
+    try:
+        found = Content.of(path)
+    except OSError:
+        found = None
+    if found is None or found.sha256 != sha256:
+        raise ModelError(
+            f"{path} is not the file that this run began with: it was replaced or changed "
+            "meanwhile. Put that one back, or begin anew"
+        )
+    return found.data
 
 
 def _sidecar(om: Path) -> Path:

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.base.errors import SampleError
 from engine.base.notes import Note
 from engine.base.recipe import Recipe
 from engine.base.records import Cause
-from engine.network.runners.base import F32, Runner
+from engine.network.clip_rules import probabilities
+from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, JointClips, sampled
 from engine.skeletons.poses import PoseSequence
 from engine.skeletons.samples import Sample
@@ -49,7 +49,7 @@ class Recogniser:
             return Cause.of(error, "decode")
 
     def logits(self, batch: Sequence[Clips | JointClips]) -> Iterator[F32]:
-        """Logits of each sample of a batch, float32 [views, classes], in order. Raises
+        """Logits of each sample of a batch, float32 [clips, classes], in order. Raises
         `BackendError` or `ModelError`."""
         return infer(self.runner, batch)
 
@@ -69,11 +69,19 @@ def prepared(runner: Runner, clips: Clips | JointClips) -> Clips | JointClips:
 
 def infer(runner: Runner, batch: Sequence[Clips | JointClips]) -> Iterator[F32]:
     """Logits of each sample of the batch, in order; the device is idle at the end."""
-    for _, logits in runner.feed(list(enumerate(batch))):
-        yield logits
+    early: dict[int, F32] = {}  # of samples that are complete before those in front of them
+    due = 0
+    for key, logits in _completed(runner, batch):
+        early[key] = logits
+        while due in early:
+            yield early.pop(due)
+            due += 1
+
+
+def _completed(runner: Runner, batch: Sequence[Clips | JointClips]) -> Iterator[Logits]:
+    yield from runner.feed(list(enumerate(batch)))
     while not runner.idle:
-        for _, logits in runner.collect():
-            yield logits
+        yield from runner.collect()
 
 
 def scored(logits: F32) -> F32 | Cause:
@@ -87,11 +95,10 @@ def scored(logits: F32) -> F32 | Cause:
 def average(logits: F32) -> F32:
     """Mean over the clips of the softmax over the classes: float32 [classes].
 
-    `logits` float32 [views, classes]. Computed in float64, so that the order of summation
+    `logits` float32 [clips, classes]. Computed in float64, so that the order of summation
     does not show. Raises `SampleError` where a logit is not finite.
     """
     if not np.isfinite(logits).all():
         raise SampleError("the network's logits are not finite", stage="score")
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    scores: NDArray[np.float64] = (shifted / shifted.sum(axis=1, keepdims=True)).mean(axis=0)
-    return scores.astype(np.float32)
+    scores: F32 = probabilities(logits).mean(axis=0).astype(np.float32)
+    return scores

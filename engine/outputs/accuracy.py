@@ -15,6 +15,17 @@ from numpy.typing import NDArray
 
 Scores = NDArray[np.floating]
 
+_OFF_ONE = 1e-3  # by which the scores of a sample may sum to something else
+
+
+def are_scores(scores: Scores) -> NDArray[np.bool_]:
+    """Which rows [N, classes] are probabilities, as the scores of a sample are: none negative or
+    above one, and together one."""
+    off = np.abs(scores.sum(axis=1, dtype=np.float64) - 1)
+    between = (scores.min(axis=1) >= 0) & (scores.max(axis=1) <= 1 + _OFF_ONE)
+    found: NDArray[np.bool_] = (off < _OFF_ONE) & between  # NaN is neither
+    return found
+
 
 def top_classes(scores: Scores, k: int) -> NDArray[np.int64]:
     """The `k` best classes of each row, best first: int64 [N, min(k, classes)].

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -27,6 +28,8 @@ _FORMATS: Final[dict[str, Format]] = {
     ".csv": "csv",
     ".parquet": "parquet",
 }
+# What readers of lines take for an end of one: of CSV, of text files, and `str.splitlines`.
+_LINE_ENDS: Final = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 _BEGINNINGS: Final = (b'{"index"', b'{"stream"', b"index,id,", b"stream,who,", b"PAR1")
 _FIRST: Final[dict[Kind, tuple[str, ...]]] = {
     "records": ("index", "id", "who", "label"),
@@ -36,6 +39,7 @@ _FIRST: Final[dict[Kind, tuple[str, ...]]] = {
 _LAST: Final[dict[Kind, tuple[str, ...]]] = {
     "records": (
         *NOTED,
+        "clips",
         *(f"ms_{stage}" for stage in STAGES),
         *("error_stage", "error_type", "error_message"),
     ),
@@ -84,7 +88,7 @@ def columns(kind: Kind, top_k: int) -> list[str]:
 def csv_row(cells: Iterable[object]) -> bytes:
     """A row of CSV, in one line."""
     text = io.StringIO()
-    row = [" ".join(cell.split("\n")) if isinstance(cell, str) else cell for cell in cells]
+    row = [_LINE_ENDS.sub(" ", cell) if isinstance(cell, str) else cell for cell in cells]
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue().encode()
 

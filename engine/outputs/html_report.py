@@ -38,7 +38,7 @@ class HtmlReport(DatasetOutput):
     """Writes the report when the run ends."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path: Path = path
 
     def begin(self, run: DatasetRun) -> None:
         self._run = run
@@ -61,7 +61,7 @@ class HtmlReport(DatasetOutput):
                 {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
                 for f in totals.failures[:_MAX_FAILURES]
             ],
-            "noted": spelt(totals.notes.to_json(), "sample"),
+            "noted": spelt(totals.notes.to_json(totals.done), "sample"),
             "lacks": run.dataset.lacks,
             "finished": f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC",
         }
@@ -69,7 +69,7 @@ class HtmlReport(DatasetOutput):
         text = orjson.dumps(data).replace(b"<", b"\\u003c")
         template = files("engine.outputs").joinpath("report.html").read_bytes()
         page = template.replace(b"__DATA__", text)
-        write_atomically(self._path, lambda target: target.write(page))
+        write_atomically(self.path, lambda target: target.write(page))
 
 
 def _throughput(totals: SampleTotals) -> list[dict[str, float]]:

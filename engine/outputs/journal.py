@@ -2,12 +2,15 @@
 
 Comes in: records. Goes out: the file of ``--output``, and beside it ``FILE.run.json``, which says
 of what they are the records; with ``--resume FILE`` both come in. A run that was killed leaves
-whole lines and perhaps a torn last one.
+whole lines and perhaps a torn last one; an editor may have changed how lines end.
 """
 
 from __future__ import annotations
 
 import fcntl
+import math
+import os
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,25 @@ import orjson
 from numpy.typing import NDArray
 
 from engine.base.errors import OutputError, UsageError, printable
-from engine.base.files import append_whole, guarded, is_stream, open_lines, write_json
+from engine.base.files import (
+    append_whole,
+    guarded,
+    is_stream,
+    open_lines,
+    place_of,
+    remove,
+    write_json,
+)
 from engine.base.notes import fields_of, notes_of
 from engine.base.records import Failure, Prediction, Record
-from engine.outputs.accuracy import top_classes
+from engine.outputs.accuracy import are_scores, top_classes
 from engine.skeletons.samples import Sample
 
 Identity = dict[str, Any]  # what must be the same for records to belong together
 NAMED = ".name"  # what ends so may differ; it makes a checksum readable
+
+
+_UNSAID = {"clips": "all", "per": "group", "coordinates": "auto"}  # what a run is without a word
 
 
 def identity_path(path: Path) -> Path:
@@ -42,6 +56,8 @@ def record_json(record: Record, classes: Sequence[str], top_k: int) -> dict[str,
         return {**line, "error": error}
     line["top_k"] = listed(record.scores, classes, top_k)
     line["scores"] = record.scores
+    if record.clips is not None:
+        line["clips"] = record.clips
     line["ms"] = {stage: round(ms, 3) for stage, ms in record.ms.items()}
     return line | fields_of(record.notes)
 
@@ -71,8 +87,7 @@ def read_journal(
     says what differs.
     """
     _check_identity(path, identity)
-    content = guarded(path, path.read_bytes)
-    return _records(path, content[: _whole(content)], samples, classes)
+    return _records(path, _whole(guarded(path, path.read_bytes)), samples, classes)
 
 
 class Journal:
@@ -84,26 +99,35 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self._path, self._stream = path, is_stream(path)
-        self._fresh = not path.exists()
+        self._fresh, self._size = not path.exists(), 0
         self._lines = open_lines(path)
         if not self._stream:
             self._lock()
 
     def begin(self, identity: Identity | None, *, resumed: bool) -> None:
         """Before the first record: say of what they are, if a later run may go on with them, or
-        drop a torn line."""
+        drop a torn line, so that the next one stands on a line of its own."""
         self._fresh = False
         if self._stream:
             return
-        whole = _whole(guarded(self._path, self._path.read_bytes)) if resumed else 0
-        guarded(self._path, lambda: self._lines.truncate(whole))
+        self._size = 0
         if resumed:
+            guarded(self._path, self._keep_whole)
+            self._size = os.fstat(self._lines.fileno()).st_size
             return
+        guarded(self._path, lambda: self._lines.truncate(0))
         if identity is not None:
             write_json(identity_path(self._path), identity)
         else:  # that of an earlier run
-            beside = identity_path(self._path)
-            guarded(beside, lambda: beside.unlink(missing_ok=True))
+            remove(identity_path(self._path))
+
+    def _keep_whole(self) -> None:
+        content = self._path.read_bytes()
+        lines = _whole(content)
+        if content[len(lines) :] != b"\n" * (len(lines) > 0):
+            self._lines.truncate(len(lines))
+            if lines:
+                self._lines.write(b"\n")
 
     def append(self, line: dict[str, Any]) -> None:
         """Write one JSON line, all of it or nothing."""
@@ -112,6 +136,20 @@ class Journal:
     def write(self, data: bytes) -> None:
         """Write one line, which is there already."""
         guarded(self._path, lambda: append_whole(self._lines, data, stream=self._stream))
+        self._size += len(data)
+
+    def end(self) -> None:
+        """All is written. Raises `OutputError` where the file is not what was written to it."""
+        if self._stream:
+            return
+        ours = guarded(self._path, lambda: os.fstat(self._lines.fileno()))
+        if place_of(self._path)[:2] != (ours.st_dev, ours.st_ino):
+            raise OutputError(f"{self._path} was moved, removed or replaced while it was written")
+        if ours.st_size != self._size:
+            raise OutputError(
+                f"{self._path} was changed by somebody else while it was written: it has "
+                f"{ours.st_size} bytes in place of {self._size}, so that records may be missing"
+            )
 
     def __enter__(self) -> Journal:
         return self
@@ -122,7 +160,7 @@ class Journal:
     def close(self) -> None:
         """Let others have the file."""
         if self._fresh:  # a run that never came to be leaves no file
-            self._path.unlink(missing_ok=True)
+            remove(self._path)
         self._lines.close()
 
     def _lock(self) -> None:
@@ -135,11 +173,10 @@ class Journal:
             pass  # a file system without locks
 
 
-def _whole(content: bytes) -> int:
-    """Bytes of the whole lines: a run may have died within its last one, and an editor may have
-    left empty ones behind."""
-    lines = content[: content.rfind(b"\n") + 1].rstrip()
-    return len(lines) + (len(lines) > 0)
+def _whole(content: bytes) -> bytes:
+    """The whole lines, less the last one's end: a run may have died within its last one, and an
+    editor may end lines in its own way, or leave blanks and empty ones behind."""
+    return content[: max(content.rfind(end) for end in (b"\n", b"\r")) + 1].rstrip()
 
 
 def _check_identity(path: Path, identity: Identity) -> None:
@@ -175,7 +212,8 @@ def _difference(before: Identity, now: Identity, name: str) -> str:
 
 
 def _spell(identity: Identity, name: str) -> str:
-    value, named = identity.get(name), identity.get(f"{name}{NAMED}")
+    value = identity.get(name, _UNSAID.get(name))
+    named = identity.get(f"{name}{NAMED}")
     if isinstance(value, list):
         return f"a list of {len(value)}"
     text = printable("none" if value is None else value)
@@ -185,7 +223,7 @@ def _spell(identity: Identity, name: str) -> str:
 def _records(path: Path, content: bytes, samples: Sequence[Sample], classes: int) -> list[Record]:
     records: list[Record] = []
     seen: set[int] = set()
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(content.removeprefix(BOM_UTF8).splitlines(), 1):
         if not line.strip():
             continue
         where = f"--resume {path}, line {number}"
@@ -225,8 +263,16 @@ def _record(line: dict[str, Any], classes: int) -> Record:
         stage, kind, message = (str(error[k]) for k in ("stage", "type", "message"))
         return Failure(index, name, label, stage, kind, message, who)
     scores = np.array(line["scores"], np.float32)  # written so that they are read back exactly
-    if scores.shape != (classes,) or not abs(scores.sum() - 1) < 1e-3:
-        raise ValueError(f"scores of shape {scores.shape} that sum to {scores.sum()}")
+    if scores.shape != (classes,):
+        raise ValueError(f"scores of shape {scores.shape}, not {classes} of them")
+    if {*map(type, line["scores"])} - {float, int} or not are_scores(scores[None]).all():
+        raise ValueError(
+            f"scores from {scores.min():.4g} to {scores.max():.4g} that sum to {scores.sum():.4g}"
+        )
     ms = {str(stage): float(value) for stage, value in line["ms"].items()}
+    if not all(0 <= value < math.inf for value in ms.values()):
+        raise ValueError("times that cannot be times")
+    if type(clips := line.get("clips")) not in (int, type(None)):
+        raise ValueError("clips of another type")
     logits = np.empty((0, classes), np.float32)
-    return Prediction(index, name, label, logits, scores, ms, who, notes_of(line))
+    return Prediction(index, name, label, logits, scores, ms, who, notes_of(line), clips)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.base.console import say
 from engine.base.errors import printable
 from engine.base.notes import fields_of
 from engine.live.labels import Label
@@ -23,7 +24,7 @@ class LabelLines(LiveOutput):
     """Writes each label as a line of a file, which it holds from its making."""
 
     def __init__(self, path: Path) -> None:
-        self._file = LineFile(path, "labels")
+        self.path, self._file = path, LineFile(path, "labels")
 
     def begin(self, run: LiveRun) -> None:
         self._classes, self._top_k = run.model.classes, run.options.top_k or 0
@@ -49,7 +50,7 @@ class PrintedLabels(LiveOutput):
         key = record.stream, record.who
         if record.error is None and self._said.get(key, "") != record.name:
             self._said[key] = record.name
-            print(spelt(record), flush=True)
+            say(spelt(record))
 
 
 def label_json(label: Label, classes: Sequence[str], top_k: int) -> dict[str, Any]:

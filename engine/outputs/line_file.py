@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine.base.files import guarded
+from engine.base.files import remove
 from engine.outputs.formats import Kind, columns, csv_row, flat, format_of, journal_of
 from engine.outputs.journal import Identity, Journal
 
@@ -36,8 +36,7 @@ class LineFile:
             self._columns = columns(self._kind, top_k)
             self._journal.write(csv_row(self._columns))
         if self._format == "parquet" and not resumed:
-            # what an earlier run wrote is not this one's, should it be killed
-            guarded(self._path, lambda: self._path.unlink(missing_ok=True))
+            remove(self._path)  # what an earlier run wrote is not this one's, should it be killed
 
     def append(self, line: dict[str, Any]) -> None:
         """Write a line, all of it or nothing."""
@@ -48,7 +47,8 @@ class LineFile:
             self._journal.append(line)
 
     def end(self) -> None:
-        """There are no more lines."""
+        """There are no more lines. Raises `OutputError` where some are not there any more."""
+        self._journal.end()
         if self._format == "parquet":
             from engine.outputs.parquet import write_parquet  # which needs pyarrow
 

@@ -3,7 +3,8 @@ the end."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from engine.base.notes import spelt
 from engine.outputs.run_info import LiveRun
 from engine.outputs.summary import Summary
 from engine.outputs.totals import END_TO_END
+
+_STREAMS: Final = 5  # that are named
 
 
 class LiveSummary(Summary[LiveRun]):
@@ -33,13 +36,15 @@ def _summarise(run: LiveRun) -> dict[str, Any]:
         "seconds": totals.seconds,
         "labels": totals.done,
         "failed": totals.failed,
-        "notes": totals.notes.to_json(),
+        "notes": totals.notes.to_json(totals.done),
         "labels_per_s": totals.rate,
         "latency_ms": {"median": float(median), "p99": float(p99)},
         "streams": {
             "seen": streams.streams,
             "restarts": windows.restarts,
             "tracked": streams.tracked,
+            "unseen": streams.unseen,
+            "first_unseen": streams.first_unseen,
         },
         "frames": {"taken": windows.frames, "late": windows.late, "refused": streams.refused},
         "windows": {
@@ -47,7 +52,7 @@ def _summarise(run: LiveRun) -> dict[str, Any]:
             "dropped": streams.dropped,
             "waiting": windows.windows - streams.dropped - totals.done,
         },
-        "sources": {name: {**vars(about)} for name, about in run.source_figures.items()},
+        "sources": {name: about.to_json() for name, about in run.source_figures.items()},
         "restarts": run.state.figures.restarts,
     }
 
@@ -59,20 +64,51 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         f"({summary['labels_per_s']:.1f}/s), {summary['failed']} failed",
         f"latency   {latency['median']:.0f} ms median, {latency['p99']:.0f} ms p99, from the last "
         "frame of a window to its label",
-        f"streams   {summary['streams']['seen']}, {frames['taken']} frames, {frames['late']} late, "
-        f"{summary['streams']['restarts']} restarts",
+        f"streams   {summary['streams']['seen']}, {frames['taken']} frames, "
+        f"{frames['late']} late or twice, {summary['streams']['restarts']} restarts",
         f"people    tracked in {summary['streams']['tracked']} of {summary['streams']['seen']} "
         "streams; in the others ids, or rows of a file, say who is who",
         f"windows   {windows['made']}, {windows['dropped']} left out for newer ones, "
         f"{windows['waiting']} at the end",
+        *_of_unseen(summary["streams"]),
+        *_of_late(frames["late"], frames["taken"]),
         *(f"noted     {line}" for line in spelt(summary["notes"], "label")),
-        *(
-            f"source    {printable(name)}: {about['taken']} messages, {about['refused']} refused, "
-            f"{about['lost']} lost{_of_empty(about)}"
-            f"{', ' + about['error'] if about['error'] else ''}"
-            for name, about in summary["sources"].items()
-        ),
+        *(line for name, about in summary["sources"].items() for line in _of_source(name, about)),
     ]
+
+
+def _of_unseen(streams: dict[str, Any]) -> Iterator[str]:
+    """That people were in streams, and nothing was asked about them."""
+    if count := streams["unseen"]:
+        first = printable(streams["first_unseen"])[:80] or "without a name"
+        yield (
+            f"noted     {count} stream{'s' * (count != 1)}: people, and no window, as nobody is "
+            f"seen in enough of its moments (first: {first}). Does frame count frames, one by one, "
+            "and does somebody keep their id?"
+        )
+
+
+def _of_late(late: int, taken: int) -> Iterator[str]:
+    """That most of what came was left out."""
+    if late > taken / 2:
+        yield (
+            f"noted     {late} of {taken} frames came late or twice, and were left out: does frame "
+            "count the frames of its stream?"
+        )
+
+
+def _of_source(name: str, about: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"source    {printable(name)}: {about['taken']} messages, {about['refused']} refused, "
+        f"{about['lost']} lost{_of_empty(about)}{', ' + about['error'] if about['error'] else ''}"
+    )
+    for why, count in about["reasons"].items():
+        yield f"refused   {count} of {printable(name)}: {printable(why)}"
+    if (rest := about["refused"] - sum(about["reasons"].values())) > 0:
+        yield f"refused   {rest} of {printable(name)} for other reasons"
+    if unheard := [printable(stream)[:80] or "without a name" for stream in about["unheard"]]:
+        named = ", ".join(unheard[:_STREAMS]) + ", …" * (len(unheard) > _STREAMS)
+        yield f"refused   all that came of {len(unheard)} streams: {named}"
 
 
 def _of_empty(source: dict[str, Any]) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from operator import methodcaller
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from engine.base.errors import EngineError
+from engine.base.errors import EngineError, OutputError, printable
 from engine.base.records import Record
 from engine.live.labels import Label
 from engine.outputs.run_info import DatasetRun, LiveRun, Run
@@ -29,8 +31,11 @@ class Output(Generic[RunT, RecordT]):
 
     It is made before anything is loaded, so that an address that is taken or a file that another
     run writes is found at once, and what it holds open is closed at the end of its ``with`` block.
-    Any method may raise `EngineError`: see `Outputs.follow` for what becomes of it.
+    Any method may raise: see `Outputs.follow` for what becomes of it.
     """
+
+    path: Path | None = None
+    """The file that it writes, for messages."""
 
     origins: Sequence[str] = ()
     """Sites of the pages that it serves, whose WebSockets a source is to let in."""
@@ -67,6 +72,7 @@ class Outputs(Generic[RunT, RecordT]):
 
     def __init__(self, outputs: Iterable[Output[RunT, RecordT]]) -> None:
         self._outputs: list[Output[RunT, RecordT]] = []
+        self._errors: list[Exception] = []
         self._stack = ExitStack()
         with self._stack:  # those that are open already, where one cannot be opened
             for output in outputs:
@@ -91,36 +97,56 @@ class Outputs(Generic[RunT, RecordT]):
 
     def tick(self, now: float) -> None:
         """Tell the time, to be called several times a second while `follow` is at work."""
-        for output in self._outputs:
-            output.tick(now)
+        self._tell(methodcaller("tick", now))
 
-    def follow(self, run: RunT, records: Iterable[RecordT]) -> list[EngineError]:
+    def follow(self, run: RunT, records: Iterable[RecordT]) -> list[Exception]:
         """Tell the outputs of a run from its beginning to its end; count the records.
 
-        Returns the errors, the first one first. Where an error ends the records (of the run, or of
-        an output that cannot take one), every output is still ended; where one cannot end, those
-        after it still are. Raises `EngineError` where one cannot begin.
+        Returns the errors, that which ended the records first. Where an error ends the records (of
+        the run, or an `EngineError` of an output that cannot take one), every output is still
+        ended; where one cannot end, whatever it raises, those after it still are. An output that
+        raises what nobody has foreseen is told no more, and the run goes on. Raises what one raises
+        that cannot begin.
         """
-        errors: list[EngineError] = []
         for output in self._outputs:
             output.begin(run)
         try:
             for record in records:
                 run.totals.add(record, time.monotonic())
-                for output in self._outputs:
-                    output.record(record)
-        except EngineError as error:
-            errors.append(error)
+                self._tell(methodcaller("record", record))
+        except Exception as error:
+            self._errors.insert(0, error)
         run.totals.end(time.monotonic())
         for output in self._outputs:
             try:
                 output.end()
-            except EngineError as error:
-                errors.append(error)
-        return errors
+            except Exception as error:
+                self._errors.append(_of_output(output, error))
+        return self._errors
+
+    def _tell(self, tell: Callable[[Output[RunT, RecordT]], None]) -> None:
+        """Tell all of them something while the records come."""
+        for output in list(self._outputs):
+            try:
+                tell(output)
+            except EngineError:
+                raise
+            except Exception as error:
+                self._outputs.remove(output)
+                self._errors.append(_of_output(output, error))
+                log.error("%s; it is written no more", self._errors[-1])
 
 
-def raise_first(errors: Sequence[EngineError]) -> None:
+def _of_output(output: Output[Any, Any], error: Exception) -> EngineError:
+    """The error of an output, which says whose it is."""
+    if isinstance(error, EngineError):
+        return error
+    log.debug("traceback", exc_info=error)
+    name = output.path or type(output).__name__
+    return OutputError(f"{name}: {type(error).__name__}: {printable(error)} (unforeseen)")
+
+
+def raise_first(errors: Sequence[Exception]) -> None:
     """Raise the first error, if any, which decides the exit code; log the others."""
     for further in errors[1:]:
         log.error("%s", further)

@@ -23,8 +23,9 @@ from engine.base.files import write_atomically
 from engine.base.progress import SampleProgress
 from engine.live.labels import Label
 from engine.outputs.output import LiveOutput
-from engine.outputs.picture import BONES, COLOURS
+from engine.outputs.picture import COLOURS
 from engine.outputs.run_info import LiveRun
+from engine.skeletons.joints import BONES
 from engine.sources.pose_frames import Person, PoseFrame
 from engine.sources.video.capture import Capture
 from engine.sources.video.settings import VideoSettings
@@ -41,8 +42,8 @@ class VideoOverlay(LiveOutput):
     looked at; writes nothing where there is none."""
 
     def __init__(self, target: Path) -> None:
-        self._target = target
-        self._path = ""  # of the video
+        self.path: Path = target
+        self._video = ""  # of the video
         self._people: dict[int, tuple[Person, ...]] = {}
         self._labels: dict[Who, list[tuple[int, str]]] = {}
         self._colours: dict[Who, tuple[int, int, int]] = {}
@@ -52,7 +53,7 @@ class VideoOverlay(LiveOutput):
         videos = [source.video for source in run.sources]
         if len(videos) != 1 or videos[0] is None:
             raise UsageError("--save-video draws over the one video of --source video:FILE")
-        self._path = videos[0]
+        self._video = videos[0]
         run.streams.watchers.append(self._add_frame)
 
     def record(self, record: Label) -> None:
@@ -62,7 +63,7 @@ class VideoOverlay(LiveOutput):
     def end(self) -> None:
         """Raises `OutputError`, and `SourceError` where the video can no longer be read."""
         if self._people:
-            write_atomically(self._target, self._encode)
+            write_atomically(self.path, self._encode)
 
     def label_at(self, who: Who, number: int) -> str:
         """What a frame says of somebody: the label of the first window that ends with it or after
@@ -75,7 +76,7 @@ class VideoOverlay(LiveOutput):
         self._people[frame.frame] = frame.people
 
     def _encode(self, target: IO[bytes]) -> None:
-        settings = VideoSettings(self._path)
+        settings = VideoSettings(self._video)
         last = max(self._people)
         with (
             closing(Capture(settings)) as capture,

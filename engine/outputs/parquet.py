@@ -27,7 +27,7 @@ _TOP: Final = pa.list_(
     pa.struct([("label", pa.int64()), ("name", pa.string()), ("score", pa.float64())])
 )
 _SCORES: Final = pa.list_(pa.float32())
-_NOTED: Final = [("empty", pa.bool_()), *((name, pa.string()) for name in NOTED[1:])]
+_NOTED: Final = [(n, pa.bool_() if kind is bool else pa.string()) for n, kind in NOTED.items()]
 _ERROR: Final = pa.struct([(name, pa.string()) for name in ("stage", "type", "message")])
 _SCHEMAS: Final[dict[Kind, Any]] = {
     "records": pa.schema(
@@ -76,18 +76,18 @@ _SCHEMAS: Final[dict[Kind, Any]] = {
 
 def write_parquet(path: Path, journal: Path, kind: Kind) -> None:
     """Write the lines of a journal as a table. Raises `OutputError`."""
-    with journal.open("rb") as lines:
+    with journal.open(encoding="utf-8-sig") as lines:  # ended however an editor has ended them
         write_atomically(path, partial(_write, lines, _SCHEMAS[kind]))
 
 
-def _write(lines: Iterable[bytes], schema: Any, target: IO[bytes]) -> None:
+def _write(lines: Iterable[str], schema: Any, target: IO[bytes]) -> None:
     rows = _rows(lines)
     with pq.ParquetWriter(target, schema) as writer:
         while group := list(islice(rows, _ROWS)):
             writer.write_table(pa.Table.from_pylist(group, schema))
 
 
-def _rows(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
     for line in lines:
         if line.strip():  # an editor may have left an empty one
             row = orjson.loads(line)

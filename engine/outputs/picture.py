@@ -15,14 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.base.files import write_atomically
+from engine.skeletons.joints import BONES
 
 F32 = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
-BONES: Final = (
-    *((0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10)),
-    *((5, 11), (6, 12), (11, 12), (11, 13), (13, 15), (12, 14), (14, 16)),
-)
 # Told apart by those who see fewer colours, too (Okabe and Ito's).
 COLOURS: Final = (
     (230, 159, 0),

@@ -1,18 +1,21 @@
 """Prometheus: the figures of live streams, on ``--metrics HOST:PORT``.
 
 Comes in: labels, and what a run has counted. Goes out: ``/metrics``, by prometheus_client's own
-server in a thread, of one registry.
+server in a thread, of one registry. Pages of other sites are kept out by the Host of a request.
 """
 
 from __future__ import annotations
 
+import platform
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import prometheus_client as prometheus
 
-from engine.base.addresses import host_and_port, is_loopback
+from engine.base.addresses import host_and_port, is_here, is_loopback
 from engine.base.errors import UsageError
+from engine.base.listener import Listener
 from engine.base.records import STAGES
 from engine.live.labels import Label
 from engine.outputs.output import LiveOutput
@@ -90,6 +93,10 @@ class PrometheusExporter(LiveOutput):
             self._server, self._thread = prometheus.start_http_server(port, host, registry)
         except OSError as error:
             raise UsageError(f"--metrics {address}: {error.strerror}") from None
+        figures: Any = self._server.get_app()
+        self._server.set_app(lambda *request: _answer(figures, host, *request))
+        self._server.socket.settimeout(0)  # its loop waits by itself
+        self._server.socket = Listener(f"--metrics {address}", self._server.socket, 1)
 
     def begin(self, run: LiveRun) -> None:
         self._run = run
@@ -145,3 +152,15 @@ class PrometheusExporter(LiveOutput):
     def _raise(self, counter: Any, key: tuple[str, ...], value: float) -> None:
         counter.inc(value - self._seen.get(key, 0))
         self._seen[key] = value
+
+
+def _answer(figures: Any, own: str, about: dict[str, Any], start: Any) -> Iterable[bytes]:
+    """The answer to a request, as WSGI has both."""
+    if is_here(about.get("HTTP_HOST", ""), own, elsewhere=True):
+        answer: Iterable[bytes] = figures(about, start)
+        return answer
+    start("403 Forbidden", [("Content-Type", "text/plain")])
+    return [
+        b"this Host is not ours; localhost, addresses in numbers and %s are\n"
+        % platform.node().encode()
+    ]

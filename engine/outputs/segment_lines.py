@@ -21,7 +21,7 @@ class SegmentLines(LiveOutput):
     any more of whom it is about."""
 
     def __init__(self, path: Path) -> None:
-        self._file = LineFile(path, "segments")
+        self.path, self._file = path, LineFile(path, "segments")
         self._segments = Segments()
 
     def begin(self, run: LiveRun) -> None:

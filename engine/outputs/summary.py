@@ -15,6 +15,7 @@ from typing import Any, Generic
 import numpy as np
 
 from engine.base import host
+from engine.base.console import say
 from engine.base.errors import printable
 from engine.base.files import write_json
 from engine.base.notes import spelt
@@ -30,19 +31,19 @@ _FAILURES_SHOWN = 5
 
 
 class Summary(Output[RunT, Any], Generic[RunT]):
-    """Prints the figures of a run when it ends, and writes them where a file is named."""
+    """Writes the figures of a run when it ends, where a file is named, and prints them."""
 
     def __init__(self, name: str | None) -> None:
-        self._path = None if name is None else Path(name)
+        self.path = None if name is None else Path(name)
 
     def begin(self, run: RunT) -> None:
         self._run = run
 
     def end(self) -> None:
         figures = self._figures(self._run)
-        print("\n".join(self._lines(self._run, figures)), flush=True)
-        if self._path is not None:
-            write_json(self._path, figures)
+        if self.path is not None:
+            write_json(self.path, figures)
+        say("\n".join(self._lines(self._run, figures)))
 
     @abstractmethod
     def _figures(self, run: RunT) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
     counted. ``startup_s``: reading annotations and loading the model. Accuracies are None without
     labels, and where ``classes_differ`` says how the data set's classes are not the model's.
     """
-    facts, totals = run.facts, run.totals
+    facts, totals, clips = run.facts, run.totals, _clips(run)
     return {
         "version": __version__,
         **_accuracies(totals.predictions),
@@ -84,9 +85,10 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
         "of": len(run.dataset.samples),
         "resumed": totals.resumed,
         "persons": None if run.persons is None else asdict(run.persons),
-        "notes": totals.notes.to_json(),
+        "notes": totals.notes.to_json(totals.done),
         "fps": totals.rate,
-        "clips_per_s": totals.rate * run.model.recipe.views,
+        "clips_per_s": totals.rate * clips["mean"],
+        "clips": clips,
         "seconds": totals.seconds,
         "startup_s": run.startup_s,
         "dataset": {
@@ -118,6 +120,14 @@ def summarise(run: DatasetRun) -> dict[str, Any]:
         },
         "machine": host.describe(),
     }
+
+
+def _clips(run: DatasetRun) -> dict[str, Any]:
+    """How many clips of a sample were averaged, by which rule."""
+    averaged = [p.clips for p in run.totals.predictions if p.clips is not None]
+    views = run.model.recipe.views
+    mean = float(np.mean(averaged)) if averaged else float(views)
+    return {"rule": run.identity.get("clips", "all"), "mean": mean, "of": views}
 
 
 def absent_json(data: Dataset) -> dict[str, Any] | None:
@@ -193,6 +203,9 @@ def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:
         out.append("no accuracy: the samples have no labels")
     out.append(f"samples\t{summary['ok']} ok, {summary['failed']} failed, of {summary['of']}")
     out += [f"noted\t{line}" for line in spelt(summary["notes"], "sample")]
+    if (clips := summary["clips"])["rule"] != "all":
+        mean, views = clips["mean"], clips["of"]
+        out.append(f"clips\t{mean:.2f} of {views} averaged, mean of all samples ({clips['rule']})")
     if summary["resumed"]:
         out.append(f"resumed\t{summary['resumed']} of them are from before; rates are without them")
     for failure in failures[:_FAILURES_SHOWN]:

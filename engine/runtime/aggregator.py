@@ -1,4 +1,4 @@
-"""The aggregator: the logits of twenty clips become the one record of a sample.
+"""The aggregator: the logits of a sample's clips become the one record of a sample.
 
 Comes in: logits, and what is known of the way they took. Goes out: `Prediction` or `Failure`. Lives
 in the parent. Source of the average: ``average_clips='prob'`` of mmaction2.
@@ -38,7 +38,7 @@ class Aggregator:
         ms: dict[str, float],
         notes: tuple[Note, ...] = (),
     ) -> Record:
-        """The record of a sample whose logits, float32 [views, classes], are complete.
+        """The record of a sample whose logits, float32 [clips, classes], are complete.
 
         `padded`: filler clips that were run with it. `ms`: as in `Prediction`; ``infer`` is
         counted as work of the device. `notes`: of its poses.
@@ -51,7 +51,7 @@ class Aggregator:
             return self.failure(index, scores)
         sample = self._samples.pop(index)
         about = index, sample.id, sample.label
-        return Prediction(*about, logits, scores, ms, sample.who, notes)
+        return Prediction(*about, logits, scores, ms, sample.who, notes, len(logits))
 
     def failure(self, index: int, cause: Cause) -> Failure:
         """The record of a sample that could not be scored."""

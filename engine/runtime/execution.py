@@ -6,10 +6,12 @@ The base of `engine.pipeline.Pipeline` and `engine.livestream.Stream`.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
+from engine.base.descriptors import raise_limit
 from engine.base.errors import UsageError
 from engine.base.records import Facts, Figures, Record
 from engine.runtime.aggregator import Aggregator
@@ -51,9 +53,11 @@ class Execution(ABC, Generic[Item]):
     _does: ClassVar[str] = "run"  # in words
 
     def __init__(self) -> None:
+        raise_limit()  # of descriptors: every child takes some
         self.interruptions = 0
         self._aggregator = Aggregator()
         self._iterated = self._closed = False
+        self._pid = os.getpid()
 
     def _start(self, driver: Driver) -> None:
         """Start the driver, or end what has started of it."""
@@ -71,7 +75,10 @@ class Execution(ABC, Generic[Item]):
         self.close(at_once=error is not None or self.interruptions > 1)
 
     def close(self, *, at_once: bool = False) -> None:
-        """End every process. Leaving the ``with`` block does it, too."""
+        """End every process. Leaving the ``with`` block does it, too. In a process that was forked
+        meanwhile it does nothing: what runs is its parent's."""
+        if not self._ours:
+            return
         self._closed = True
         self._driver.close(at_once=at_once)
 
@@ -82,6 +89,11 @@ class Execution(ABC, Generic[Item]):
         self._iterated = True
         return self._items()
 
+    @property
+    def _ours(self) -> bool:
+        """Whether this is the process that opened it, none that was forked from it."""
+        return self._pid == os.getpid()
+
     @abstractmethod
     def _items(self) -> Iterator[Item]:
         """What the records come to."""
@@ -90,8 +102,13 @@ class Execution(ABC, Generic[Item]):
         """The records of the driver, as long as it is not closed."""
         records = self._driver.records()
         while True:
+            name = type(self).__name__
+            if not self._ours:
+                raise UsageError(
+                    f"this {name} was opened in process {self._pid}, which forked this one; open "
+                    "another one here, in a process that is spawned"
+                )
             if self._closed:
-                name = type(self).__name__
                 raise UsageError(f"this {name} is closed; iterate it inside its `with` block")
             record = next(records, None)
             if record is None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import NoReturn
 
@@ -18,21 +19,27 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from engine.base.curve import Authenticator
 from engine.base.errors import ModelError, UsageError, WireError, printable
 from engine.base.records import Cause
+from engine.base.threads import LIMITS, room
 from engine.network.recogniser import prepared
 from engine.network.runners.base import Runner
 from engine.network.runners.opening import default_batch
 from engine.runtime.batching import Batcher
 from engine.runtime.settings import ExecutorSettings
 from engine.runtime.transport import clip_messages, wire
-from engine.runtime.transport.clip_messages import SentClips, most_nbytes, seal
+from engine.runtime.transport.clip_messages import (
+    SentClips,
+    clips_of_guests,
+    most_nbytes,
+    seal,
+)
 from engine.runtime.transport.link import Link, run_child
 from engine.runtime.transport.messages import (
     ExecutorReady,
     Failed,
     Fatal,
+    Hurry,
     Queued,
     Result,
     Running,
@@ -41,9 +48,12 @@ from engine.runtime.transport.messages import (
 from engine.skeletons.clips import Clips, JointClips
 
 _REMEMBERED = 10_000  # leases; many more than can be out
+_THREADS = 16  # that a runtime starts, at the least, beside those that compute
 _WAITING = 16  # messages of one worker that libzmq keeps
 
 F32 = NDArray[np.float32]
+
+log = logging.getLogger("engine")
 
 
 def main(address: str, name: str, endpoint: str, settings: ExecutorSettings) -> None:
@@ -52,6 +62,9 @@ def main(address: str, name: str, endpoint: str, settings: ExecutorSettings) -> 
 
 
 def _serve(link: Link, endpoint: str, settings: ExecutorSettings) -> None:
+    wanted = _THREADS + settings.threads
+    if (there := room(wanted)) < wanted:  # who lacks some may crash, or hang, or blame the device
+        log.warning("only %d threads can be started for the runtime (%s)", there, LIMITS)
     try:
         runner = settings.open_runner()
     except UsageError as error:
@@ -59,22 +72,16 @@ def _serve(link: Link, endpoint: str, settings: ExecutorSettings) -> None:
         return
     with ExitStack() as stack:
         stack.callback(runner.close)
-        sockets, port = [_receiving(link, settings)], None
-        sockets[0].bind(endpoint)
-        if settings.listening is not None:
-            if settings.listening.keys is not None:
-                authenticator = Authenticator(link.context, settings.listening.keys)
-                stack.callback(authenticator.close)
-            sockets.append(_receiving(link, settings))
-            port = settings.listening.bind(sockets[1], None)
+        socket = stack.enter_context(_receiving(link, settings))
+        socket.bind(endpoint)
+        if settings.guests:
+            socket.bind(clips_of_guests(endpoint))
         batch = settings.max_batch or default_batch(runner, settings.recipe.views, settings.room)
-        link.send(ExecutorReady(runner.facts, port, batch))
+        link.send(ExecutorReady(runner.facts, batch))
         try:
-            _Service(link, sockets, runner, settings, batch).run()
+            _Service(link, socket, runner, settings, batch).run()
         except ModelError as error:  # another process could not do better with this file
             _give_up(link, error)
-        for socket in sockets:
-            socket.close()
 
 
 def _receiving(link: Link, settings: ExecutorSettings) -> zmq.Socket[bytes]:
@@ -101,12 +108,12 @@ class _Service:
     def __init__(
         self,
         link: Link,
-        sockets: Sequence[zmq.Socket[bytes]],
+        socket: zmq.Socket[bytes],
         runner: Runner,
         settings: ExecutorSettings,
         max_batch: int,
     ) -> None:
-        self._link, self._sockets, self._runner = link, sockets, runner
+        self._link, self._socket, self._runner = link, socket, runner
         self._secret, self._max_batch = settings.secret, max_batch
         self._recipe = settings.recipe
         self._batcher: Batcher[tuple[int, Clips | JointClips]] = Batcher(
@@ -126,8 +133,7 @@ class _Service:
 
     def _loop(self) -> NoReturn:
         poller = zmq.Poller()
-        for socket in self._sockets:
-            poller.register(socket, zmq.POLLIN)
+        poller.register(self._socket, zmq.POLLIN)
         poller.register(self._link.socket, zmq.POLLIN)
         while True:
             self._drain()
@@ -180,19 +186,22 @@ class _Service:
         while (message := self._link.receive()) is not None:
             if isinstance(message, Stop):
                 raise _Stop
-        for socket in self._sockets:
-            self._take(socket)
-
-    def _take(self, socket: zmq.Socket[bytes]) -> None:
+            if isinstance(message, Hurry):
+                self._batcher.hurry()
         for _ in range(wire.AT_ONCE):
             try:
-                sent = clip_messages.read(wire.receive(socket)[1])
+                sent = clip_messages.read(wire.receive(self._socket)[1])
                 self._admit(sent)
-                clips = sent.clips(self._recipe)
             except zmq.Again:
                 return
             except WireError as error:
                 self._link.report_dropped(error)
+                continue
+            try:
+                clips = sent.clips(self._recipe)
+            except WireError as error:  # nobody else would say what has become of the lease
+                self._link.report_dropped(error)
+                self._link.send(Failed(sent.lease, Cause.of(error, "decode")))
                 continue
             self._batcher.add((sent.lease, clips), time.monotonic())
             self._link.send(Queued(sent.lease))

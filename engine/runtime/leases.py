@@ -288,6 +288,14 @@ class LeaseTable:
         self._heard.pop(name, None)
         return convicted
 
+    @property
+    def with_executors(self) -> set[str]:
+        """The executors at which leases wait for a batch, where no lease is on its way to one."""
+        stages = {lease.stage for lease in self._leases.values()}
+        if stages & {Stage.GRANTED, Stage.DECODING, Stage.SENT}:
+            return set()
+        return {one.executor for one in self._leases.values() if one.stage == Stage.QUEUED}
+
     def extend_deadlines(self, gap: float) -> None:
         """Nobody was listening for `gap` seconds (a paused machine): no silence of theirs."""
         for name in self._heard:

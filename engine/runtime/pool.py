@@ -82,7 +82,7 @@ class Pool:
         facts = asdict(said.facts if isinstance(said, ExecutorReady) else said)
         about = event("ready", child.name, seconds=seconds, facts=facts)
         log.debug("%s is ready after %.1f s: %s", child.name, seconds, facts, extra=about)
-        child.ready, child.port = True, said.port if isinstance(said, ExecutorReady) else None
+        child.ready = True
         self._watchdog.ready(child.slot)
 
     def reap(self, child: Child) -> list[int]:
@@ -92,7 +92,7 @@ class Pool:
         """
         del self._children[child.name]
         code = child.exit_code
-        child.process.close()
+        child.forget()
         if code == processes.NO_GUARD:
             raise UsageError(
                 "this script starts the engine while it is being imported. Put that under\n"
@@ -104,15 +104,13 @@ class Pool:
             raise _giving_up(
                 child,
                 f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
-                f"{'was ' + child.killed if child.killed else _spelt(code)}. "
-                "What it printed is above",
+                f"{_ended(child, code)}. What it printed is above",
             )
-        if deaths := self._watchdog.without_progress():
+        if deaths := self._watchdog.in_vain(child.slot):
             raise _giving_up(
                 child,
-                f"{deaths} processes died without a record between them, the "
-                f"last was {child.slot} ({child.killed or _spelt(code)}); what they printed "
-                "is above",
+                f"{child.slot} died {deaths} times without a record between its deaths; the last "
+                f"time it {_ended(child, code)}. What it printed is above",
             )
         started = self._started_by(child)
         for left in (started_file(self._directory, child.name), self._directory / child.name):
@@ -196,10 +194,12 @@ class Pool:
         return [number for number in leases if type(number) is int]
 
 
-def _spelt(code: int | None) -> str:
+def _ended(child: Child, code: int | None) -> str:
     """How a process ended."""
+    if child.killed:
+        return f"was {child.killed}"
     if code is None or code >= 0:
-        return f"ended with exit code {code}"
+        return "ended" if code is None else f"ended with exit code {code}"
     if -code == signal.SIGKILL:
         return "was killed from outside, by the system if memory ran out (dmesg tells)"
     return f"was ended by {signal.Signals(-code).name}"

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
-import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import multiprocess.process
 import multiprocess.resource_tracker
+from multiprocess.connection import wait
 
-from engine.base.errors import UsageError
+from engine.base.errors import WorkerError
 from engine.base.events import event
-from engine.base.signals import INTERRUPTIONS
+from engine.base.signals import INTERRUPTIONS, deferred
 from engine.base.subprocesses import KILL_GRACE_S
+from engine.base.threads import not_started
 
+_CODE_S = 0.2  # from a sentinel's word to the exit code
+_LOOK_EVERY_S = 0.05  # at a child that is to end
 NO_GUARD = 71  # exit code of a child that found itself starting children
-MAX_IPC_PATH = 107  # bytes of a Unix socket's path
 # Libraries read these once, when they are loaded.
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -37,6 +38,8 @@ _THREAD_VARIABLES = (
 log = logging.getLogger("engine")
 
 _spawn = multiprocess.get_context("spawn")
+# A program that forks copies the list of what multiprocess ends when the program does.
+os.register_at_fork(after_in_child=multiprocess.process._children.clear)
 
 
 @dataclass(eq=False)
@@ -73,7 +76,8 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return bool(self.process.is_alive())
+        # In a program that ignores SIGCHLD nobody hears how a child ended, but that it did.
+        return bool(self.process.is_alive()) and not wait([self.sentinel], 0)
 
     def kill(self, reason: str) -> None:
         """End it now; its sentinel tells when it is over."""
@@ -81,10 +85,24 @@ class Child:
         self.died_by = time.monotonic() + KILL_GRACE_S
         self.process.kill()
 
+    def forget(self) -> None:
+        """Nothing more is asked of it."""
+        if self.exit_code is None:
+            # multiprocess would wait for it when this process ends, for ever
+            multiprocess.process._children.discard(self.process)
+        else:
+            self.process.close()
+
     @property
     def exit_code(self) -> int | None:
-        code: int | None = self.process.exitcode
-        return code
+        """None while it lives, and where the program ignores SIGCHLD. Its sentinel may tell a
+        moment before the system has the code."""
+        until = time.monotonic() + _CODE_S
+        while (code := self.process.exitcode) is None and not self.alive:
+            if time.monotonic() > until:
+                break
+            time.sleep(0.001)
+        return None if code is None else int(code)
 
 
 def refuse_inside_import() -> None:
@@ -96,22 +114,84 @@ def refuse_inside_import() -> None:
         sys.exit(NO_GUARD)
 
 
+@contextmanager
+def standing_by(slot: str, threads: int, module: str) -> Iterator[None]:
+    """Meanwhile a process stands by for a slot. It imports the module while its parent still finds
+    out what it is to do; `start` gives it that. One that nobody has started by the end is ended."""
+    refuse_inside_import()
+    try:
+        with deferred():
+            atexit.register(_dismiss)  # an interruption may come at any place
+            _standing_by[slot, threads, module] = _stand_by(slot, threads, module)
+        yield
+    finally:
+        _dismiss()
+
+
+def _dismiss() -> None:
+    """End what still stands by."""
+    with deferred():
+        atexit.unregister(_dismiss)
+        while _standing_by:
+            (slot, _, _), unused = _standing_by.popitem()
+            unused.orders.close()
+            end([Child(slot, 1, unused.process)], 0.0)  # it holds nothing
+
+
+class _StandingBy(NamedTuple):
+    process: Any
+    orders: Any  # where it is told what to do
+
+
+_standing_by: dict[tuple[str, int, str], _StandingBy] = {}
+
+
+def _stand_by(slot: str, threads: int, module: str) -> _StandingBy:
+    orders, told = _spawn.Pipe(duplex=False)
+    with orders:
+        name = Child(slot, 1, None).name
+        return _StandingBy(_spawned(name, threads, _await_orders, module, orders), told)
+
+
 def start(
     slot: str, incarnation: int, threads: int, module: str, address: str, *settings: Any
 ) -> Child:
     """Start ``module.main(address, name, *settings)``. The module is imported there: what an
-    executor needs is no business of its parent's."""
+    executor needs is no business of its parent's. Raises `WorkerError`."""
     child = Child(slot, incarnation, None)
-    child.process = _spawn.Process(
-        target=_main, args=(module, address, child.name, *settings), name=child.name, daemon=True
-    )
-    with _thread_variables(threads), _importable_main(), _signals_blocked():
-        child.process.start()
+    orders = address, child.name, *settings
+    found = _standing_by.pop((slot, threads, module), None) if incarnation == 1 else None
+    if found is None:
+        child.process = _spawned(child.name, threads, _main, module, *orders)
+        return child
+    child.process = found.process
+    with found.orders, suppress(OSError):  # it is dead already: its sentinel tells
+        found.orders.send(orders)
     return child
+
+
+def _spawned(name: str, threads: int, target: Callable[..., None], *arguments: Any) -> Any:
+    """Raises `WorkerError`."""
+    process = _spawn.Process(target=target, args=arguments, name=name, daemon=True)
+    try:
+        with _thread_variables(threads), _importable_main(), _signals_blocked():
+            process.start()
+    except OSError as error:
+        raise WorkerError(not_started(name, error)) from None
+    return process
 
 
 def _main(module: str, *arguments: Any) -> None:
     importlib.import_module(module).main(*arguments)
+
+
+def _await_orders(module: str, orders: Any) -> None:
+    main = importlib.import_module(module).main
+    try:
+        arguments = orders.recv()
+    except EOFError:  # nothing is to be done after all
+        return
+    main(*arguments)
 
 
 def end(children: list[Child], grace: float) -> None:
@@ -119,11 +199,11 @@ def end(children: list[Child], grace: float) -> None:
     the system can end."""
     deadline = time.monotonic() + grace
     for child in children:
-        child.process.join(max(0.0, deadline - time.monotonic()))
+        _join(child, deadline)
     for child in children:
         if child.alive:
             child.kill("it did not end by itself")
-        child.process.join(KILL_GRACE_S)
+        _join(child, time.monotonic() + KILL_GRACE_S)
         if child.alive:  # stuck in a driver; the system ends it when that returns
             log.error(
                 "%s (pid %d) does not die",
@@ -131,20 +211,14 @@ def end(children: list[Child], grace: float) -> None:
                 child.pid,
                 extra=event("immortal", child.name, pid=child.pid),
             )
-            # multiprocess would wait for it when this process ends, for ever
-            multiprocess.process._children.discard(child.process)
-        else:
-            child.process.close()
+        child.forget()
 
 
-def private_directory() -> Path:
-    """A new directory for sockets: of unguessable name, for this user only (0700)."""
-    for base in (tempfile.gettempdir(), "/tmp"):
-        path = Path(tempfile.mkdtemp(prefix="posec3d-", dir=base))
-        if len(os.fsencode(path / "executor-00.0000.started")) <= MAX_IPC_PATH:
-            return path
-        shutil.rmtree(path)
-    raise UsageError("the temporary directory's path is too long for sockets; set TMPDIR")
+def _join(child: Child, until: float) -> None:
+    """Wait until it has ended, or it is too late. Its sentinel alone would not do: processes that
+    it has started, and that outlive it, may hold that, too."""
+    while child.alive and (left := until - time.monotonic()) > 0:
+        child.process.join(min(left, _LOOK_EVERY_S))
 
 
 @contextmanager

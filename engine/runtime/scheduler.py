@@ -12,8 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+from engine.base.errors import WireError
 from engine.base.notes import Note
 from engine.base.records import Cause, Failure, Record
+from engine.network.clip_rules import ALL, ClipRule
 from engine.runtime.aggregator import Aggregator
 from engine.runtime.leases import Lease, LeaseTable, Stage, Task
 from engine.runtime.transport.clip_messages import clips_nbytes, seal
@@ -70,7 +72,8 @@ class Listed:
 class Scheduler:
     """Samples from the supply to their records. `settings`: of the workers, by which samples are
     weighed; `secret`: what executors know a granted lease by
-    (`engine.runtime.transport.clip_messages.seal`); `budget` as in `LeaseTable`."""
+    (`engine.runtime.transport.clip_messages.seal`); `budget` as in `LeaseTable`; `rule`: how many
+    clips of a sample are run."""
 
     def __init__(
         self,
@@ -81,9 +84,11 @@ class Scheduler:
         secret: bytes,
         *,
         budget: int,
+        rule: ClipRule = ALL,
     ) -> None:
         self._supply, self._num_classes, self._aggregator = supply, num_classes, aggregator
         self._settings, self._secret = settings, secret
+        self._stages = rule.stages(settings.recipe.views)
         self._poses: dict[int, PoseSequence] = {}  # of samples without a record
         self.table = LeaseTable(budget=budget, per_worker=2)
 
@@ -173,8 +178,9 @@ class Scheduler:
         return lease, self._poses.pop(lease.task.index).notes
 
     def _result(self, result: Result, now: float) -> Record:
-        shape = self._settings.recipe.views, self._num_classes
-        logits = check_array(result.logits, "logits", np.float32, shape)
+        logits = check_array(result.logits, "logits", np.float32, (None, self._num_classes))
+        if len(logits) not in self._stages:
+            raise WireError(f"logits of {len(logits)} clips; {self._stages} are possible")
         lease, notes = self._complete(result.lease, now)
         self._aggregator.figures.peak_bytes = self.table.peak_bytes
         ms = {stage: 1e3 * s for stage, s in lease.seconds(result.busy, now).items()}

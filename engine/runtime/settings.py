@@ -11,6 +11,7 @@ from engine.backends import registry
 from engine.base.choices import Precision
 from engine.base.curve import Listening
 from engine.base.recipe import Recipe
+from engine.network.clip_rules import ALL, ClipRule
 from engine.network.models import ModelFile
 from engine.network.runners.base import Runner
 from engine.network.runners.opening import open_runner
@@ -30,8 +31,9 @@ class ExecutorSettings:
     max_wait: float  # seconds
     secret: bytes  # see `engine.runtime.transport.clip_messages.seal`
     recipe: Recipe  # of the clips of every sample
-    listening: Listening | None = None  # for clips of workers on other machines
-    room: int = 0  # bytes for what is kept of tracks
+    guests: bool = False  # whether workers of other machines send clips, too
+    rule: ClipRule = ALL  # how many of them are run
+    room: int = 0  # bytes for what is kept of tracks, or from stage to stage of a sample
 
     def open_runner(self) -> Runner:
         """Load the model. Raises what `registry.load` and `opening.open_runner` do."""
@@ -42,7 +44,7 @@ class ExecutorSettings:
             precision=self.precision,
             threads=self.threads,
         )
-        return open_runner(backend, self.model, self.recipe, self.room)
+        return open_runner(backend, self.model, self.recipe, self.rule, self.room)
 
 
 @dataclass(frozen=True)

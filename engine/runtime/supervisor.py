@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import atexit
 import logging
-import shutil
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +24,7 @@ import zmq
 from engine.base import signals
 from engine.base.errors import StallError, UsageError, WireError, printable
 from engine.base.events import PARENT, event
+from engine.base.private import private_directory, remove_directory
 from engine.base.records import Facts, Record
 from engine.runtime import diagnostics, loop, processes
 from engine.runtime.aggregator import Aggregator
@@ -34,8 +35,9 @@ from engine.runtime.processes import Child
 from engine.runtime.scheduler import Scheduler, Supply
 from engine.runtime.settings import SupervisorSettings
 from engine.runtime.transport import messages
-from engine.runtime.transport.messages import FromChild, FromGuest, OfLease, Stop
-from engine.runtime.transport.sockets import Router
+from engine.runtime.transport.clip_messages import most_nbytes
+from engine.runtime.transport.messages import FromChild, FromGuest, Hurry, OfLease, Stop
+from engine.runtime.transport.sockets import GUESTS, Router
 from engine.runtime.watchdog import Watchdog
 
 T = TypeVar("T")
@@ -63,8 +65,15 @@ class Supervisor:
         self._figures, self._supply = aggregator.figures, supply
         self._settings, self._interruptions = settings, interruptions
         pool, budget = settings.pool, settings.max_memory
+        device = pool.executors[0]
         self._scheduler = Scheduler(
-            supply, num_classes, aggregator, pool.worker, pool.executors[0].secret, budget=budget
+            supply,
+            num_classes,
+            aggregator,
+            pool.worker,
+            device.secret,
+            budget=budget,
+            rule=device.rule,
         )
         self._table = self._scheduler.table
         self._guests = Guests(pool.worker)
@@ -76,24 +85,30 @@ class Supervisor:
         self.max_batch = 0
         self._state = ""  # none before the first sample
         self.watchers: list[Callable[[float], None]] = []  # told the time, several times a second
-        self._closed = False
+        self._closed, self._pid = False, os.getpid()
         with signals.deferred():
-            self._directory = processes.private_directory()
+            self._directory = private_directory()
             largest = pool.worker.recipe.views * num_classes * 4  # a result's logits
-            try:
-                self._router = Router(self._directory, largest, settings.listening)
-            except UsageError:
-                shutil.rmtree(self._directory)
-                raise
+            self._router = Router(self._directory, largest)
+            if settings.listening is not None:
+                clips = most_nbytes(pool.worker.recipe), settings.max_memory
+                self._router.listen(settings.listening, len(pool.executors), *clips)
             self._pool = Pool(pool, self._directory, self._router.address, self._watchdog)
             atexit.register(self.close)  # for a consumer that never closes us
 
+    def launch(self) -> None:
+        """Start the children, for who has something else to do before `start`."""
+        self._pool.start()
+
     def start(self) -> Facts:
-        """Start the children and wait until all are READY. Returns the device's facts.
+        """Start the children, unless that is done, and wait until all are READY. Returns the
+        device's facts.
 
         Raises `UsageError` or `EngineError` where one cannot start.
         """
-        self._pool.start()
+        if not any(self._pool):
+            self.launch()
+        self._router.await_ports()
         while not self._pool.complete:
             for _ in self._turn():
                 pass
@@ -131,7 +146,7 @@ class Supervisor:
     @property
     def port(self) -> int | None:
         """Where guests may connect."""
-        return self._router.port
+        return self._router.ports.get(GUESTS)
 
     @property
     def ready(self) -> int:
@@ -147,8 +162,9 @@ class Supervisor:
         return self._state
 
     def close(self, *, at_once: bool = False) -> None:
-        """End the children and remove what they used. Safe to call twice."""
-        if self._closed:
+        """End the children and remove what they used. Safe to call twice, and in a process that
+        was forked, whose they are not."""
+        if self._closed or self._pid != os.getpid():
             return
         with signals.deferred():  # an impatient Ctrl-C must not leave half of it
             self._closed = True
@@ -156,7 +172,7 @@ class Supervisor:
                 self._router.send(name, Stop())
             self._pool.close(at_once=at_once)
             self._router.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            remove_directory(self._directory)
             atexit.unregister(self.close)
 
     # The loop
@@ -196,6 +212,14 @@ class Supervisor:
         if now >= self._next_search:  # it takes a look at every lease, while limits are seconds
             self._next_search = now + _TURN_MS / 1e3
             yield from self._end_silence(now)
+            self._hurry()
+
+    def _hurry(self) -> None:
+        """Let no batch wait for samples that cannot come: there are none, or those that there are
+        wait for memory, or to run alone."""
+        if self._supply.exhausted or self._table.waiting or self._interruptions():
+            for executor in self._table.with_executors:
+                self._router.send(executor, Hurry())
 
     def _look_at_the_clock(self) -> float:
         """Now. Far later than it should be: this process was stopped, or its consumer slept,
@@ -304,9 +328,10 @@ class Supervisor:
             case messages.WorkerReady() | messages.ExecutorReady():
                 self._ready(child, message)
             case messages.Fatal(reason):
-                if child.incarnation == 1:
+                # What the first of its slot could do must be for the device, which may come back,
+                # unless the model file was replaced.
+                if child.incarnation == 1 or not self._settings.pool.executors[0].model.intact:
                     raise UsageError(reason)
-                # What the first of its slot could do must be for the device; it may come back.
                 log.error("%s: %s", child.name, reason, extra=event("log", child.name))
             case messages.Dropped(reason):
                 self._dropped(reason, child.name)
@@ -351,6 +376,7 @@ class Supervisor:
     def _ready(self, child: Child, message: messages.WorkerReady | messages.ExecutorReady) -> None:
         now = time.monotonic()
         self._pool.ready(child, message, now)
+        child.port = self._router.ports.get(child.slot)
         self._watchdog.moved(now)
         if isinstance(message, messages.ExecutorReady):
             self._facts[child.slot] = message.facts

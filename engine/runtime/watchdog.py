@@ -5,7 +5,8 @@ machine (`engine.runtime.supervisor`) and for one on a cluster (`engine.runtime.
 
 * silence: who has work and has said nothing for longer than allowed (`overdue`);
 * stalls: nothing has moved anywhere for longer than `Watchdog.patience`;
-* deaths: of one slot before it was READY, and of any without a record between them.
+* deaths: of one slot, before it was READY or without a record of anybody between them. However
+  many die in one instant, each has died once.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class Watchdog:
     def __init__(self, patience: float, now: float) -> None:
         self.patience = patience
         self._last_move = now
-        self._deaths = 0  # without a record between them
+        self._deaths: Counter[str] = Counter()  # without a record between them, by slot
         self._failed_starts: Counter[str] = Counter()  # in a row, by slot
 
     def moved(self, now: float) -> None:
@@ -45,7 +46,7 @@ class Watchdog:
 
     def recorded(self) -> None:
         """There is a record: the deaths so far were not in vain."""
-        self._deaths = 0
+        self._deaths.clear()
 
     def ready(self, slot: str) -> None:
         """A process or an engine has started."""
@@ -53,15 +54,15 @@ class Watchdog:
 
     def died(self, slot: str, *, ready: bool) -> None:
         """One is dead, before or after it was READY."""
-        self._deaths += 1
+        self._deaths[slot] += 1
         self._failed_starts[slot] += not ready
 
     def cannot_start(self, slot: str) -> bool:
         """Whether it has failed to start too often."""
         return self._failed_starts[slot] >= MAX_FAILED_STARTS
 
-    def without_progress(self, engines: int = 0) -> int:
-        """How many have died without a record between them, if those are too many to go on, else
-        0. Of many engines, so many may be lost at once."""
-        most = max(MAX_DEATHS_WITHOUT_PROGRESS, 2 * engines)
-        return self._deaths if self._deaths >= most else 0
+    def in_vain(self, slot: str) -> int:
+        """How often it has died without a record between its deaths, if that is too often to go
+        on, else 0."""
+        deaths = self._deaths[slot]
+        return deaths if deaths >= MAX_DEATHS_WITHOUT_PROGRESS else 0

@@ -6,7 +6,7 @@ to it; the tensor is materialised as late as the runtime demands, if at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from engine.base.recipe import Recipe
 from engine.skeletons.heatmaps import Joints, place, render
 from engine.skeletons.poses import PoseSequence, Track
-from engine.skeletons.sampling import clip_plan
+from engine.skeletons.sampling import clip_plan, distinct
 from engine.skeletons.sparse import Frames
 
 
@@ -56,6 +56,14 @@ class HeatmapClips:
         for row, clip in enumerate(range(first, first + len(out))):
             flipped, number = divmod(clip, len(self.plan))
             self.frames.write_clip(self.plan[number] + flipped * self.unique, out[row])
+
+    def part(self, first: int, last: int) -> HeatmapClips:
+        """Clips `first` to `last` of the n, and their twins, with the frames that they need."""
+        if (first, last) == (0, len(self.plan)):
+            return self
+        frames, plan = distinct(self.plan[first:last])
+        chosen = np.concatenate([frames, self.unique + frames]) if self.twins else frames
+        return replace(self, frames=self.frames.chosen(chosen), plan=plan)
 
     def tensor(self) -> NDArray[np.float32]:
         """The whole clip tensor, float32 [views, channels, length, size, size] (205 MB for HMDB51's
@@ -99,6 +107,14 @@ class JointClips:
     def unique(self) -> int:
         """U."""
         return int(self.joints.peaks.shape[1])
+
+    def part(self, first: int, last: int) -> JointClips:
+        """As `HeatmapClips.part`."""
+        if (first, last) == (0, len(self.plan)):
+            return self
+        frames, plan = distinct(self.plan[first:last])
+        joints = Joints(self.joints.centres[:, frames], self.joints.peaks[:, frames])
+        return replace(self, joints=joints, plan=plan)
 
     def drawn(self) -> HeatmapClips:
         """The same clips, drawn."""

@@ -23,12 +23,14 @@ Place = int | tuple[int, int] | None
 @dataclass(frozen=True)
 class JointLayout:
     """`joints`: how many it has; `coco`: for each of COCO's 17 where it is among them.
-    `normalised`: in live messages its coordinates are shares of width and height, not pixels."""
+    `normalised`: in live messages its coordinates are shares of width and height, not pixels.
+    `pelvis`: where that is among them, and the two hips whose middle it is."""
 
     name: str
     joints: int
     coco: tuple[Place, ...]
     normalised: bool = False
+    pelvis: tuple[int, int, int] | None = None
 
     def to_coco(self, kpts: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
         """COCO's joints, float32 [17, 3] in pixels, of joints [n, 3] in a frame of (width,
@@ -67,6 +69,15 @@ COCO_NAMES: Final = (
     *(f"{side}_{part}" for part in ("hip", "knee", "ankle") for side in ("left", "right")),
 )
 
+ARMS_AND_LEGS: Final = (
+    *((5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12)),
+    *((11, 13), (13, 15), (12, 14), (14, 16)),
+)
+"""Bones between COCO's joints, those of the trunk too."""
+BONES: Final = ((0, 1), (0, 2), (1, 3), (2, 4), *ARMS_AND_LEGS)
+"""What of a body is drawn as lines: the same, and from the nose over the eyes to the ears."""
+_STARTS, _ENDS = zip(*BONES, (3, 5), (4, 6), strict=True)  # from the ears to the trunk, too
+
 _SAME: Final = tuple(range(JOINTS))  # layouts that begin with COCO's
 LAYOUTS: Final[dict[str, JointLayout]] = {
     layout.name: layout
@@ -95,10 +106,18 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
             "mpii16",
             16,
             ((8, 9), None, None, None, None, 13, 12, 14, 11, 15, 10, 3, 2, 4, 1, 5, 0),
+            pelvis=(6, 3, 2),
         ),
         # Human3.6M's as VideoPose3D and MMPose number them; no eyes or ears
         JointLayout(
             "h36m17", 17, (9, None, None, None, None, 11, 14, 12, 15, 13, 16, 4, 1, 5, 2, 6, 3)
+        ),
+        # The same without a nose: neck and top of the head follow each other
+        JointLayout(
+            "h36m16",
+            16,
+            ((8, 9), None, None, None, None, 10, 13, 11, 14, 12, 15, 4, 1, 5, 2, 6, 3),
+            pelvis=(0, 4, 1),
         ),
     )
 }
@@ -106,13 +125,39 @@ LAYOUTS: Final[dict[str, JointLayout]] = {
 _NECK: Final = ("upper_neck", "neck", "neck_base", "head_bottom")
 _TOP: Final = ("head_top", "top_head", "head")
 _BY_NUMBER: Final = {
-    layout.joints: layout for layout in LAYOUTS.values() if layout.name not in ("ros18", "h36m17")
+    layout.joints: layout
+    for layout in LAYOUTS.values()
+    if layout.name not in ("ros18", "h36m17", "h36m16")
 }
+_CLEARLY: Final = 0.5  # of the distance by which the other one is off
+
+
+def bone_lengths(bodies: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of COCO's joints [.., 17, 2]: lengths [.., 18], of `BONES` first."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of what is very far
+        apart = bodies[..., _STARTS, :] - bodies[..., _ENDS, :]
+        return np.asarray(np.hypot(apart[..., 0], apart[..., 1]))
 
 
 def by_number(joints: int) -> JointLayout | None:
     """The usual layout of so many joints: of 17 COCO's, of 18 OpenPose's."""
     return _BY_NUMBER.get(joints)
+
+
+def by_pelvis(bodies: Sequence[NDArray[np.float32]]) -> JointLayout | None:
+    """The layout of 16 joints that people [16, 3] have: that whose pelvis is between the hips. None
+    where none is clearly so."""
+    off: list[tuple[float, JointLayout]] = []
+    for layout in LAYOUTS.values():
+        if layout.pelvis is not None:
+            ends = [body[list(layout.pelvis)] for body in bodies]
+            seen = [one[:, :2] for one in ends if one[:, 2].all()]
+            if not seen:
+                return None
+            away = [np.hypot(*(pelvis - (one + other) / 2)) for pelvis, one, other in seen]
+            off.append((float(np.mean(away)), layout))
+    (least, found), (next_least, _) = sorted(off, key=lambda item: item[0])[:2]
+    return found if least < _CLEARLY * next_least else None
 
 
 def by_names(names: Sequence[str]) -> JointLayout:

@@ -7,7 +7,9 @@ been checked once and for all, so that later stages index without asking.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,17 +18,24 @@ from numpy.typing import NDArray
 
 from engine.base.choices import AUTO, Coordinates
 from engine.base.constants import JOINTS
-from engine.base.errors import SampleError
+from engine.base.errors import SampleError, printable, shown
 from engine.base.notes import Note
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.skeletons.compressed import MOST, decompressed
-from engine.skeletons.plausibility import axes_message, judged
+from engine.skeletons.joints import bone_lengths
+from engine.skeletons.oddities import oddities
+from engine.skeletons.plausibility import axes_message, joints_seen, judged
 
 Crop = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels, perhaps beyond the picture."""
 Track = tuple[int, int, int, int]
 """Where a window of a stream comes from: (number of the person, number of the crop, first moment,
 stride in moments)."""
+
+
+_DIGITS = 20  # of a number
+_SHORTER = 0.9  # of the bones; in real videos they are at most 0.79 as long as in the wrong order
+_SCORES = re.compile("score|conf|visib", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +96,11 @@ class PoseSequence:
             coordinates,
             least_score=recipe.threshold,
         )
-        if not found.notes:
+        joints = joints_seen(found.keypoint, found.score, self.total_frames, recipe.threshold)
+        notes = (*found.notes, *oddities(*joints, self.img_shape, recipe.joints == JOINTS))
+        if not notes:
             return self
-        return replace(self, keypoint=found.keypoint, keypoint_score=found.score, notes=found.notes)
+        return replace(self, keypoint=found.keypoint, keypoint_score=found.score, notes=notes)
 
     @classmethod
     def as_written(
@@ -116,12 +127,16 @@ class PoseSequence:
             )
         score = None
         if annotation.get("keypoint_score") is not None:
-            score = _numeric(annotation, "keypoint_score")
+            score = _numeric(annotation, "keypoint_score", "fiub")
+            if score.dtype.kind == "b":  # seen or not
+                score = score.astype(np.float32)
             if score.shape != keypoint.shape[:3]:
                 raise SampleError(
                     f"keypoint_score has shape {score.shape}; keypoint {keypoint.shape} "
                     f"needs {keypoint.shape[:3]}"
                 )
+        elif named := _scores_of(annotation, keypoint.shape[:3]):
+            raise SampleError(f"{named} has scores; the field is called keypoint_score")
         total = frames
         if annotation.get("total_frames") is not None:
             total = _integer(annotation["total_frames"], "total_frames")
@@ -148,7 +163,23 @@ class PoseSequence:
                     raise SampleError(
                         "keypoint_score has NaN or infinite values; give missing joints score 0"
                     )
-        return cls(keypoint, score, _img_shape(annotation), total)
+        img_shape = _img_shape(annotation)
+        if keypoint.dtype.kind in "iu" and np.iinfo(keypoint.dtype).max < max(img_shape) - 1:
+            raise SampleError(
+                f"keypoint has dtype {keypoint.dtype}, which ends before the picture of "
+                f"{img_shape[1]}x{img_shape[0]} does; give float32"
+            )
+        return cls(keypoint, score, img_shape, total)
+
+
+def _scores_of(annotation: Mapping[str, Any], shape: tuple[int, ...]) -> str | None:
+    """A field of such a shape whose name says that it has scores."""
+    for name in annotation:
+        if isinstance(name, str) and _SCORES.search(name):
+            with suppress(Exception):  # whatever else it is
+                if unmasked(annotation[name]).shape == shape:
+                    return printable(name)[:40]
+    return None
 
 
 def _finite(score: NDArray[Any]) -> bool:
@@ -164,7 +195,7 @@ def _dense(annotation: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
             f"has [rows, {recipe.joints}, 3] (x, y and score) and [rows]"
         )
     if annotation.get("anno_inds") is not None:
-        chosen = np.asarray(annotation["anno_inds"])
+        chosen = _array(annotation, "anno_inds")
         if chosen.dtype != bool or chosen.shape != frames.shape:
             raise SampleError(
                 f"anno_inds has dtype {chosen.dtype} and shape {chosen.shape}; the rows that count "
@@ -185,23 +216,57 @@ def _dense(annotation: Mapping[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 def _unrolled(keypoint: NDArray[Any], joints: int) -> NDArray[Any]:
     """[persons, frames, joints, 2] of [persons, frames, 2 joints], x and y in a row; others as they
-    are."""
+    are. Raises `SampleError` where every x stands before every y."""
     if keypoint.ndim != 3 or keypoint.shape[-1] != 2 * joints:
         return keypoint
-    return keypoint.reshape(*keypoint.shape[:2], joints, 2)
+    found = keypoint.reshape(*keypoint.shape[:2], joints, 2)
+    whole = found[found.any(axis=-1).all(axis=-1)].astype(np.float32)
+    apart = np.moveaxis(whole.reshape(-1, 2, joints), 1, -1)
+    if joints == JOINTS and bone_lengths(apart).sum() < _SHORTER * bone_lengths(whole).sum():
+        raise SampleError(
+            f"keypoint has shape {keypoint.shape} and seems to have every x before every y; x and "
+            "y of a joint belong together: keypoint.reshape(persons, frames, 2, joints) with its "
+            "last two axes exchanged"
+        )
+    return found
 
 
-def _numeric(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
+def _numeric(annotation: Mapping[str, Any], field: str, kinds: str = "fiu") -> NDArray[Any]:
     if annotation.get(field) is None:
         raise SampleError(f"{field} is missing")
-    value = annotation[field]
-    try:
-        array = np.asarray(value)
-    except ValueError as error:  # ragged nested lists
-        raise SampleError(f"{field} is not a regular array: {error}") from None
-    if array.dtype.kind not in "fiu":
+    array = _array(annotation, field)
+    if array.dtype.kind not in kinds:
         raise SampleError(f"{field} has dtype {array.dtype}; expected numbers")
     return array
+
+
+def _array(annotation: Mapping[str, Any], field: str) -> NDArray[Any]:
+    try:
+        return unmasked(annotation[field])
+    except ValueError as error:  # ragged nested lists
+        raise SampleError(f"{field} is not a regular array: {error}") from None
+
+
+def unmasked(value: Any, dtype: Any = None) -> NDArray[Any]:
+    """As `numpy.asarray`; what is masked of joints [.., 2 or 3] or of scores is zeros. Raises
+    `ValueError` for ragged nested lists, and for text."""
+    if dtype is None and isinstance(value, (list, tuple)) and _holds_text(value):
+        # all of which would be made as long as the longest
+        raise ValueError("it holds text; expected numbers")
+    array = np.asarray(value, dtype)
+    if not isinstance(value, np.ma.MaskedArray):
+        return array
+    hidden = np.ma.getmaskarray(value)
+    if array.shape[-1:] in ((2,), (3,)):
+        hidden = np.asarray(hidden.any(axis=-1, keepdims=True))
+    return np.where(hidden, array.dtype.type(0), array)
+
+
+def _holds_text(value: Any) -> bool:
+    """Whether text is anywhere in nested lists."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_text, value))
+    return isinstance(value, (str, bytes))
 
 
 def single(value: Any) -> Any:
@@ -219,9 +284,11 @@ def single(value: Any) -> Any:
 
 
 def whole_number(value: Any) -> int | None:
-    """`value` as an int: whole numbers of any type, alone or as the one element of an array or a
-    list; else None."""
+    """`value` as an int: whole numbers of any type or as digits, alone or as the one element of an
+    array or a list; else None."""
     value = single(value)
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < _DIGITS:
+        return int(value)
     if isinstance(value, (bool, np.bool_)):
         return None
     if isinstance(value, (float, np.floating)) and math.isfinite(value) and value == int(value):
@@ -232,7 +299,7 @@ def whole_number(value: Any) -> int | None:
 def _integer(value: Any, field: str) -> int:
     number = whole_number(value)
     if number is None:
-        raise SampleError(f"{field} is {value!s:.80}; expected a whole number")
+        raise SampleError(f"{field} is {shown(value, 80)}; expected a whole number")
     return number
 
 
@@ -242,10 +309,11 @@ def _img_shape(annotation: Mapping[str, Any]) -> tuple[int, int]:
         raise SampleError("img_shape (height, width) is missing")
     sides = list(value) if isinstance(value, (list, tuple, np.ndarray)) else []
     if len(sides) != 2:
-        raise SampleError(f"img_shape is {value!r:.80}; expected (height, width)")
+        raise SampleError(f"img_shape is {shown(value, 80)}; expected (height, width)")
     height, width = (_integer(side, "img_shape") for side in sides)
     if not (1 <= height < 2**31 and 1 <= width < 2**31):
         raise SampleError(
-            f"img_shape is ({height!s:.40}, {width!s:.40}); both must be positive and 32-bit"
+            f"img_shape is ({shown(height, 40)}, {shown(width, 40)}); both must be positive and "
+            "32-bit"
         )
     return height, width

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.base.choices import AUTO, Coordinates, Who
-from engine.base.errors import EngineError, SampleError
+from engine.base.errors import EngineError, SampleError, shown
 from engine.base.notes import Note
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.base.records import Cause
@@ -17,6 +17,8 @@ from engine.skeletons.poses import PoseSequence, whole_number
 
 ANY_CLASSES = 2**31  # where no model says how many there are
 MAX_POSES = 1 << 30  # bytes of one sample's poses; more than a message holds
+MAX_ID = 4096  # bytes of a video's name: as long as a path may be
+_JOINT = 4  # bytes that x and y have at least
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +65,15 @@ class Sample:
     def poses(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The poses of the annotation, checked. Raises `SampleError`."""
         poses = self.written(num_classes, recipe)
-        if poses.nbytes > MAX_POSES:
+        frames = poses.keypoint.shape[1]
+        if max(poses.nbytes, frames * recipe.joints * _JOINT) > MAX_POSES:  # nobody's too
             raise SampleError(
-                f"{poses.nbytes / 1e9:.1f} GB of poses; at most {MAX_POSES / 1e9:.1f} GB"
+                f"{frames} frames with {poses.nbytes / 1e9:.1f} GB of poses; at most "
+                f"{MAX_POSES / 1e9:.1f} GB, with one person at least"
             )
         found = poses.plausible(self.coordinates, recipe)
-        return replace(found, notes=(*self.notes, *found.notes)) if self.notes else found
+        notes = tuple(dict.fromkeys((*self.notes, *found.notes)))
+        return replace(found, notes=notes) if self.notes else found
 
     def written(self, num_classes: int, recipe: Recipe = HMDB51_RECIPE) -> PoseSequence:
         """The same with its numbers as they are, whatever their unit. Raises `SampleError`."""
@@ -77,14 +82,23 @@ class Sample:
         if not isinstance(self.annotation, Mapping):
             kind = type(self.annotation).__name__
             raise SampleError(f"the annotation is a {kind}, not a dict", stage="read")
+        for name in (self.annotation.get(key) for key in ("frame_dir", "filename")):
+            if isinstance(name, str) and (size := len(in_utf8(name))) > MAX_ID:
+                raise SampleError(
+                    f"its name, {name[:40]!r}…, has {size} bytes; at most {MAX_ID}", stage="read"
+                )
         label, number = self.annotation.get("label"), self.label
         if label is not None and (number is None or not 0 <= number < num_classes):
-            shown = label if number is None else number
             raise SampleError(
-                f"label is {shown!s:.60}; this model has classes 0 to {num_classes - 1}, "
-                "given as whole numbers"
+                f"label is {shown(label if number is None else number)}; this model has classes 0 "
+                f"to {num_classes - 1}, given as whole numbers"
             )
         return PoseSequence.as_written(self.annotation, recipe)
+
+
+def in_utf8(name: str) -> bytes:
+    """A name as it can be written anywhere."""
+    return name.encode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True)

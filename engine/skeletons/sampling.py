@@ -39,11 +39,16 @@ def clip_plan(total_frames: int, recipe: Recipe) -> ClipPlan:
     if total_frames < 1:
         raise ValueError(f"a video needs at least one frame, this one has {total_frames}")
     frames = _sample(total_frames, recipe).astype(np.int32)
-    unique, inverse = np.unique(frames, return_inverse=True)
-    positions = inverse.reshape(frames.shape).astype(np.int32)
+    unique, positions = distinct(frames)
     for array in (frames, unique, positions):
         array.flags.writeable = False
     return ClipPlan(frames, unique, positions)
+
+
+def distinct(frames: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The distinct ones of frame numbers, ascending, and where in these each of them stands."""
+    unique, inverse = np.unique(frames, return_inverse=True)
+    return unique, inverse.reshape(frames.shape).astype(np.int32)
 
 
 def _sample(total: int, recipe: Recipe) -> NDArray[np.int64]:

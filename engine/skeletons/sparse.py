@@ -39,7 +39,7 @@ class Frames:
         first, last, _ = chosen.indices(len(self))
         return replace(self, starts=self.starts[first : last + 1])
 
-    def chosen(self, rows: NDArray[np.int64]) -> Frames:
+    def chosen(self, rows: NDArray[np.integer[Any]]) -> Frames:
         """Frames by their numbers."""
         counts = np.diff(self.starts)[rows]
         ends = counts.cumsum()

@@ -19,16 +19,19 @@ An annotation is a dict: ``frame_dir`` (identifier; older files say ``filename``
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.assets import sha256_of
 from engine.base.constants import JOINTS
-from engine.base.errors import DatasetError
+from engine.base.errors import DatasetError, shown
+from engine.base.files import open_whole
 from engine.base.npz import opened_npz
 from engine.skeletons.samples import Unreadable
 from engine.sources import pickles
@@ -40,17 +43,20 @@ _MARK: Final = b"\xef\xbb\xbf"  # of UTF-8, which some editors put in front
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """`annotations`: dicts (or what stands in their place); `splits`: None in a bare list."""
+    """`annotations`: dicts (or what stands in their place); `splits`: None in a bare list;
+    `sha256`: of the file that they were read from, hex."""
 
     annotations: list[Any]
     splits: Splits | None
+    sha256: str = ""
 
 
 def read_annotations(path: Path) -> AnnotationFile:
     """Read an annotation file.
 
-    Raises `DatasetError` that names the file, for one that is missing, damaged, hostile
-    or of another format.
+    It is opened once, so that its digest is that of what was read, whatever has its name by then.
+    Raises `DatasetError` that names the file, for one that is missing, damaged, hostile or of
+    another format, or that is written to meanwhile.
     """
     readers = {
         ".pkl": _read_pickle,
@@ -64,16 +70,28 @@ def read_annotations(path: Path) -> AnnotationFile:
             f"{path}: annotation files end in {', '.join(readers)}; this is {path.suffix or 'none'}"
         )
     try:
-        return reader(path)
+        with open_whole(path) as source:
+            before = _state(source)
+            digest = sha256_of(source)
+            source.seek(0)
+            content = replace(reader(source), sha256=digest)
+            if _state(source) != before:
+                raise DatasetError("somebody wrote to it while it was read; run again")
+            return content
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from None
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from None
 
 
-def _read_pickle(path: Path) -> AnnotationFile:
-    with path.open("rb") as source:
-        return of_root(pickles.load(source))
+def _state(source: IO[bytes]) -> tuple[int, int]:
+    """What is another one once somebody has written to an open file."""
+    found = os.fstat(source.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def _read_pickle(source: IO[bytes]) -> AnnotationFile:
+    return of_root(pickles.load(source))
 
 
 def of_root(root: Any) -> AnnotationFile:
@@ -94,7 +112,7 @@ def of_root(root: Any) -> AnnotationFile:
     if not isinstance(splits, dict):
         raise DatasetError("`split` must map names to lists of identifiers")
     return AnnotationFile(
-        root["annotations"], {str(name): _identifiers(name, v) for name, v in splits.items()}
+        root["annotations"], {_text(name): _identifiers(name, v) for name, v in splits.items()}
     )
 
 
@@ -105,26 +123,41 @@ def is_annotation(root: Any) -> bool:
 
 def _identifiers(name: Any, value: Any) -> list[str]:
     if not isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-        raise DatasetError(f"split {name!r} is a {type(value).__name__}, not a list of identifiers")
-    return [str(v) for v in value]
+        kind = type(value).__name__
+        raise DatasetError(f"split {shown(name)!r} is a {kind}, not a list of identifiers")
+    return [_text(v) for v in value]
 
 
-def _read_npz(path: Path) -> AnnotationFile:
-    with opened_npz(path) as arrays:
-        return _from_arrays(arrays)
+def _text(identifier: Any) -> str:
+    """As an identifier of a split is compared; what cannot be one is absent, by what it looks
+    like."""
+    plain = isinstance(identifier, (str, int, np.integer))
+    return str(identifier) if plain else shown(identifier, 80)
 
 
-def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:
+def _read_npz(source: IO[bytes]) -> AnnotationFile:
+    size = source.seek(0, os.SEEK_END)
+    source.seek(0)
+    with opened_npz(source) as arrays:
+        return _from_arrays(arrays, size)
+
+
+def _from_arrays(arrays: dict[str, NDArray[Any]], size: int) -> AnnotationFile:
+    """Of a file of `size` bytes."""
     for field in ("frame_dir", "img_shape"):
         if field not in arrays:
             raise DatasetError(f"no array `{field}`")
+    for key, array in arrays.items():
+        rows = not key.partition("/")[0].isdecimal()
+        if rows and len(array) > size:  # each becomes a dict or a text, of a hundred bytes
+            raise DatasetError(f"`{key}` has {len(array)} entries in a file of {size} bytes")
     count = len(arrays["frame_dir"])
     annotations: list[dict[str, Any]] = [{} for _ in range(count)]
     splits: dict[str, list[str]] = {}
     for key, array in arrays.items():
         head, _, field = key.partition("/")
         if head == "split" and field:
-            splits[field] = [str(v) for v in array]
+            splits[field] = [_text(v) for v in array]
         elif head.isdecimal() and field:
             if int(head) >= count:
                 raise DatasetError(f"`{key}` belongs to no sample: `frame_dir` has {count} entries")
@@ -137,19 +170,18 @@ def _from_arrays(arrays: dict[str, NDArray[Any]]) -> AnnotationFile:
     return AnnotationFile(list(annotations), splits or None)
 
 
-def _read_json(path: Path) -> AnnotationFile:
+def _read_json(source: IO[bytes]) -> AnnotationFile:
     try:
-        root = parse_json(path.read_bytes().removeprefix(_MARK))
+        root = parse_json(source.read().removeprefix(_MARK))
     except ValueError as error:
         raise DatasetError(f"not JSON: {error}") from None
     content = of_root(root)
     return replace(content, annotations=[*map(_arrays_of, content.annotations)])
 
 
-def _read_jsonl(path: Path) -> AnnotationFile:
+def _read_jsonl(source: IO[bytes]) -> AnnotationFile:
     splits: dict[str, list[str]] = {}
-    with path.open("rb") as source:
-        annotations = list(parse_lines(source, splits))
+    annotations = list(parse_lines(source, splits))
     return AnnotationFile(annotations, splits or None)
 
 
@@ -167,7 +199,7 @@ def parse_lines(source: Iterable[bytes], splits: dict[str, list[str]]) -> Iterat
         key = key or identifier_key([annotation])
         split = annotation.pop("split", None) if isinstance(annotation, dict) else None
         for name in split if isinstance(split, list) else [split] if split else []:
-            splits.setdefault(str(name), []).append(str(annotation.get(key)))
+            splits.setdefault(_text(name), []).append(_text(annotation.get(key)))
         yield _arrays_of(annotation)
 
 

@@ -179,7 +179,7 @@ class Columns:
         for (file, expected), bytes_ in zip(files.items(), found, strict=True):
             if bytes_ != expected:
                 raise DatasetError(f"says {expected} bytes of {file}, which has {bytes_}")
-        content = self._folder.read(SAMPLES, 0, size)
+        content = bytes(self._folder.read(SAMPLES, 0, size))  # what is checked is what is used
         if hashlib.sha256(content).hexdigest() != sha256:
             raise DatasetError(f"has another checksum than {SAMPLES}")
         table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content))).read_all()
@@ -302,6 +302,8 @@ class StoredAnnotation(Mapping[str, Any]):
         if key == "label":
             label = self._columns.value("label", self._row)
             return self._columns.value("odd_label", self._row) if label is None else label
+        if key == "filename":
+            raise KeyError(key)  # never one of columns
         return self._fields[key]
 
     def __iter__(self) -> Iterator[str]:

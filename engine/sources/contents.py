@@ -18,7 +18,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from engine.base.errors import DatasetError, SampleError
+import numpy as np
+
+from engine.base.errors import DatasetError, SampleError, shown
 from engine.base.host import memory_limit
 from engine.sources import pickles
 
@@ -58,7 +60,7 @@ class Contents:
         is beside the table is taken. Nothing leads out of the table's folder.
         """
         raw = annotation.get("raw_file")
-        named = f"{FOLDER}/{_name(annotation)}.pkl" if raw is None else str(raw)
+        named = f"{FOLDER}/{_name(annotation)}.pkl" if raw is None else shown(raw, _LONGEST)
         parts = [part for part in PurePosixPath(named[:_LONGEST]).parts if part.strip("/")]
         for start in range(len(parts) if raw is not None else 1):
             path = self._table.parent.joinpath(*parts[start:])
@@ -93,8 +95,9 @@ class Contents:
 
 
 def _name(annotation: Mapping[str, Any]) -> Any:
-    """Of the video."""
-    return annotation.get("filename", annotation.get("frame_dir"))
+    """Of the video; None where that is no name."""
+    name = annotation.get("filename", annotation.get("frame_dir"))
+    return name if isinstance(name, (str, int, np.integer)) else None
 
 
 class ListedAnnotation(Mapping[str, Any]):

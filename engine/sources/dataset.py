@@ -24,7 +24,7 @@ from engine.base.constants import DEFAULT_SPLIT
 from engine.base.errors import DatasetError, printable
 from engine.base.published import DATASETS
 from engine.base.version import __version__
-from engine.skeletons.samples import Sample
+from engine.skeletons.samples import MAX_ID, Sample, in_utf8
 from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
 from engine.sources.contents import FOLDER, MARKS, Contents
 from engine.sources.demo import generation as generator
@@ -46,13 +46,12 @@ ALL = "all"  # a --split that takes every annotation
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """`samples` in the reference's order; `source`: where they come from, in words; `path`:
-    that file, None where they are generated or have a `digest` of their own; `absent`: names of the
-    split that the file has no annotation of."""
+    """`samples` in the reference's order; `source`: where they come from, in words; `digest`: of
+    what was read, None where they are generated; `absent`: names of the split that the file has no
+    annotation of."""
 
     name: str
     source: str
-    path: Path | None
     split: str
     samples: Sequence[Sample]
     digest: str | None = None
@@ -64,13 +63,8 @@ class Dataset:
         return missing(self.absent)
 
     def identity(self) -> str:
-        """What tells its annotations from others: the file's SHA-256, hex, or the generator's
-        version."""
-        if self.digest is not None:
-            return self.digest
-        if self.path is None:
-            return f"{self.name} of {__version__}"
-        return assets.file_sha256(self.path)
+        """What tells its annotations from others: a SHA-256, hex, or the generator's version."""
+        return f"{self.name} of {__version__}" if self.digest is None else self.digest
 
 
 def missing(absent: Sequence[str]) -> str:
@@ -109,8 +103,7 @@ def find_dataset(
         if recordings is not None:
             return partial(select_recordings, name, recordings, reading.coordinates)
     select = _found(name, ann_file)
-    if reading.says:
-        raise DatasetError(f"{name} says that itself; leave {reading.says} out")
+    reading.leave_out(name)
     if reading.coordinates == AUTO:
         return select
     return partial(_select_given, select, reading.coordinates)
@@ -174,7 +167,7 @@ def _select_annotations(
     contents = _contents(path, [annotation for _, annotation in selected])
     samples = _number(selected[:limit])
     chosen = samples if contents is None else ListedSamples(contents, samples)
-    return Dataset(name, str(path), path, split, chosen, absent=absent)
+    return Dataset(name, str(path), split, chosen, content.sha256, absent)
 
 
 def _contents(path: Path, annotations: list[Any]) -> Contents | None:
@@ -217,7 +210,7 @@ def _select_columns(
         raise DatasetError(f"{address}: split {split!r} selects none of its annotations")
     samples = StoredSamples(columns, rows[:limit])
     absent = () if split == ALL else columns.absent(split)
-    return Dataset(name, address, None, split, samples, columns.digest, absent)
+    return Dataset(name, address, split, samples, columns.digest, absent)
 
 
 def select_recordings(
@@ -231,7 +224,7 @@ def select_recordings(
     """Of pose files of other programs, which have neither splits nor labels."""
     split = _split(None, split, usual, name)
     samples = RecordedSamples(found.poses[:limit], coordinates)
-    return Dataset(name, f"{name} ({found.description})", None, split, samples, found.digest)
+    return Dataset(name, f"{name} ({found.description})", split, samples, found.digest)
 
 
 def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dataset:
@@ -245,17 +238,19 @@ def _select_demo(split: str | None, limit: int | None, usual: str | None) -> Dat
         count = min(count, generator.TEST_SAMPLES)
     annotations = (generator.sample(split, number) for number in range(count))
     samples = [Sample(i, a["frame_dir"], a) for i, a in enumerate(annotations)]
-    return Dataset(DEMO, "generated motion", None, split, samples)
+    return Dataset(DEMO, "generated motion", split, samples)
 
 
 def identifier(annotation: Any, key: str) -> str | None:
-    """The name of a video, fit to be written anywhere; None where there is none."""
+    """The name of a video, fit to be written anywhere; None where there is none, or one that is too
+    long, of which the sample says so."""
     value = annotation.get(key) if isinstance(annotation, Mapping) else None
     if isinstance(value, (int, np.integer)) and -(2**63) <= value < 2**63:
         return str(value)
     if not isinstance(value, str):
         return None
-    return value.encode("utf-8", "backslashreplace").decode()
+    name = in_utf8(value)
+    return name.decode() if len(name) <= MAX_ID else None
 
 
 def _split(known: Iterable[str] | None, split: str | None, usual: str | None, where: str) -> str:

@@ -10,9 +10,6 @@ any other name ends the reading, before anything was called.
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import IO, Any
@@ -20,9 +17,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import DatasetError
+from engine.base.errors import DatasetError, shown
+from engine.base.npz import check_text
+from engine.sources.unpickling import Unpickler, plain_keys
 
 _KINDS = "biufSUOcmM"  # dtypes that hold nothing but values; refused later, by sample
+_CODE = 20  # characters of a dtype
 
 
 def load(source: IO[bytes]) -> Any:
@@ -31,8 +31,10 @@ def load(source: IO[bytes]) -> Any:
     The message names a refused global; the caller adds the file's name.
     """
     try:
-        check_memo(source)
-        return _Unpickler(source).load()
+        unpickler = _Annotations(source)
+        found = unpickler.load()
+        unpickler.check_extent(found)
+        return found
     except DatasetError:
         raise
     except Exception as error:
@@ -40,20 +42,6 @@ def load(source: IO[bytes]) -> Any:
         raise DatasetError(
             f"truncated or not a pickle ({type(error).__name__}: {error!s:.120})"
         ) from None
-
-
-def check_memo(source: IO[bytes]) -> None:
-    """Refuse a pickle that numbers its memo beyond its own size, and rewind `source`.
-
-    The unpickler allocates as many places as the highest number says.
-    """
-    start = source.tell()
-    size = source.seek(0, io.SEEK_END) - start
-    source.seek(start)
-    for opcode, argument, _ in pickletools.genops(source):
-        if isinstance(argument, int) and opcode.name.endswith("PUT") and argument > size:
-            raise DatasetError(f"its memo has a place {argument}; the file has {size} bytes")
-    source.seek(start)
 
 
 class Constructor:
@@ -82,7 +70,7 @@ def allowed(module: str, name: str) -> Constructor:
     return found
 
 
-class _Unpickler(pickle.Unpickler):
+class _Annotations(Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         return allowed(module, name)
 
@@ -91,8 +79,8 @@ class Dtype:
     """A dtype in the making: numpy pickles its code first and its byte order after."""
 
     def __init__(self, code: Any, align: Any = False, copy: Any = False) -> None:
-        if not isinstance(code, str):
-            raise DatasetError(f"a dtype given as {type(code).__name__}")
+        if not isinstance(code, str) or len(code) > _CODE:
+            raise DatasetError(f"a dtype given as {shown(code)}")
         self.dtype: np.dtype[Any] = np.dtype(code)
         if self.dtype.kind not in _KINDS or self.dtype.fields or self.dtype.subdtype:
             raise DatasetError(f"an array of dtype {code!r:.40}")
@@ -100,7 +88,7 @@ class Dtype:
     def __setstate__(self, state: Any) -> None:
         order = state[1]
         if order not in ("<", ">", "|", "="):
-            raise DatasetError(f"a byte order {order!r:.40}")
+            raise DatasetError(f"a byte order {shown(order)}")
         if order in "<>":
             self.dtype = self.dtype.newbyteorder(order)
 
@@ -110,22 +98,26 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
 
     def __setstate__(self, state: Any) -> None:
         version, shape, dtype, fortran, data = state
-        if version != 1 or not isinstance(dtype, Dtype):
+        if version != 1 or not isinstance(dtype, Dtype) or self.size:
             raise DatasetError("an array of an unknown pickle version")
         self._check(shape, dtype.dtype, data)
         state = (version, shape, dtype.dtype, bool(fortran), data)
         super().__setstate__(state)
+        check_text(self)
 
     @staticmethod
     def _check(shape: Any, dtype: np.dtype[Any], data: Any) -> None:
         if not isinstance(shape, tuple) or not all(type(n) is int and n >= 0 for n in shape):
-            raise DatasetError(f"an array of shape {shape!r:.40}")
+            raise DatasetError(f"an array of shape {shown(shape)}")
         count = 1
         for n in shape:
             count *= n
         held = len(data) if dtype.hasobject else len(data) / max(dtype.itemsize, 1)
         if isinstance(data, list) != dtype.hasobject or held != count:
-            raise DatasetError(f"an array of shape {shape} with {len(data)} bytes")
+            raise DatasetError(f"an array of shape {shown(shape)} with {len(data)} bytes")
+
+
+_Array.__name__ = "array"  # as messages call what is none of what they need
 
 
 def _reconstruct(kind: Any, shape: Any, typecode: Any) -> NDArray[Any]:
@@ -140,14 +132,14 @@ def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
     if not isinstance(data, (bytes, bytearray)) or order not in ("C", "F"):
         raise DatasetError("an array created in an unknown way")
     _Array._check(shape, dtype.dtype, data)
-    flat: NDArray[Any] = np.frombuffer(data, dtype.dtype)
+    flat = check_text(np.frombuffer(data, dtype.dtype))
     return np.reshape(flat, shape, order="F" if order == "F" else "C")
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
     if dtype.dtype.hasobject or len(data) != dtype.dtype.itemsize:
         raise DatasetError("a scalar of an unknown kind")
-    return np.frombuffer(data, dtype.dtype)[0]
+    return check_text(np.frombuffer(data, dtype.dtype))[0]
 
 
 def _encode(text: Any, encoding: Any = "latin1") -> bytes:
@@ -172,6 +164,21 @@ def _plain(*arguments: Any) -> None:
     raise DatasetError("a container created in an unknown way")
 
 
+def _set(items: Any = ()) -> set[Any]:
+    return set(plain_keys(list(items)))
+
+
+def _frozenset(items: Any = ()) -> frozenset[Any]:
+    return frozenset(plain_keys(list(items)))
+
+
+def ordered(pairs: Any = ()) -> dict[Any, Any]:
+    # Python 2 gives its items here.
+    items = [(key, value) for key, value in pairs]
+    plain_keys([key for key, _ in items])
+    return OrderedDict(items)
+
+
 def _defaultdict(factory: Any = None) -> dict[Any, Any]:
     # What it would make of a missing key is of no use here, so a plain dict will do.
     known = isinstance(factory, Constructor) and factory in _FACTORIES
@@ -185,13 +192,13 @@ _PLAIN = Constructor(_plain)  # types that opcodes make
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): Dtype,
     ("_codecs", "encode"): _encode,
-    ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "OrderedDict"): ordered,
     ("collections", "defaultdict"): _defaultdict,
     # how protocols 2 and 3 spell containers that have no opcode there
     **{
-        (module, kind.__name__): kind
+        (module, name): function
         for module in ("builtins", "__builtin__")
-        for kind in (set, frozenset)
+        for name, function in (("set", _set), ("frozenset", _frozenset))
     },
     ("builtins", "bytes"): _bytes,
     ("__builtin__", "bytes"): _bytes,

@@ -5,12 +5,13 @@ One message is one frame of one stream, as JSON::
     {"v": 1, "stream": "door", "frame": 17, "t": 1732.4, "size": [640, 480], "layout": "coco17",
      "people": [{"id": 3, "kpts": [[x, y, score], …]}]}
 
-``rate`` (frames/s), ``end`` (true in a stream's last frame) and ``coordinates`` (``pixels`` or
-``normalised``) may be there, too. ``t`` is seconds on the source's own clock, or left out; ``id``
-may be left out, null or negative where nobody tracks; ``layout`` is coco17 unless it says otherwise
-(`engine.skeletons.joints`). A frame with nobody in it is as good as any other. Numbers may be what
-programs hold: numpy's, floats that are whole, the one element of a list; ``kpts`` an array or a
-flat list, with scores or without. Comes in: bytes or dicts, from anybody. Goes out: `PoseFrame`.
+``rate`` (frames/s; ``fps`` is the same), ``end`` (true in a stream's last frame) and
+``coordinates`` (``pixels`` or ``normalised``) may be there, too. ``t`` is seconds on the source's
+own clock, or left out; ``id`` may be left out, null or negative where nobody tracks, and 7 and "7"
+are the same; ``layout`` is coco17 unless it says otherwise (`engine.skeletons.joints`). A frame
+with nobody in it is as good as any other. Numbers may be what programs hold: numpy's, floats that
+are whole, the one element of a list; ``kpts`` an array or a flat list, with scores or without.
+Comes in: bytes or dicts, from anybody. Goes out: `PoseFrame`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from engine.base.errors import SampleError, SourceError, printable
 from engine.base.notes import EMPTY, Note
 from engine.skeletons.joints import COCO, LAYOUTS
 from engine.skeletons.plausibility import judged
-from engine.skeletons.poses import single, whole_number
+from engine.skeletons.poses import single, unmasked, whole_number
 from engine.sources.json_text import parse_json
 
 UNTIMED: Final = math.nan
@@ -43,6 +44,7 @@ _MAX_SIDE = 1 << 16
 _FASTEST = 1000  # frames/s
 _FARTHEST = 1e6  # pixels from the frame's corner
 _LARGEST = 1e300  # a number
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,15}", re.ASCII)  # an id, in quotes
 _SHOWN = 60  # characters of a value that is refused
 
 
@@ -106,7 +108,7 @@ def parse(message: Mapping[str, Any], coordinates: Coordinates = AUTO) -> PoseFr
     people = message.get("people")
     if not isinstance(people, (list, tuple)) or len(people) > MAX_PEOPLE:
         raise _refusal("people", people, f"a list of at most {MAX_PEOPLE}")
-    size, rate = _size(message.get("size")), message.get("rate")
+    size, rate = _size(message.get("size")), rate_of(message)
     if rate is not None and not 0 < (rate := _number(rate, "rate")) <= _FASTEST:
         raise SourceError(f"rate {rate:g}: above 0 and at most {_FASTEST} frames/s")
     if not isinstance(end := single(message.get("end", False)), bool):
@@ -121,6 +123,11 @@ def parse(message: Mapping[str, Any], coordinates: Coordinates = AUTO) -> PoseFr
         end=end,
     )
     return plausible(frame, PIXELS if LAYOUTS[layout].normalised else _said(message, coordinates))
+
+
+def rate_of(message: Mapping[str, Any]) -> Any:
+    """What a message says of its stream's frames/s, not checked yet."""
+    return message.get("rate", message.get("fps"))
 
 
 def _said(message: Mapping[str, Any], coordinates: Coordinates) -> Coordinates:
@@ -143,7 +150,7 @@ def plausible(frame: PoseFrame, coordinates: Coordinates = AUTO) -> PoseFrame:
     try:
         # one joint tells: there are no other frames to tell by, and what is in the corner of a
         # picture is not worth being drawn in any case
-        found = judged(*poses, coordinates, least_distinct=1)
+        found = judged(*poses, coordinates, one_frame=True)
     except SampleError as error:
         said = re.sub(r"\bkeypoint_score\b", "the score of kpts", str(error))
         raise SourceError(re.sub(r"\bkeypoint\b", "kpts", said)) from None
@@ -182,11 +189,14 @@ def _person(value: Any, number: int, layout: str, size: tuple[int, int]) -> Pers
     who = single(value.get("id"))
     if isinstance(who, str):
         who = _name(who, f"{field}.id")
+        if _WHOLE.fullmatch(who):
+            who = int(who)
     elif who is not None:
         who = _whole(who, f"{field}.id")
     kpts = _joints(value.get("kpts"), f"{field}.kpts", layout)
     found = LAYOUTS[layout].to_coco(kpts, size)
-    found[np.isnan(found[:, :2]).any(axis=1)] = 0  # NaN is programs' word for what was not seen
+    # NaN is programs' word for what was not seen, and so is score 0, whatever stands before it
+    found[np.isnan(found[:, :2]).any(axis=1) | (found[:, 2] == 0)] = 0
     if not np.isfinite(found).all() or np.abs(found[:, :2]).max() > _FARTHEST:
         raise SourceError(
             f"{field}.kpts has coordinates that are no numbers, or far outside; give joints that "
@@ -201,7 +211,7 @@ def _joints(value: Any, field: str, layout: str) -> NDArray[np.float32]:
     joints = LAYOUTS[layout].joints
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold is far outside
-            found = np.asarray(value, np.float32)
+            found = unmasked(value, np.float32)
     except Exception:  # ragged, no numbers, a tensor on a device
         found = np.zeros((), np.float32)
     if not found.ndim:

@@ -8,6 +8,7 @@ knows ``--fps``.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ from engine.sources.formats.poses import Poses, Reading, parse_size
 from engine.sources.formats.recordings import read_recordings
 from engine.sources.pose_frames import MAX_BYTES, UNTIMED, Person, PoseFrame
 from engine.sources.source import Source, Stop
+
+log = logging.getLogger("engine")
 
 _NAP_S = 0.05
 
@@ -53,6 +56,9 @@ def _lines(lines: Any, stop: Stop) -> Iterator[bytes]:
         line = lines.readline(MAX_BYTES + 2)
         if not line:
             return
+        rest = line
+        while len(rest) > MAX_BYTES + 1 and not rest.endswith(b"\n") and not stop():
+            rest = lines.readline(MAX_BYTES + 2)  # of a line that is too long, and refused as one
         if line.strip():
             yield line
 
@@ -111,9 +117,12 @@ def recorded(name: str, samples: Sequence[Sample]) -> Source:
 
 def _samples(scheme: str, path: str, reading: Reading) -> Sequence[Sample]:
     try:
-        return open_dataset(path, reading=reading).samples
+        data = open_dataset(path, reading=reading)
     except DatasetError as error:
         raise UsageError(f"{scheme}:{path}: {error}") from None
+    if data.lacks:
+        log.warning("%s:%s, split %s: %s", scheme, path, data.split, data.lacks)
+    return data.samples
 
 
 def frames_of(sample: Sample, rate: float | None = None) -> Iterator[PoseFrame | SourceError]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import socket
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -23,15 +24,22 @@ from urllib.parse import parse_qs, urlencode
 
 import zmq
 
+from engine.base import threads
 from engine.base.addresses import bracketed, host_and_port, is_loopback, tcp_endpoint
-from engine.base.curve import Authenticator, ClientKeys, ServerKeys
+from engine.base.curve import ClientKeys, ServerKeys
 from engine.base.errors import SourceError, UsageError
+from engine.base.gate import Door, Gate
+from engine.base.listener import Listener
+from engine.base.private import private_directory
 from engine.sources.pose_frames import MAX_BYTES
 from engine.sources.source import Source, Stop
 
 _POLL_MS = 100
-_WAITING = 1000  # messages
+_WAITING = 64  # messages, in each of the queues on the way
+_ROOM = 128 << 20  # bytes that peers of a ZeroMQ source may make its gate hold
 _PUSHED = 64  # messages of all WebSockets; who pushes more is kept waiting by TCP
+_THREADS = 4  # of a connection
+_GOODBYE_S = 0.5  # for WebSockets to say that they are over, too
 
 
 def pull(rest: str) -> Source:
@@ -44,22 +52,7 @@ def pull(rest: str) -> Source:
             f"--source {name} is reachable from other machines, so it needs ?keys=FOLDER; "
             "python -m engine.keys makes them"
         )
-    return Source(name, partial(_pulled, tcp_endpoint(host, port), keys), live=True)
-
-
-def _pulled(endpoint: str, keys: ServerKeys | None, stop: Stop) -> Iterator[bytes]:
-    with contextlib.ExitStack() as stack:
-        context = stack.enter_context(zmq.Context())
-        if keys is not None:
-            stack.callback(Authenticator(context, keys).close)
-        socket = stack.enter_context(_socket(context, zmq.PULL))
-        if keys is not None:
-            keys.protect(socket)
-        try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise SourceError(f"{endpoint}: {error.strerror}") from None
-        yield from _received(socket, stop)
+    return Source(name, partial(_received, "PULL", tcp_endpoint(host, port), keys, None), live=True)
 
 
 def subscribe(rest: str) -> Source:
@@ -69,32 +62,31 @@ def subscribe(rest: str) -> Source:
     if ("key" in given) != ("server" in given):
         raise UsageError(f"--source {name}: key and server go together")
     keys = ClientKeys.of(Path(given["key"]), Path(given["server"])) if given else None
-    return Source(name, partial(_subscribed, tcp_endpoint(host, port), keys), live=True)
+    return Source(name, partial(_received, "SUB", tcp_endpoint(host, port), None, keys), live=True)
 
 
-def _subscribed(endpoint: str, keys: ClientKeys | None, stop: Stop) -> Iterator[bytes]:
-    with zmq.Context() as context, _socket(context, zmq.SUB) as socket:
-        if keys is not None:
-            keys.use(socket)
-        socket.subscribe(b"")
-        socket.connect(endpoint)
-        yield from _received(socket, stop)
-
-
-def _socket(context: zmq.Context[Any], kind: int) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = context.socket(kind)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_BYTES)
-    socket.setsockopt(zmq.RCVHWM, _WAITING)
-    socket.setsockopt(zmq.LINGER, 0)
-    return socket
-
-
-def _received(socket: zmq.Socket[bytes], stop: Stop) -> Iterator[bytes]:
+def _received(
+    front: str, endpoint: str, server: ServerKeys | None, client: ClientKeys | None, stop: Stop
+) -> Iterator[bytes | SourceError]:
     """Last parts of messages: a publisher's topic comes before."""
-    while not stop():
-        if socket.poll(_POLL_MS):
-            parts = socket.recv_multipart()
-            yield parts[-1]
+    with contextlib.ExitStack() as stack:
+        directory = private_directory()
+        back = f"ipc://{directory}/messages"
+        context = stack.enter_context(zmq.Context())
+        inbox: zmq.Socket[bytes] = stack.enter_context(context.socket(zmq.PULL))
+        inbox.setsockopt(zmq.RCVHWM, _WAITING)
+        inbox.bind(back)
+        door = Door(endpoint, front, endpoint, back, MAX_BYTES, _WAITING, server, client)
+        gate = Gate(directory, [door], _ROOM)
+        stack.callback(gate.close)
+        try:
+            assert gate.ports
+        except UsageError as error:
+            raise SourceError(str(error)) from None
+        while not stop():
+            if inbox.poll(_POLL_MS):
+                yield inbox.recv_multipart()[-1]
+            yield from map(SourceError, gate.news())
 
 
 def admitting(source: str | Source, pages: list[str]) -> str | Source:
@@ -125,6 +117,7 @@ def _pushed(host: str, port: int, pages: list[str], stop: Stop) -> Iterator[byte
     from websockets.sync.server import Server, ServerConnection, serve
 
     arrived: queue.Queue[bytes] = queue.Queue(_PUSHED)
+    over = threading.Event()
     known = {f"{name}:{port}" for name in (bracketed(host), "localhost", "127.0.0.1")}
 
     def check_host(connection: ServerConnection, request: Any) -> Any:
@@ -137,25 +130,39 @@ def _pushed(host: str, port: int, pages: list[str], stop: Stop) -> Iterator[byte
     def handle(connection: ServerConnection) -> None:
         with contextlib.suppress(ConnectionClosed):
             for message in connection:
-                arrived.put(message.encode() if isinstance(message, str) else message)
+                while not over.is_set():  # then what still comes is read for its end alone
+                    with contextlib.suppress(queue.Full):
+                        said = message.encode() if isinstance(message, str) else message
+                        arrived.put(said, timeout=_POLL_MS / 1e3)
+                        break
 
     origins: list[Any] = [None, *pages]
     try:
-        server: Server = serve(
-            handle, host, port, origins=origins, process_request=check_host, max_size=MAX_BYTES
+        listener = Listener(
+            f"ws://{bracketed(host)}:{port}", socket.create_server((host, port)), _THREADS
         )
     except OSError as error:
         raise SourceError(f"{host}:{port}: {error.strerror}") from None
+    server: Server = serve(
+        handle, sock=listener, origins=origins, process_request=check_host, max_size=MAX_BYTES
+    )
     with server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+        threads.start(thread)
         try:
             while not stop():
+                if not thread.is_alive():
+                    raise SourceError(f"{host}:{port}: its server has ended")
                 with contextlib.suppress(queue.Empty):
                     yield arrived.get(timeout=_POLL_MS / 1e3)
         finally:
-            server.shutdown()
+            over.set()
+            late = threading.Timer(_GOODBYE_S, listener.hang_up)
+            late.daemon = True
+            late.start()
+            server.shutdown()  # waits for threads that the interpreter would wait for, too
             thread.join()
+            late.cancel()
 
 
 def _address(name: str, rest: str, known: set[str]) -> tuple[str, int, dict[str, str]]:

@@ -75,6 +75,17 @@ def open_source(source: str | Source | Iterable[Message], reading: Reading | Non
         if isinstance(source, (list, tuple)) and any(isinstance(item, str) for item in source):
             raise UsageError("several sources: engine.Stream(options, [source, …]) takes them")
         return Source("iterator", lambda stop: iter(source), live=False)
+    opener, rest = _opener(source)
+    return opener(rest, reading or Reading()) if _reads(opener) else opener(rest)
+
+
+def heeds(uri: str) -> bool:
+    """Whether it matters to a source what the user says of recorded poses. Raises `UsageError`."""
+    return _reads(_opener(uri)[0])
+
+
+def _opener(source: str) -> tuple[Callable[..., Source], str]:
+    """What opens a URI or a path, and the rest of it."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     scheme, _, rest = addressed(source, found).partition(":")
     # zmq+pull://host:port and the like keep their slashes
@@ -84,14 +95,15 @@ def open_source(source: str | Source | Iterable[Message], reading: Reading | Non
             raise UsageError(f"--source {source}: no such file")
         raise UsageError(f"--source {source}: no source is called {scheme!r}; known: {known}")
     try:
-        opener = found[scheme].load()
-        more = [reading or Reading()] if len(signature(opener).parameters) > 1 else []
-        opened: Source = opener(rest, *more)
+        return found[scheme].load(), rest
     except ImportError as error:
         raise UsageError(
             f"--source {source}: {error}. Install its package: pip install '.[live]'"
         ) from None
-    return opened
+
+
+def _reads(opener: Callable[..., Source]) -> bool:
+    return len(signature(opener).parameters) > 1
 
 
 def addressed(source: str, schemes: Container[str]) -> str:

@@ -215,8 +215,11 @@ def test_draining_finishes_what_is_on_its_way(
 
 FROZEN = """
 import os, signal, tests.support.joints_backend as module
+plain = module.JointsBackend.start_wave
 def start_wave(self, lane, wave):
-    os.kill(os.getpid(), signal.SIGSTOP)
+    if max(clips.unique for clips in wave.samples) > 1:  # not the first run, of nobody
+        os.kill(os.getpid(), signal.SIGSTOP)
+    plain(self, lane, wave)
 module.JointsBackend.start_wave = start_wave
 """
 
@@ -273,3 +276,89 @@ def test_a_second_signal_ends_at_once(
     assert "Traceback" not in stderr
     promised("end after a second signal", time.monotonic() - sent, 1.0)
     promised("children gone after it", seconds_until_gone(pids), 1.0)
+
+
+A_FORKING_SCRIPT = """
+import engine, os, sys
+from engine.base.errors import UsageError
+if __name__ == "__main__":
+    options = engine.Options(dataset={data!r}, model={model!r}, backend={backend!r}, workers=2)
+    with engine.Pipeline(options) as pipeline:
+        records = iter(pipeline)
+        count = len([next(records)])
+        if (child := os.fork()) == 0:
+            try:
+                next(records)
+            except UsageError as error:
+                assert "was opened in process" in str(error)
+                sys.exit(7)  # leaves the block, and all that is done at exit is done
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 7
+        count += len(list(records))
+        assert pipeline.figures.restarts == 0, pipeline.figures
+    print(count, "records")
+"""
+
+
+def test_a_forked_child_ends_nothing_of_its_parent(
+    data: Path, tiny_model: Path, tmp_path: Path, expected: Any
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(A_FORKING_SCRIPT.format(data=str(data), model=str(tiny_model), backend=NAME))
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{len(expected)} records\n"
+
+
+def test_what_a_run_left_that_was_killed_with_its_children_is_swept(
+    long: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """By the next one, which leaves alone what is of runs that go on."""
+    temporary = Path(os.environ["TMPDIR"])
+    killed = start(long, tiny_model, tmp_path / "a.jsonl", "--workers", 1)
+    goes_on = start(long, tiny_model, tmp_path / "b.jsonl", "--workers", 1)
+    assert len(before := set(temporary.glob("posec3d-*"))) == 2
+    pids = descendants(killed.pid)
+    os.killpg(killed.pid, signal.SIGSTOP)  # so that none of them sees the others go
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    seconds_until_gone(pids)
+    assert set(temporary.glob("posec3d-*")) == before
+    third = start(long, tiny_model, tmp_path / "c.jsonl", "--workers", 1)
+    assert len(before & set(temporary.glob("posec3d-*"))) == 1
+    for process in (goes_on, third):
+        process.terminate()
+        process.communicate()
+        assert process.returncode == 130
+    assert not {*temporary.glob("posec3d-*")}
+
+
+A_HEEDLESS_SCRIPT = """
+import engine, os, signal
+if __name__ == "__main__":
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    options = engine.Options(dataset={data!r}, model={model!r}, backend={backend!r}, workers=2)
+    with engine.Pipeline(options) as pipeline:
+        records = iter(pipeline)
+        count = len([next(records)])
+        worker = next(child.pid for child in pipeline._driver._pool if child.role == "worker")
+        os.kill(worker, signal.SIGKILL)
+        count += len(list(records))
+    print(count, "records")
+"""
+
+
+def test_a_program_that_ignores_what_becomes_of_children(
+    data: Path, tiny_model: Path, tmp_path: Path, expected: Any
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(A_HEEDLESS_SCRIPT.format(data=str(data), model=str(tiny_model), backend=NAME))
+    result = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{len(expected)} records\n"
+    assert "does not die" not in result.stderr
+    assert "Traceback" not in result.stderr

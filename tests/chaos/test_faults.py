@@ -172,7 +172,7 @@ def test_a_model_that_returns_another_width(
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert result.returncode == 2
-    assert "returned shape (1, 50) for 1 clips; expected a row of 51 logits" in result.stderr
+    assert "returned shape [1, 50] for 1 clips; its file declares 51 classes" in result.stderr
     assert "died" not in result.stderr
 
 

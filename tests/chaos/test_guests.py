@@ -19,11 +19,11 @@ import pytest
 
 from engine.base.curve import make
 from engine.base.errors import UsageError
-from engine.base.records import Record
+from engine.base.records import Failure, Record
 from engine.pipeline import Pipeline
 from tests.support.joints import command, options
 from tests.support.joints_backend import NAME, PACE
-from tests.support.runs import check, children
+from tests.support.runs import alone, check, children
 
 
 @pytest.fixture
@@ -152,7 +152,8 @@ def test_guests_of_an_engine_that_dies(
 
 OUTSIDER = """
     import random, sys, time, zmq, zmq.auth
-    from tests.chaos.test_untrusted import Fuzzer
+    from pathlib import Path
+    from tests.fuzz.messages import Wire, genuine
     port, how, folder = int(sys.argv[1]), sys.argv[2], sys.argv[3]
     context = zmq.Context()
     heard = 0
@@ -170,9 +171,9 @@ OUTSIDER = """
             socket.subscribe(b"")
         socket.connect(f"tcp://127.0.0.1:{port}")
         if kind in (zmq.DEALER, zmq.PUSH, zmq.REQ):
-            fuzzer = Fuzzer(0)
+            door, rng = Wire(Path()), random.Random(0)
             try:
-                for message in fuzzer._genuine + [fuzzer.message() for _ in range(200)]:
+                for message in genuine() + [door.make(rng) for _ in range(200)]:
                     socket.send_multipart(message)
             except zmq.Again:
                 pass
@@ -284,3 +285,69 @@ def test_an_address_that_is_none(data: Path, tiny_model: Path) -> None:
     for address in ("", "tcp://127.0.0.1:"):
         with pytest.raises(UsageError, match=f"--listen '{address}' is no address"):
             Pipeline(options(data, tiny_model, listen=address))
+
+
+LIAR = """
+import random, sys
+from dataclasses import replace
+import numpy as np
+import engine.join
+from engine.runtime.transport import clip_messages
+
+rng, real = random.Random(int(sys.argv[2])), clip_messages.of_clips
+
+def of_clips(lease, seal, clips):
+    sent = real(lease, seal, clips)
+    name = rng.choice(["starts", "cells", "values", "plan"])
+    array = np.array(getattr(sent, name))
+    data = array.view(np.uint8).reshape(-1)
+    for _ in range(rng.choice([1, 3, 50])):
+        data[rng.randrange(data.size)] ^= 1 << rng.randrange(8)
+    return replace(sent, **{name: array})
+
+clip_messages.of_clips = of_clips
+sys.exit(engine.join.main([sys.argv[1], "--wait", "20"]))
+"""
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.parametrize("backend", [NAME, pytest.param("openvino", marks=pytest.mark.full)])
+def test_a_guest_whose_clips_are_damaged(
+    many: Path, tiny_model: Path, tmp_path: Path, backend: str, seed: int
+) -> None:
+    """In transit or on purpose: refused as that sample's error, or well-formed and its own word;
+    nobody else's bits change, and nobody dies of it."""
+    script = tmp_path / "liar.py"
+    script.write_text(LIAR)
+    about: dict[str, Any] = {"backend": backend, "layout": "shared"}
+    about["limit"] = 400 if backend == NAME else 100
+    expected = alone(options(many, tiny_model, in_process=True, **about))
+    chosen = options(many, tiny_model, workers=1, listen="tcp://127.0.0.1", wire="frames", **about)
+    of_guest: set[int] = set()
+    with Pipeline(chosen) as pipeline:
+        guest = subprocess.Popen(
+            [sys.executable, str(script), str(pipeline.address), str(seed)],
+            stdout=subprocess.DEVNULL,
+        )
+        driver: Any = pipeline._driver
+        grant = driver._scheduler.grant
+
+        def watched(*arguments: Any) -> Any:
+            granted = grant(*arguments)
+            if granted is not None and granted[0].startswith("guest"):
+                of_guest.add(driver._table.leases[-1].task.index)
+            return granted
+
+        driver._scheduler.grant = watched
+        source = iter(pipeline)
+        records = while_waiting(source, lambda: driver._guests.names)
+        records += source
+    assert guest.wait(20) == 0
+    assert len(of_guest) > 10
+    assert sorted(record.index for record in records) == list(range(about["limit"]))
+    others = [record for record in records if record.index not in of_guest]
+    check(others, {record.id: expected[record.id] for record in others})
+    refused = [record for record in records if isinstance(record, Failure)]
+    assert {record.index for record in refused} <= of_guest
+    assert any(record.type == "WireError" for record in refused)
+    assert pipeline.figures.restarts == 0

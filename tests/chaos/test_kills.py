@@ -180,3 +180,17 @@ def test_a_random_kill_convicts_nobody(data: Path, tiny_model: Path, expected: A
                 os.kill(children(pipeline, "executor")[0], signal.SIGKILL)
                 kills += 1
     check(records, expected)
+
+
+@pytest.mark.usefixtures("paced")
+def test_everybody_killed_in_one_instant(many: Path, tiny_model: Path, undisturbed: Any) -> None:
+    """However many they are, each has died once."""
+    records = []
+    with Pipeline(options(many, tiny_model, workers=12)) as pipeline:
+        for record in pipeline:
+            records.append(record)
+            if len(records) in (20, 200):
+                for pid in [*children(pipeline, "worker"), *children(pipeline, "executor")]:
+                    os.kill(pid, signal.SIGKILL)
+    check(records, undisturbed)
+    assert pipeline.figures.restarts == 26

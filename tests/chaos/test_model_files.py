@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
 import subprocess
@@ -18,7 +19,8 @@ from onnx import external_data_helper
 
 from engine.base.errors import ModelError
 from engine.network.models import open_model
-from tests.support import DATA
+from tests.support import DATA, damage
+from tests.support.damage import Damage, damaged
 
 
 def external(location: str) -> Callable[[Path, Path], None]:
@@ -72,6 +74,10 @@ def bytes_of(content: bytes) -> Callable[[Path, Path], None]:
     return lambda path, _: path.write_bytes(content) and None
 
 
+def changed(change: Damage) -> Callable[[Path, Path], None]:
+    return lambda path, model: damaged(path, model, change) and None
+
+
 FILES: list[tuple[str, Callable[[Path, Path], None], str]] = [
     ("outside.onnx", external("../../../etc/passwd"), "in other files"),
     ("absolute.onnx", external("/etc/passwd"), "in other files"),
@@ -90,6 +96,17 @@ FILES: list[tuple[str, Callable[[Path, Path], None], str]] = [
     ("no_state.pth", bytes_of(checkpoint_with({"a": 1})), "pth"),
     ("cut.pth", bytes_of((DATA / "checkpoint_zip.pth").read_bytes()[:-100]), "pth"),
     ("empty.pth", bytes_of(b""), "truncated or not a torch checkpoint"),
+    *(
+        (f"{name}.onnx", changed(change), message)
+        for name, change, message in (
+            ("nan", damage.weight(damage.FIRST, damage.one(math.nan)), "not finite"),
+            ("inf", damage.weight(damage.FIRST, damage.one(math.inf)), "not finite"),
+            ("sixty", damage.declared(60), "no valid ONNX graph"),
+            ("endless", damage.declared(2**62), "at most 65536"),
+            ("itself", damage.fed_by_itself, "no valid ONNX graph"),
+            ("circle", damage.in_a_circle, "no valid ONNX graph"),
+        )
+    ),
 ]
 
 
@@ -104,7 +121,9 @@ def test_refused(
     assert not (chdir_tmp / "pwned").exists()
 
 
-@pytest.mark.parametrize("name", ["outside.onnx", "cut0.9.onnx", "attack.pth"])
+@pytest.mark.parametrize(
+    "name", ["outside.onnx", "cut0.9.onnx", "attack.pth", "nan.onnx", "endless.onnx", "itself.onnx"]
+)
 def test_the_command(chdir_tmp: Path, tiny_model: Path, data: Path, name: str) -> None:
     """One message, exit code 2, and no process was started."""
     [write] = [write for other, write, _ in FILES if other == name]

@@ -76,6 +76,11 @@ POISON: dict[str, tuple[Callable[[int], Any], str, str]] = {
     ),
     "dates": (changed(keypoint=zeros(1, 20, 17, 2, dtype="M8[s]")), "decode", "dtype datetime64"),
     "truth values": (changed(keypoint=zeros(1, 20, 17, 2, dtype=bool)), "decode", "dtype bool"),
+    "numbers that wrapped": (
+        changed(keypoint=np.full((1, 20, 17, 2), 7, np.uint8)),
+        "decode",
+        "dtype uint8, which ends before the picture",
+    ),
     "ragged lists": (changed(keypoint=[[[1, 2], [3]]]), "decode", "not a regular array"),
     "infinite coordinates": (with_value("keypoint", INF), "decode", "infinite coordinates"),
     "negative infinity": (with_value("keypoint", -INF), "decode", "infinite coordinates"),
@@ -118,7 +123,7 @@ ODD: dict[str, Callable[[int], Any]] = {
         keypoint_score=np.ones((1, 10**6, 17), np.float16),
     ),
     "one frame": changed(total_frames=1),
-    "whole numbers": changed(keypoint=np.full((1, 20, 17, 2), 7, np.uint8)),
+    "whole numbers": changed(keypoint=np.full((1, 20, 17, 2), 7, np.int16)),
     "no label": changed(label=None),
 }
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.base.constants import HMDB51
 from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.outputs.journal import identity_path
@@ -161,6 +162,20 @@ def test_refused_with_the_difference(
         message = refusal(begun, options(**{**same, **changed}))
         assert named in message
         assert message.count("\n") == 1  # nothing else is said to differ
+
+
+def test_other_names_of_classes_are_refused(
+    begun: Path, data: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    own, others = tmp_path / "own.txt", tmp_path / "others.txt"
+    own.write_text("\n".join(HMDB51))
+    others.write_text("\n".join(reversed(HMDB51)))
+    same = {"data": data, "model": tiny_model, "resume": str(begun)}
+    said = refusal(begun, options(**same, classes=str(others)))
+    assert "classes: none, now names of --classes (" in said
+    assert said.count("\n") == 1
+    assert run(data, tiny_model, "--resume", begun, "--classes", own).returncode == 3
+    assert len(records_of(begun)) == 11
 
 
 def test_another_split_is_refused(tiny_model: Path, tmp_path: Path) -> None:
@@ -353,3 +368,20 @@ def test_a_full_device(data: Path, tiny_model: Path) -> None:
     assert done.returncode == 1
     assert "/dev/full: No space left on device" in done.stderr
     assert "--resume" not in done.stderr
+
+
+def test_what_is_said_of_recorded_poses_is_named(tiny_model: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "poses", tmp_path / "o.jsonl"
+    folder.mkdir()
+    joints = np.random.default_rng(0).uniform(50, 200, (20, 25, 3))
+    joints[..., 2] = 0.9
+    for number, one in enumerate(joints):
+        people = [{"person_id": [-1], "pose_keypoints_2d": one.ravel().tolist()}]
+        path = folder / f"clip_{number:012d}_keypoints.json"
+        path.write_text(json.dumps({"version": 1.3, "people": people}))
+    done = run(folder, tiny_model, "--output", output, "--size", "640x480")
+    assert done.returncode == 0, done.stderr
+    said = refusal(output, options(folder, tiny_model, size="320x240", resume=str(output)))
+    assert ", --size 640x480 (" in said
+    assert ", --size 320x240 (" in said
+    assert run(folder, tiny_model, "--resume", output, "--size", "640x480").returncode == 0

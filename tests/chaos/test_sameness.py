@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from engine.base.records import Prediction, Record
+from engine.network.agreement import Agreement, Point, table_path
+from engine.network.models import open_model
 from engine.pipeline import Pipeline
+from tests.support.decided import decided_model
 from tests.support.kills import disturbed
 from tests.support.runs import alone, check, options
 from tests.support.samples import annotation
@@ -60,6 +64,27 @@ def test_whatever_the_setting(
         assert isinstance(record, Prediction)
         assert isinstance(other, Prediction)
         np.testing.assert_array_equal(record.logits, other.logits)
+
+
+def test_fewer_clips_whatever_the_setting(some: Path, tmp_path: Path) -> None:
+    """As many clips of each sample, and their bits, with processes that die as without any."""
+    model = decided_model(tmp_path, some)
+    points = (Point(0.5, 1.0, 5.0),)
+    opened = open_model(str(model))
+    made = Agreement(points, 1000, "any", opened.sha256)
+    table_path(str(model), opened).write_bytes(orjson.dumps(made.to_json()))
+    plain = alone(options(some, model, in_process=True, clips="adaptive"))
+    chosen = options(some, model, workers=2, max_batch=7, wire="keypoints", clips="adaptive")
+    records, _ = disturbed(chosen, ["worker", "executor"], 3, 1, (0.05, 0.5))
+    assert len(records) == len(plain)
+    counts = set()
+    for record in records:
+        other = plain[record.id]
+        assert isinstance(record, Prediction)
+        assert isinstance(other, Prediction)
+        np.testing.assert_array_equal(record.logits, other.logits)
+        counts.add(record.clips)
+    assert len(counts) > 3
 
 
 @pytest.mark.parametrize("batch", [5, pytest.param(1, marks=pytest.mark.slow)])

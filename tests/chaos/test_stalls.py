@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.base.errors import StallError
-from engine.base.records import Failure
+from engine.base.records import Failure, Record
 from engine.pipeline import Pipeline
 from engine.runtime import watchdog
 from engine.runtime.processes import Child
@@ -120,12 +120,15 @@ def test_processes_that_keep_falling_silent(
 ) -> None:
     """Nothing ever comes back, and no sample is to blame: it has not been started."""
     script = (
-        "import time, engine.runtime.executor as e; e._Service._take = lambda *_: time.sleep(1e6)"
+        "import time, engine.runtime.executor as e; e._Service._admit = lambda *_: time.sleep(1e6)"
     )
     in_children(tmp_path, monkeypatch, script)
     monkeypatch.setattr(watchdog, "MAX_DEATHS_WITHOUT_PROGRESS", 2)
     chosen = options(data, tiny_model, workers=1, lease_timeout=1, stall_timeout=1)
-    with Pipeline(chosen) as pipeline, pytest.raises(StallError, match="2 processes died without"):
+    with (
+        Pipeline(chosen) as pipeline,
+        pytest.raises(StallError, match="executor-0 died 2 times without"),
+    ):
         list(pipeline)
     [told] = dumps(caplog, "stalled")
     assert "samples wait for one" in told.getMessage()
@@ -170,3 +173,13 @@ def test_the_command_ends_with_4(
     )
     assert done.returncode == 4, done.stderr
     assert "The state of the run:" in done.stderr
+
+
+def test_the_last_batch_waits_for_nobody(
+    data: Path, tiny_model: Path, expected: dict[str, Record]
+) -> None:
+    """Neither at the end, nor where what comes next waits for memory."""
+    for more in ({}, {"max_memory": 1}):
+        chosen = options(data, tiny_model, max_wait_ms=50_000.0, max_batch=64, **more)
+        with Pipeline(chosen) as pipeline:
+            check(list(pipeline), expected)

@@ -12,61 +12,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import orjson
 import psutil
 import pytest
 import zmq
 
-from engine.base.choices import FRAMES, KEYPOINTS
 from engine.base.errors import WireError
 from engine.base.recipe import HMDB51_RECIPE
-from engine.base.records import Cause, Facts
 from engine.pipeline import Pipeline
 from engine.runtime.transport import clip_messages, wire
 from engine.runtime.transport import messages as m
-from engine.runtime.transport.bodies import Body
 from engine.runtime.transport.messages import WorkerSettings
 from engine.runtime.transport.wire import Message
 from engine.runtime.worker import clips_of
 from engine.skeletons.poses import PoseSequence
 from tests.chaos.test_memory import rss
+from tests.fuzz.messages import Wire
 from tests.support.joints import options
 from tests.support.runs import check, children
 from tests.support.samples import annotation
 
 Frames = list[bytes]
-
-
-def genuine() -> list[Frames]:
-    """Every kind of message, as our processes write it."""
-    poses = PoseSequence.from_annotation(annotation(20))
-    bodies: list[Body] = [
-        *(
-            clip_messages.of_clips(7, "s", clips_of(poses, WorkerSettings(HMDB51_RECIPE, k)))
-            for k in (FRAMES, KEYPOINTS)
-        ),
-        m.Join("0.1.0", "h", 1),
-        m.WorkerReady(1, "2"),
-        m.ExecutorReady(Facts("x", "y", "f32", 1), None, 4),
-        m.Decoding(7),
-        m.Sent(7, 0.1, 5),
-        m.Queued(7),
-        m.Running((7,)),
-        m.Result(7, 0.1, 0, np.zeros((20, 51), np.float32)),
-        m.Failed(7, Cause("decode", "X", "m")),
-        m.Dropped("m"),
-        m.Log(30, "m"),
-        m.Fatal("m"),
-        m.Alive(),
-        m.Leave(),
-        m.Welcome("n", WorkerSettings(HMDB51_RECIPE, "frames")),
-        m.Refused("m"),
-        m.ExecutorAddress("executor-0", "executor-0.1", "ipc://x", None),
-        m.Grant.of(7, "seal", "executor-0.1", poses),
-        m.Stop(),
-    ]
-    return [[bytes(frame) for frame in wire.encode(body.write())] for body in bodies]
 
 
 READERS: list[Callable[[Message], Any]] = [
@@ -78,60 +43,13 @@ READERS: list[Callable[[Message], Any]] = [
 ]
 
 
-class Fuzzer:
-    """Random and mutated messages, the same for the same seed."""
-
-    def __init__(self, seed: int) -> None:
-        self._rng = random.Random(seed)
-        self._genuine = genuine()
-        self._headers = [orjson.loads(frames[0]) for frames in self._genuine]
-
-    def message(self) -> Frames:
-        rng, number = self._rng, self._rng.randrange(len(self._genuine))
-        frames = list(self._genuine[number])
-        how = rng.randrange(7)
-        if how == 0:  # noise
-            return [rng.randbytes(rng.choice([0, 1, 9, 200])) for _ in range(rng.randint(1, 8))]
-        if how == 1:  # some bytes of the header
-            head = bytearray(frames[0])
-            for _ in range(rng.randint(1, 4)):
-                head[rng.randrange(len(head))] = rng.randrange(256)
-            frames[0] = bytes(head)
-        elif how == 2:  # a value of another type somewhere in it
-            frames[0] = orjson.dumps(self._changed(self._headers[number]))
-        elif how == 3:  # cut, doubled, shuffled
-            rng.shuffle(frames)
-            frames = frames[: rng.randint(1, len(frames))] * rng.randint(1, 3)
-        elif how == 4:  # an array of another length
-            place = rng.randrange(len(frames))
-            frames[place] = frames[place][: rng.randrange(len(frames[place]) + 1)]
-        elif how == 5 and len(frames) > 1:  # other bytes in an array
-            place = rng.randrange(1, len(frames))
-            frames[place] = rng.randbytes(len(frames[place]))
-        else:  # the arrays of another message
-            frames[1:] = rng.choice(self._genuine)[1:]
-        return frames
-
-    def _changed(self, value: Any) -> Any:
-        rng = self._rng
-        odd = [None, -1, 2**62, 1e308, "", "x" * 70_000, [], {}, [[]], True, -(2**31), "<f4"]
-        if isinstance(value, dict) and value and rng.random() < 0.8:
-            key = rng.choice(list(value))
-            if rng.random() < 0.2:
-                return {k: v for k, v in value.items() if k != key}
-            return {**value, key: self._changed(value[key])}
-        if isinstance(value, list) and value and rng.random() < 0.8:
-            place = rng.randrange(len(value))
-            return [*value[:place], self._changed(value[place]), *value[place + 1 :]]
-        return rng.choice(odd)
-
-
-def test_a_hundred_thousand_messages() -> None:
+def test_a_hundred_thousand_messages(tmp_path: Path) -> None:
     """To whoever reads any: refused by `WireError`, or really a message. What passes has arrays no
     larger than the frames that came."""
-    fuzzer, passed, dropped = Fuzzer(0), Counter[int](), 0
+    door, rng = Wire(tmp_path), random.Random(0)
+    passed, dropped = Counter[int](), 0
     for _ in range(100_000):
-        frames = fuzzer.message()
+        frames = door.make(rng)
         try:
             message = wire.decode(frames)
         except WireError:
@@ -153,9 +71,9 @@ def flood(connect: Any, seed: int, count: int) -> threading.Thread:
     def run() -> None:
         context = zmq.Context()
         socket = connect(context)
-        fuzzer = Fuzzer(seed)
+        door, rng = Wire(Path()), random.Random(seed)
         for _ in range(count):
-            socket.send_multipart(fuzzer.message())
+            socket.send_multipart(door.make(rng))
         socket.close(linger=10_000)
         context.term()
 

@@ -41,7 +41,7 @@ def describe(path: Path, gears: Sequence[int], *, geared: bool, **more: Any) -> 
 
 def planned(model: Path, path: Path, uniques: Sequence[int], *, geared: bool) -> Path:
     """An OM, or several separated by commas, of layout ``shared``."""
-    graph = Cuts.of(model).planned().SerializeToString()
+    graph = Cuts.of(model.read_bytes()).planned().SerializeToString()
     sizes = [tuple(2 * u for u in uniques)] if geared else [(2 * u,) for u in uniques]
     paths = []
     for gears in sizes:

@@ -104,6 +104,7 @@ def test_windows_of_a_recording_have_the_data_sets_scores(
         assert label.label == scores.argmax()
 
 
+@pytest.mark.slow
 def test_windows_sampled_as_the_reference_does(
     videos: Path, tiny_model: Path, expected: Any
 ) -> None:
@@ -178,6 +179,7 @@ def test_a_recording_is_never_cut_however_long_it_takes(
     assert lasts == [*range(47, 90, 4), 89]
 
 
+@pytest.mark.slow
 def test_order_and_smoothing(videos: Path, tiny_model: Path) -> None:
     plain = labels_of(tiny_model, f"replay:{videos}", max_batch=3, workers=2)
     smooth = labels_of(tiny_model, f"replay:{videos}", smooth=4, max_batch=3, workers=2)
@@ -363,7 +365,8 @@ def test_the_command_line(videos: Path, tiny_model: Path, tmp_path: Path) -> Non
         "lost": 0,
         "over": True,
         "error": None,
-        "first_refusal": "not JSON: invalid literal, expected 'null': line 1 column 1 (char 0)",
+        "reasons": {"not JSON: invalid literal, expected 'null': line 1 column 1 (char 0)": 1},
+        "unheard": [],
         "empty": 0,
         "first_empty": None,
     }
@@ -407,6 +410,7 @@ def test_interrupted(videos: Path, tiny_model: Path) -> None:
     assert "labels    " in out
 
 
+@pytest.mark.slow
 def test_published_and_exposed(videos: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Labels on a PUB socket are the lines of the file, and Prometheus counts the same."""
     pytest.importorskip("prometheus_client")
@@ -520,3 +524,12 @@ def test_refused(
     with pytest.raises((UsageError, SystemExit)) as caught:
         dispatch([*base[3:], *more])
     assert said in f"{caught.value}{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("source", ["jsonl:FILE", "FILE"])
+def test_what_no_source_heeds_is_refused(tiny_model: Path, tmp_path: Path, source: str) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"stream": "a", "frame": 0, "size": [640, 480], "people": []}\n')
+    chosen = Options(source=("python",), model=str(tiny_model), size="640x480")
+    with pytest.raises(UsageError, match="--size is said of recorded poses of other programs"):
+        livestream.Stream(chosen, [source.replace("FILE", str(path))])

@@ -23,9 +23,11 @@ from engine.base.errors import ModelError, UsageError
 from engine.base.published import CHECKPOINTS, DEFAULT_CHECKPOINT
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.models import open_model
+from engine.network.runners.opening import open_runner
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
-from tests.support import DATA
+from tests.support import DATA, damage
+from tests.support.damage import FIRST, Damage, damaged
 from tests.support.networks import TINY, TINY_C3D, TINY_X3D, random_state_dict, write_model
 from tests.support.samples import annotation
 
@@ -207,12 +209,13 @@ def test_metadata_of_another_form(tiny_model: Path, tmp_path: Path, text: str) -
         open_model(change(tiny_model, tmp_path, preprocessing=text))
 
 
+@pytest.mark.slow
 def test_a_damaged_conversion_is_made_again(shared: Path) -> None:
     spec = str(shared / "models" / "posec3d_jhmdb_split1.pth")
     model = open_model(spec)
     whole = model.path.read_bytes()
-    for damaged in (whole[:1000], whole[:-400_000] + bytes(400) + whole[-399_600:]):
-        model.path.write_bytes(damaged)
+    for found in (whole[:1000], whole[:-400_000] + bytes(400) + whole[-399_600:]):
+        model.path.write_bytes(found)
         assert open_model(spec) == model
         assert model.path.read_bytes() == whole
 
@@ -230,3 +233,103 @@ def test_the_input_of_a_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(modern, decode(poses, recipe.drawn_as("1.x")).tensor())
     with pytest.raises(ModelError, match="no such file"):
         engine.preprocess(given, model=tmp_path / "b.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (damage.weight(FIRST, damage.one(np.nan)), f"{FIRST} holds values that are not finite"),
+        (damage.weight(FIRST, damage.one(-np.inf)), f"{FIRST} holds values that are not finite"),
+        (damage.constant_nan, f"{FIRST} holds values that are not finite"),
+        (damage.attribute("Gemm", transB=1, alpha=np.nan), "attribute alpha of a node is no fin"),
+        (damage.declared(60), r"no valid ONNX graph: .* \(51\) vs \(60\)"),
+        (damage.declared(2**62), "declares 4611686018427387904 classes; at most 65536"),
+        (damage.batch(2**40), "takes 1099511627776 samples at once; at most 4096"),
+        (damage.fed_by_itself, "no valid ONNX graph: .*conv2.relu OpType: Relu is not output of"),
+        (damage.in_a_circle, "no valid ONNX graph: .*downsample OpType: Conv is not output of"),
+        (damage.swollen, "swollen has 4,294,967,296 values where the network's input has 51,"),
+        (damage.without_numbers, f"no valid ONNX graph: .*{FIRST}"),
+    ],
+)
+def test_flaws(tiny_model: Path, tmp_path: Path, change: Damage, message: str) -> None:
+    path = damaged(tmp_path / "flawed.onnx", tiny_model, change)
+    with pytest.raises(ModelError, match=f"flawed.onnx.*{message}"):
+        open_model(str(path))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        damage.attribute("Gemm", transB=1, alpha=2.0),
+        damage.attribute("Conv", dilations=[1, 2, 2], pads=[0, 2, 2] * 2),
+        damage.attribute("MaxPool", ceil_mode=1),
+        damage.other("Relu", "LeakyRelu"),
+        damage.chained,
+    ],
+)
+def test_what_parts_would_compute_otherwise(
+    tiny_model: Path, tmp_path: Path, change: Damage
+) -> None:
+    """A network is cut only where every node is known to be the same for single positions."""
+    model = open_model(str(damaged(tmp_path / "a.onnx", tiny_model, change)))
+    assert model.with_layout("auto", whole_clips=False).layout == "clips"
+    with pytest.raises(UsageError, match="cannot be cut between frames"):
+        model.with_layout("shared", whole_clips=False)
+
+
+def test_numbers_beyond_a_precision(tiny_model: Path, tmp_path: Path) -> None:
+    path = damaged(tmp_path / "a.onnx", tiny_model, damage.weight(FIRST, damage.one(1e5)))
+    with pytest.raises(UsageError, match=r"a.onnx holds numbers up to 1e\+05, and --precision f16"):
+        load("torch", open_model(str(path)), device="cpu", precision="f16", threads=1)
+
+
+def test_a_batch_beyond_the_memory(tiny_model: Path, tmp_path: Path) -> None:
+    path = damaged(tmp_path / "a.onnx", tiny_model, damage.batch(4096))
+    with pytest.raises(UsageError, match="takes 4096 samples at once, whose clips are 839 GB"):
+        load("onnxruntime", open_model(str(path)), device=None, precision="f32", threads=1)
+
+
+@pytest.mark.parametrize("layout", ["clips", "shared"])
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
+def test_the_first_run(tiny_model: Path, tmp_path: Path, backend: str, layout: str) -> None:
+    """What it gives is held against what the file declares, and is finite."""
+    if backend == "torch":
+        pytest.importorskip("torch")
+    settings: Any = {"device": "cpu" if backend == "torch" else None, "precision": "f32"}
+    model = open_model(str(tiny_model)).with_layout(layout, whole_clips=False)
+    loaded = load(backend, model, **settings, threads=1)
+    named = replace(model, classes=tuple(f"class_{number}" for number in range(60)))
+    with pytest.raises(ModelError, match=r"tiny.onnx on .*\[\d+, 51\] .* declares 60 classes"):
+        open_runner(loaded, named, model.recipe)
+    loaded.close()
+    path = damaged(
+        tmp_path / "a.onnx", tiny_model, damage.weight("fc_cls.weight", lambda a: a * 0 + 3e38)
+    )
+    model = open_model(str(path)).with_layout(layout, whole_clips=False)
+    loaded = load(backend, model, **settings, threads=1)
+    with pytest.raises(ModelError, match=r"a.onnx on .* are not finite on .* in f32"):
+        open_runner(loaded, model, model.recipe)
+    loaded.close()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime", "torch"])
+def test_a_file_that_was_replaced(tiny_model: Path, tmp_path: Path, backend: str) -> None:
+    """Whoever loads it later loads what was opened, or nothing."""
+    if backend == "torch":
+        pytest.importorskip("torch")
+    settings: Any = {"device": "cpu" if backend == "torch" else None, "precision": "f32"}
+    path = tmp_path / "a.onnx"
+    path.write_bytes(tiny_model.read_bytes())
+    model = open_model(str(path))
+    write_model(path, random_state_dict(TINY, seed=1), TINY)
+    with pytest.raises(ModelError, match=r"a.onnx is not the file that this run began with"):
+        load(backend, model, **settings, threads=1)
+
+
+def test_names_that_are_no_text(tiny_model: Path, tmp_path: Path) -> None:
+    """Protobuf hands them over as bytes."""
+    content = tiny_model.read_bytes()
+    assert content.count(b"0" * 64) == 1  # the digest of its checkpoint
+    (tmp_path / "a.onnx").write_bytes(content.replace(b"0" * 64, b"\xff" * 64))
+    with pytest.raises(ModelError, match=r"a\.onnx is damaged: it has names that are not UTF-8"):
+        open_model(str(tmp_path / "a.onnx"))

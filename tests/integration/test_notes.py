@@ -142,7 +142,7 @@ def test_the_command_tells(
     assert len(lines["nobody"]["scores"]) == 51
     assert lines["shares"]["coordinates"] == lines["both"]["coordinates"] == "normalised"
     assert lines["both"]["keypoint_score"] == "percent"
-    assert lines["pixels"].keys() == {"index", "id", "label", "top_k", "scores", "ms"}
+    assert lines["pixels"].keys() == {"index", "id", "label", "top_k", "scores", "clips", "ms"}
     figures = json.loads(summary.read_text())
     assert figures["notes"] == {
         "normalised": {"count": 2, "first": "shares"},
@@ -158,5 +158,5 @@ def test_the_command_tells(
         assert said.count(f"noted\t{text}") == 1
         assert text in report.read_text()
     assert "2 names are not in the file" in report.read_text()
-    with pytest.raises(UsageError, match="coordinates: none, now pixels"):
+    with pytest.raises(UsageError, match="coordinates: auto, now pixels"):
         dispatch([*arguments, "--resume", str(output), "--coordinates", "pixels"])

@@ -43,7 +43,7 @@ def on_a_cpu(data: Path, tiny_model: Path) -> dict[str, Any]:
         return scored(pipeline)
 
 
-@pytest.mark.parametrize("in_process", [False, True])
+@pytest.mark.parametrize("in_process", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_scores_are_those_of_a_cpu(
     name: str, data: Path, many: Path, on_a_cpu: dict[str, Any], in_process: bool
 ) -> None:
@@ -54,6 +54,7 @@ def test_scores_are_those_of_a_cpu(
         assert pipeline.figures.clips_padded == 0  # the gears fit every remainder
 
 
+@pytest.mark.slow
 def test_two_devices(
     doubles: None,
     data: Path,
@@ -70,7 +71,7 @@ def test_two_devices(
 
 
 @pytest.mark.parametrize(
-    "fault", ["fail 507015", *(pytest.param(f, marks=pytest.mark.slow) for f in ("abort", "hang"))]
+    "fault", [pytest.param(f, marks=pytest.mark.slow) for f in ("fail 507015", "abort", "hang")]
 )
 def test_a_device_that_fails_is_opened_anew(
     doubles: None, data: Path, many: Path, on_a_cpu: dict[str, Any], faults: Path, fault: str

@@ -117,7 +117,7 @@ def test_every_output(
         assert archive["label"].tolist() == [-1] * 7
     together = [part for part in command if part != "--per=person"]
     assert main(together) == 2
-    assert "per: person, now none" in capsys.readouterr().err
+    assert "per: person, now group" in capsys.readouterr().err
 
 
 def test_what_goes_to_a_cluster(data: Path, tiny_model: Path) -> None:

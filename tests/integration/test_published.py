@@ -136,6 +136,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "own.pth"
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_its_config(checkpoint: Path, tmp_path: Path) -> None:
     config = tmp_path / "own.py"
     model = open_model(str(checkpoint), config=str(config))
@@ -151,7 +152,7 @@ def test_a_checkpoint_with_its_config(checkpoint: Path, tmp_path: Path) -> None:
     assert model.path.stat().st_mtime_ns == stamp
     (tmp_path / "names.txt").write_text("\n".join("abcdefg"))
     named = open_model(str(checkpoint), None, str(config), str(tmp_path / "names.txt"))
-    assert named == replace(model, classes=tuple("abcdefg"))
+    assert named == replace(model, classes=tuple("abcdefg"), renamed=True)
 
 
 def test_a_config_of_a_network_alone(
@@ -164,6 +165,7 @@ def test_a_config_of_a_network_alone(
     assert "own.py: neither a test data set nor a test_pipeline; taken with" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_config_that_was_edited_is_read_again(
     checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -214,13 +216,15 @@ def test_a_config_is_for_a_checkpoint(model: str) -> None:
         open_model(model, config="config.py")
 
 
+@pytest.mark.slow
 def test_a_record_that_is_damaged(checkpoint: Path, tmp_path: Path) -> None:
     config = str(tmp_path / "own.py")
     model = open_model(str(checkpoint), config=config)
     model.path.with_suffix(".json").write_text('{"sha256": 3, "config": []}')
     assert open_model(str(checkpoint), config=config) == model
     assert not list(model.path.parent.glob("*.sources"))
-    assert conversions.converted(checkpoint, config) == (model.path, model.sha256)
+    content = conversions.converted(checkpoint, config)
+    assert (content.path, content.sha256) == (model.path, model.sha256)
 
 
 def test_the_network_of_a_published_name(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,7 @@ def test_a_dump_scored_as_the_recipe_does(few: Path, tiny_model: Path, tmp_path:
         np.testing.assert_allclose(scores, engine["scores"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_dump_for_another_model(few: Path, tmp_path: Path) -> None:
     """Its shape is that of the model, and the scorer finds how many clips a sample has."""
     recipe = Recipe(size=16, length=8, clips=3, limbs=((0, 5), (5, 7)), flip=None)
@@ -131,7 +132,7 @@ def test_too_small_a_disk(
         dump.dump(Options(dataset=dataset, ann_file=str(few)), tmp_path)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_pure_inference(
     tiny_model: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], batch: int
 ) -> None:
@@ -209,6 +210,7 @@ def on_ascend(out: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_script_on_a_host_that_lacks_everything(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -250,6 +250,7 @@ def test_without_arguments_it_offers_the_demo() -> None:
     assert "python -m engine.run --dataset demo" in result.stderr
 
 
+@pytest.mark.slow
 def test_the_offer_is_taken_on_a_terminal(tmp_path: Path) -> None:
     """A real pseudo-terminal; the answer is no, and then an empty line, which is yes."""
     for answer, expected in (

@@ -29,7 +29,12 @@ MORE_SETTINGS = [(1, 1), (1, 3), (1, 8), (3, 1), (3, 8)]
 
 @pytest.mark.parametrize(
     ("wire", "layout"),
-    [("frames", "shared"), ("keypoints", "shared"), ("frames", "clips"), ("clips", "clips")],
+    [
+        ("frames", "shared"),
+        pytest.param("keypoints", "shared", marks=pytest.mark.slow),
+        pytest.param("frames", "clips", marks=pytest.mark.slow),
+        ("clips", "clips"),
+    ],
 )
 @pytest.mark.parametrize(
     ("workers", "max_batch"),
@@ -53,6 +58,7 @@ def test_equal_to_in_process(
         assert pipeline.figures.clips_run == scored * 20
 
 
+@pytest.mark.slow
 def test_layouts(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     """Which one is taken by itself, and what cannot be had."""
     fixed = write_model(tmp_path / "bs2.onnx", random_state_dict(TINY), TINY, batch=2)
@@ -96,6 +102,7 @@ def test_who_waits_for_whom(data: Path, tiny_model: Path) -> None:
     assert max(seconds, key=lambda state: seconds[state]) == "workers wait for the device"
 
 
+@pytest.mark.slow
 def test_bytes_in_flight_are_bounded(data: Path, tiny_model: Path, expected: Any) -> None:
     budget = 3 << 20  # more than the largest of them
     with Pipeline(options(data, tiny_model, max_memory=budget, workers=3)) as pipeline:
@@ -107,6 +114,7 @@ def test_bytes_in_flight_are_bounded(data: Path, tiny_model: Path, expected: Any
         assert pipeline.figures.peak_bytes < budget
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("max_batch", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_fixed_batch_is_fed_only_that(data: Path, tmp_path: Path, max_batch: int) -> None:
     state = random_state_dict(STRIDED)
@@ -169,6 +177,7 @@ def test_iterated_once_and_before_it_is_closed(
     pipeline.close()
 
 
+@pytest.mark.slow
 def test_classes_by_the_thousand(data: Path, tmp_path: Path) -> None:
     """Their logits are larger than any limit that does not follow their number."""
     arch = replace(TINY, num_classes=14_000)

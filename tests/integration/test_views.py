@@ -50,7 +50,7 @@ def test_the_first_clip(frames: int) -> None:
         ("shared", "frames"),
         pytest.param("shared", "keypoints", marks=pytest.mark.slow),
         pytest.param("clips", "frames", marks=pytest.mark.slow),
-        ("clips", "clips"),
+        pytest.param("clips", "clips", marks=pytest.mark.slow),
     ],
 )
 def test_its_logits(data: Path, tiny_model: Path, layout: str, wire: str) -> None:

@@ -1,4 +1,5 @@
-"""What a process imports: decode workers no runtime, their parent nothing of an executor."""
+"""What a process imports: decode workers no runtime, their parent nothing of an executor, and
+nobody what is needed later or never: imports are a good part of a short run."""
 
 from __future__ import annotations
 
@@ -7,12 +8,20 @@ import sys
 
 import pytest
 
+LATER = ("rich", "scipy", "asyncio", "urllib.request", "openvino", "onnxruntime", "torch", "ray")
 HEAVY = ("onnx", "rich", "openvino", "onnxruntime", "torch", "engine.backends", "engine.network")
 
 
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
+        ("engine", (*HEAVY, *LATER, "numpy")),
+        ("engine.run", (*HEAVY, *LATER, "numpy")),
+        ("engine.cli.dispatch", (*HEAVY, *LATER, "zmq")),
+        ("engine.cli.score", LATER),
+        ("engine.cli.listen", tuple(name for name in LATER if name != "scipy")),
+        ("engine.classifier", LATER),
+        ("engine.runtime.executor", LATER),
         ("engine.runtime.worker", HEAVY),
         ("engine.runtime.transport.remote_link", HEAVY),
         ("engine.runtime.supervisor", ("engine.runtime.executor", "openvino", "torch")),
@@ -25,3 +34,16 @@ def test_in_a_fresh_interpreter(module: str, unwanted: tuple[str, ...]) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
     assert found.stdout == "[]\n"
+
+
+def test_help_loads_no_network() -> None:
+    script = (
+        "import sys, engine.run\n"
+        "try:\n    engine.run.main(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {(*HEAVY, *LATER)} if name in sys.modules], file=sys.stderr)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "--dataset" in found.stdout
+    assert found.stderr == "[]\n"

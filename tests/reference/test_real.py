@@ -54,7 +54,10 @@ def check(predictions: Sequence[Prediction], expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("layout", ["shared", pytest.param("clips", marks=pytest.mark.slow)])
-@pytest.mark.parametrize(("backend", "limit"), [("openvino", 4), ("onnxruntime", 2)])
+@pytest.mark.parametrize(
+    ("backend", "limit"),
+    [("openvino", 4), pytest.param("onnxruntime", 2, marks=pytest.mark.slow)],
+)
 def test_some_real_samples(shared: Path, backend: str, limit: int, layout: str) -> None:
     predictions = score(shared, backend=backend, limit=limit, layout=layout)
     assert len(predictions) == limit

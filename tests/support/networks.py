@@ -79,6 +79,14 @@ def write_model(
     return path
 
 
+def write_decided(path: Path, mean: np.ndarray[Any, Any]) -> Path:
+    """`TINY` that tells samples apart: its classifier weighs how logits differ from the `mean`
+    [classes] of what it says with a bias of zero, in which all are alike."""
+    weight, bias = "cls_head.fc_cls.weight", "cls_head.fc_cls.bias"
+    state, scale = random_state_dict(TINY), np.float32(1000)
+    return write_model(path, {**state, weight: scale * state[weight], bias: -scale * mean}, TINY)
+
+
 def write_quantised(path: Path, model: Path) -> Path:
     """The network of `model` in int8. NNCF has to be installed."""
     clips = [

@@ -80,13 +80,14 @@ def test_what_looks_odd(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     expected = {
         "shares": ("noted", "coordinates are shares of the picture"),
         "corner": ("odd", "another size?"),
-        "outside": ("odd", "another size?"),
+        "outside": ("noted", "is img_shape (height, width) that of the video?"),
         "many": ("odd", "more persons than frames"),
         "empty": ("noted", "nobody is seen"),
-        "up": ("odd", "does y point up?"),
+        "up": ("noted", "does y point up?"),
     }
     for name, (topic, what) in expected.items():
-        assert what in fact(said(capsys, tmp_path / f"{name}.pkl"), topic), name
+        lines = said(capsys, tmp_path / f"{name}.pkl").splitlines()
+        assert any(what in line for line in lines if line.startswith(topic)), name
 
 
 def test_nothing_that_can_be_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,6 +100,7 @@ def load_all(
     for file in files:
         try:
             graphs.append(load(file))
+            file.content()  # what was meant is what was read
         except OutOfDeviceMemory as error:
             notes.append(f"{error}; going on without {file.path.name}")
             if file is files[-1] and not graphs:

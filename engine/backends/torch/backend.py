@@ -51,7 +51,7 @@ class TorchBackend:
         torch.backends.cudnn.allow_tf32 = False
         kernels, version = _kernels(self._device)
         model.require_slowonly("--backend torch")
-        steps = plan(onnx.load(str(model.path)))
+        steps = plan(onnx.load_model_from_string(model.content()))
         recipe, dtype = model.recipe, _DTYPES[precision]
         self.strides = steps.strides
         self._clip_shape, views = recipe.clip_shape, recipe.views

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from engine.base.errors import ModelError
-from engine.network.cuts import FRAMES, Cuts, Head, ints
+from engine.network.cuts import FRAMES, Cuts, Head
+from engine.network.requirements import ints
 
 F32 = NDArray[np.float32]
 
@@ -85,7 +86,7 @@ def plan(model: onnx.ModelProto) -> Steps:
         planner = _Planner(model.graph)
         [pool] = [n for n in model.graph.node if n.op_type == "GlobalAveragePool"]
         features = planner.tensor(pool.input[0], len(cuts.strides))
-    except (KeyError, ValueError, StopIteration) as error:
+    except (LookupError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"this network cannot be planned as steps: {error!r}") from None
     return Steps(tuple(_joined(planner.steps)), features, cuts.head, cuts.strides)
 

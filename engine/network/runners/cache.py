@@ -1,6 +1,6 @@
 """The row cache: rows that outlive their wave, for windows to come of the same tracks.
 
-Which ones, `engine.network.increments` says; here is where they are, and who makes room for whom.
+Which ones, `engine.network.increments` says; here is who makes room for whom.
 """
 
 from __future__ import annotations
@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from engine.network.backend import Array
-from engine.network.contexts import PADDING
-from engine.network.cuts import Part
-from engine.network.increments import Increment, Ring, lengths, slot_id
-from engine.network.runners.rows import Rows, layout, nbytes
+from engine.network.increments import Increment, Ring, lengths
+from engine.network.runners.pool import RowPool
+from engine.network.runners.rows import Rows
 
 _OVER_S: Final = 20.0  # without a window
 _NOWHERE: Final = -1
@@ -26,7 +23,7 @@ _NOWHERE: Final = -1
 @dataclass(eq=False)
 class CachedTrack:
     """Somebody who is drawn in one crop. `rows`: for each level, where what a slot of the ring
-    holds is in `RowCache.arrays`."""
+    holds is in the pool."""
 
     number: int
     ring: Ring
@@ -36,32 +33,12 @@ class CachedTrack:
 
 
 class RowCache:
-    """`length`: moments of a window. `room`: bytes. `arrays`: rows for each level of the network.
-    The least recently used track is evicted for room, and at once where it seems to be over: memory
-    that is written for the first time costs more than what is written there."""
+    """`length`: moments of a window. The least recently used track is evicted for room in the
+    `pool`, and at once where it seems to be over."""
 
-    def __init__(
-        self,
-        parts: Sequence[Part],
-        length: int,
-        strides: Sequence[int],
-        values: np.dtype[Any],
-        room: int,
-    ) -> None:
-        self._length, self._strides = length, strides
+    def __init__(self, pool: RowPool, length: int, strides: Sequence[int]) -> None:
+        self._pool, self._length, self._strides = pool, length, strides
         self._lengths = lengths(length, strides)
-        layouts = [layout(part, values) for part in parts]
-        of_a_track = sum(
-            nbytes({name: ((n, *shape[1:]), dtype) for name, (shape, dtype) in one.items()})
-            for n, one in zip(self._lengths, layouts, strict=True)
-        )
-        counts = [room * n // of_a_track for n in self._lengths]
-        self.arrays: list[dict[str, Array]] = [
-            {name: np.empty((count, *shape[1:]), dtype) for name, (shape, dtype) in one.items()}
-            for count, one in zip(counts, layouts, strict=True)
-        ]
-        # The one that became free last is taken next; what never was is not in memory yet.
-        self._free = [list(reversed(range(count))) for count in counts]
         self._tracks: OrderedDict[int, CachedTrack] = OrderedDict()  # used longest ago first
 
     def track(self, number: int, crop: int, first: int, now: float) -> CachedTrack:
@@ -91,29 +68,14 @@ class RowCache:
             slots[rows[slots] == _NOWHERE]
             for rows, (_, slots) in zip(track.rows, increment.kept, strict=True)
         ]
-        while any(len(s) > len(free) for s, free in zip(wanted, self._free, strict=True)):
+        while not self._pool.has([len(slots) for slots in wanted]):
             other = next((t for t in self._tracks.values() if t.number not in busy), None)
             if other is None:
                 return False
             self.evict(other)
-        for rows, slots, free in zip(track.rows, wanted, self._free, strict=True):
-            rows[slots] = [free.pop() for _ in slots]
+        for level, (rows, slots) in enumerate(zip(track.rows, wanted, strict=True)):
+            rows[slots] = self._pool.take(level, len(slots))
         return True
-
-    def placed(self, ids: NDArray[Any], level: int, track: CachedTrack) -> NDArray[Any]:
-        """Ids of slots of a track's ring as those of rows of `arrays`."""
-        slots = np.maximum(slot_id(ids), 0)
-        return np.where(ids < PADDING, slot_id(track.rows[level][slots]), ids)
-
-    def store(
-        self, level: int, track: CachedTrack, slots: Rows, rows: Rows, of: dict[str, Array]
-    ) -> None:
-        """Copy rows of a level's buffer to slots of a ring."""
-        where = track.rows[level][slots].tolist()
-        for name, array in self.arrays[level].items():
-            source = of[name]
-            for place, row in zip(where, rows.tolist(), strict=True):
-                array[place] = source[row]
 
     def evict(self, track: CachedTrack) -> None:
         """Keep nothing of a track any more."""
@@ -123,5 +85,5 @@ class RowCache:
 
     def _release(self, track: CachedTrack, level: int, slots: Rows) -> None:
         rows = track.rows[level]
-        self._free[level].extend(rows[slots].tolist())
+        self._pool.release(level, rows[slots])
         rows[slots] = _NOWHERE

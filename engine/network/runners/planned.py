@@ -14,27 +14,26 @@ from itertools import count
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import ModelError, SampleError
+from engine.base.errors import SampleError
 from engine.base.recipe import Recipe
 from engine.network.backend import PlanBackend
-from engine.network.runners.base import F32, Logits, Runner
+from engine.network.runners.base import Logits, Runner
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
 
 
 class PlannedRunner(Runner):
-    """`classes`: how many the model names; `recipe`: of the file; `views`: clips of every sample.
-    Filler is frames here, not clips."""
+    """`recipe`: of the file; `views`: clips of every sample. Filler is frames here, not clips."""
 
     _backend: PlanBackend
 
     def __init__(self, backend: PlanBackend, classes: int, recipe: Recipe, views: int) -> None:
-        super().__init__(backend)
-        self._shape, self._views = (recipe.views, classes), views
+        super().__init__(backend, classes)
+        self._planned, self._views = recipe.views, views  # clips of a run, those of a sample
         self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
         self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
         self._turns = count()
-        self._backend.start(0, backend.sizes[0])  # who cannot compute is found before READY
-        self._checked(self._backend.finish(0))
+        self._backend.start(0, backend.sizes[0])
+        self._tried(self._backend.finish(0), self._planned)
 
     @property
     def idle(self) -> bool:
@@ -73,7 +72,7 @@ class PlannedRunner(Runner):
 
     def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
         lane, key = self._runs.popleft()
-        logits = self._checked(self._backend.finish(lane))
+        logits = self._shaped(self._backend.finish(lane), self._planned)
         self.clips_run += self._views
         yield key, logits[: self._views]
 
@@ -90,8 +89,3 @@ class PlannedRunner(Runner):
         plan[: len(clips.plan)] = clips.plan
         if clips.twins:
             plan[len(clips.plan) :] = clips.plan + clips.unique
-
-    def _checked(self, output: F32) -> F32:
-        if output.shape != self._shape:
-            raise ModelError(f"the network returned shape {output.shape}; expected {self._shape}")
-        return output

@@ -17,22 +17,60 @@ from numpy.typing import NDArray
 
 from engine.base.recipe import Recipe
 from engine.network.backend import Wave, WavesBackend
+from engine.network.clip_rules import ALL, ClipRule
 from engine.network.contexts import PADDING, Contexts, contexts
 from engine.network.runners.base import F32, Logits, Runner
-from engine.skeletons.clips import Clips, ClipTensor, JointClips
+from engine.network.runners.progress import Progress
+from engine.skeletons.clips import Clips, ClipTensor, HeatmapClips, JointClips
+from engine.skeletons.sparse import Frames
 
 _MOST = 64  # samples of which a wave is said to be full: windows are short
 
 
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    """A sample in a wave: its first clip there, and which of its distinct clips each one is."""
+@dataclass(eq=False)
+class _Sample:
+    """A sample on its way. `done`: how many of its clips are known, each with its twin: both are
+    run together, whether or not the rule looks in between."""
 
     key: int
+    clips: HeatmapClips | JointClips
+    progress: Progress
+    done: int = 0
+
+    @property
+    def end(self) -> int:
+        """How many of the clips are known after this stage."""
+        halves = 1 + self.clips.twins
+        return -(-self.progress.end // halves)
+
+    def put(self, found: F32) -> bool:
+        """The logits of what this stage has run, twins last. Returns whether another one
+        follows."""
+        clips, end = len(self.clips.plan), self.end
+        views = np.arange(self.done, end) + clips * np.arange(1 + self.clips.twins)[:, None]
+        self.progress.put(views.ravel().tolist(), found)
+        self.done = end
+        while self.progress.advance():
+            if self.end > end:
+                return True
+        return False
+
+
+@dataclass(frozen=True, eq=False)
+class _Placed:
+    """What a wave runs of a sample: its first clip there, and which of its distinct clips each one
+    is."""
+
+    sample: _Sample
     first: int
     distinct: int
     inverse: NDArray[np.int32]
     twins: bool
+
+    @property
+    def rows(self) -> int:
+        """Of the wave's logits."""
+        return self.distinct * (1 + self.twins)
 
     def logits(self, found: F32) -> F32:
         """Of all its clips, out of those of the wave."""
@@ -41,18 +79,42 @@ class _Placed:
 
 
 class ResidentRunner(Runner):
-    """There is no filler here."""
+    """`rule`: how many of a sample's clips are run. What a stage of them computes is not kept for
+    the next one: the device holds waves only. There is no filler here."""
 
     draws = True
     _backend: WavesBackend
 
-    def __init__(self, backend: WavesBackend, recipe: Recipe) -> None:
-        super().__init__(backend)
+    def __init__(
+        self, backend: WavesBackend, classes: int, recipe: Recipe, rule: ClipRule = ALL
+    ) -> None:
+        super().__init__(backend, classes)
+        self._recipe, self._rule = recipe, rule
         longest = max(1, min(_MOST, backend.capacity[1] // (recipe.length * recipe.views)))
         self._step = backend.lanes * longest
+        self._waiting: deque[_Sample] = deque()  # those that are under way first
         self._next = _Filling(backend.capacity)
         self._runs: deque[tuple[int, list[_Placed]]] = deque()  # under way: lane, samples
         self._turns = count()
+        self._try()
+
+    def _try(self) -> None:
+        """A wave of one clip, all of it one frame in which nobody is."""
+        recipe = self._recipe
+        frame = Frames(
+            np.zeros(2, np.int32),
+            np.zeros(0, np.uint32),
+            np.zeros(0, np.float32),
+            recipe.frame_shape,
+        )
+        clips = HeatmapClips(frame, np.zeros((1, recipe.length), np.int32), twins=False)
+        filling = _Filling(self._backend.capacity)
+        filling.add(self._sample(0, clips), clips, contexts(clips.plan, self._backend.strides))
+        self._backend.start_wave(0, filling.wave())
+        self._tried(self._backend.finish(0), 1)
+
+    def _sample(self, key: int, clips: HeatmapClips | JointClips) -> _Sample:
+        return _Sample(key, clips, Progress(self._rule, self._recipe, self._classes))
 
     @property
     def step(self) -> int:
@@ -60,11 +122,7 @@ class ResidentRunner(Runner):
 
     @property
     def idle(self) -> bool:
-        return not self._runs and not self._next.placed
-
-    @property
-    def pending(self) -> list[int]:
-        return [placed.key for _, wave in [*self._runs, (0, self._next.placed)] for placed in wave]
+        return not (self._runs or self._next.placed or self._waiting)
 
     def feed(
         self,
@@ -72,22 +130,38 @@ class ResidentRunner(Runner):
         meanwhile: Callable[[], object] = lambda: None,
     ) -> Iterator[Logits]:
         """Runs as long as waves are full."""
+        self._enter(batch)
         for key, clips in batch:
             assert not isinstance(clips, ClipTensor)
-            table = contexts(clips.plan, self._backend.strides)
-            if not self._next.fits(table, clips.twins):
+            self._waiting.append(self._sample(key, clips))
+            while self._waiting:
+                self._fill()
+                if not self._waiting:
+                    break
                 if len(self._runs) == self._backend.lanes:
                     yield from self._finish()
-                self._start()
-            self._next.add(key, clips, table)
+                else:
+                    self._start()
             meanwhile()
 
     def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
         """Start what waits, if the device takes one more wave; complete the oldest."""
+        self._fill()
         if self._next.placed and len(self._runs) < self._backend.lanes:
             self._start()
         meanwhile()
         yield from self._finish()
+
+    def _fill(self) -> None:
+        """Put into the next wave what there is room for."""
+        while self._waiting:
+            sample = self._waiting[0]
+            clips = sample.clips.part(sample.done, sample.end)
+            table = contexts(clips.plan, self._backend.strides)
+            if not self._next.fits(table, clips.twins):
+                return
+            self._next.add(sample, clips, table)
+            self._waiting.popleft()
 
     def _start(self) -> None:
         lane = next(self._turns) % self._backend.lanes
@@ -97,13 +171,16 @@ class ResidentRunner(Runner):
 
     def _finish(self) -> Iterator[Logits]:
         lane, wave = self._runs[0]
-        found = self._backend.finish(lane)
+        found = self._shaped(self._backend.finish(lane), sum(placed.rows for placed in wave))
         self._runs.popleft()
-        self.together = len(wave)
-        for placed in wave:
-            logits = placed.logits(found)
-            self.clips_run += len(logits)
-            yield placed.key, logits
+        following = [one.sample for one in wave if one.sample.put(one.logits(found))]
+        complete = [one.sample for one in wave if one.sample not in following]
+        self._waiting.extendleft(reversed(following))
+        self.together = len(complete)
+        for sample in complete:
+            self.clips_run += len(sample.progress.logits)
+            del self._pending[sample.key]
+            yield sample.key, sample.progress.logits
 
 
 class _Filling:
@@ -112,7 +189,7 @@ class _Filling:
     def __init__(self, capacity: Sequence[int]) -> None:
         self._capacity = np.array(capacity)
         self._total = np.zeros(len(capacity), int)
-        self._samples: list[Clips | JointClips] = []
+        self._samples: list[HeatmapClips | JointClips] = []
         self._halves: list[tuple[Contexts, NDArray[np.int64]]] = []  # and where its rows begin
         self.placed: list[_Placed] = []
 
@@ -121,10 +198,10 @@ class _Filling:
         more = (1 + twins) * _counts(table)
         return not self.placed or bool((self._total + more <= self._capacity).all())
 
-    def add(self, key: int, clips: Clips | JointClips, table: Contexts) -> None:
-        assert not isinstance(clips, ClipTensor)
+    def add(self, sample: _Sample, clips: HeatmapClips | JointClips, table: Contexts) -> None:
+        """Clips of a sample."""
         first, distinct = int(self._total[-1]), len(table.clips)
-        self.placed.append(_Placed(key, first, distinct, table.inverse, clips.twins))
+        self.placed.append(_Placed(sample, first, distinct, table.inverse, clips.twins))
         self._samples.append(clips)
         for _ in range(1 + clips.twins):
             self._halves.append((table, self._total.copy()))
@@ -141,7 +218,6 @@ class _Filling:
         halves = iter(begins[:, 0].tolist())
         firsts = []
         for sample in self._samples:
-            assert not isinstance(sample, ClipTensor)
             firsts.append(next(halves))
             if sample.twins:
                 next(halves)  # they follow

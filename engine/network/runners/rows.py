@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.network.backend import Array
 from engine.network.contexts import PADDING
-from engine.network.cuts import FEATURES, FRAMES, NEXT, PREVIOUS, SHORTCUT, THIS, Part
+from engine.network.cuts import ACTIVATION, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Part
 from engine.network.increments import slot_id
 from engine.skeletons.sparse import Frames
 
@@ -68,13 +68,14 @@ class Drawn:
         self._frames = frames
         self._left: dict[int, NDArray[np.int64]] = {}  # by buffer: places that are not zero
 
-    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
+    def read(self, first: int, last: int, out: dict[str, Array]) -> dict[str, Array]:
         canvas = out[FRAMES].reshape(-1)
         left = self._left.get(id(out))
         canvas[slice(None) if left is None else left] = 0
         places, values = self._frames[first:last].entries()
         canvas[places] = values
         self._left[id(out)] = places
+        return out
 
 
 class Taken:
@@ -85,33 +86,54 @@ class Taken:
         self._below, self._kept = below, kept
         # One contiguous list for each tap; numpy then copies whole rows.
         self._rows = np.ascontiguousarray(table.T)
+        # How many places have, up to each, a row that does not follow the one before it.
+        self._breaks = np.cumsum(np.diff(self._rows, axis=1, prepend=0) != 1, axis=1).tolist()
+        self._any_kept = bool((self._rows < PADDING).any())
 
-    def read(self, first: int, last: int, out: dict[str, Array]) -> None:
+    def read(self, first: int, last: int, out: dict[str, Array]) -> dict[str, Array]:
+        """Rows that follow each other are read where they are, all others copied into `out`."""
+        inputs = dict(out)
         for name, tap in _TAPS:
-            rows = self._rows[tap, first:last]
-            into = out[name][: last - first]
-            np.take(self._below[name], rows, axis=0, out=into, mode="wrap")
-            for place in np.flatnonzero(rows < PADDING):
-                into[place] = self._kept[name][slot_id(rows[place])]
+            if name not in out:
+                continue
+            source = name if name in self._below else ACTIVATION
+            rows, below, into = self._rows[tap, first:last], self._below[source], out[name]
+            start, breaks = int(rows[0]), self._breaks[tap]
+            if 0 <= start <= len(below) - len(into) and breaks[first] == breaks[last - 1]:
+                inputs[name] = below[start : start + len(into)]
+                continue
+            into = into[: last - first]
+            below.take(rows, axis=0, out=into, mode="wrap")
+            if self._any_kept:
+                for place in np.flatnonzero(rows < PADDING):
+                    into[place] = self._kept[source][slot_id(rows[place])]
+        return inputs
 
 
-def buffers(parts: Sequence[Part], values: np.dtype[Any], capacity: int) -> list[dict[str, Array]]:
-    """What each level hands on: arrays of so many rows, and a last one for padding.
+class Buffers:
+    """What each level hands on: arrays of as many rows as a wave has there, `capacity` at most, and
+    a last one for padding.
 
-    The next level reads it and no other does, so every second level has the same memory.
+    The next level reads it and no other does, so every second level has the same memory. No more
+    of it is touched than a wave needs: what is written for the first time, the system has to find.
     """
-    layouts: list[ArrayShapes] = []
-    for part in parts:
-        run = next(iter(part.outputs.values()))[0]
-        layouts.append(
-            {
-                name: ((capacity + USES * run + 1, *shape[1:]), dtype)
-                for name, (shape, dtype) in layout(part, values).items()
-            }
-        )
-    needed = [nbytes(one) for one in layouts]
-    memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
-    return [laid_out(one, memory[n % 2]) for n, one in enumerate(layouts)]
+
+    def __init__(self, parts: Sequence[Part], values: np.dtype[Any], capacity: int) -> None:
+        self._layouts = [layout(part, values) for part in parts]
+        self._more = USES * next(iter(parts[0].outputs.values()))[0] + 1
+        needed = [nbytes(self._of(one, capacity)) for one in self._layouts]
+        self._memory = [np.empty(max(needed[parity::2], default=0), np.uint8) for parity in (0, 1)]
+
+    def of(self, rows: Sequence[int]) -> list[dict[str, Array]]:
+        """The arrays of each level, for so many rows."""
+        return [
+            laid_out(self._of(one, count), self._memory[level % 2])
+            for level, (one, count) in enumerate(zip(self._layouts, rows, strict=True))
+        ]
+
+    def _of(self, arrays: ArrayShapes, rows: int) -> ArrayShapes:
+        count = rows + self._more
+        return {name: ((count, *shape[1:]), dtype) for name, (shape, dtype) in arrays.items()}
 
 
 def nbytes(arrays: ArrayShapes) -> int:
@@ -131,6 +153,11 @@ def laid_out(wanted: ArrayShapes, memory: Array) -> dict[str, Array]:
 def layout(part: Part, values: np.dtype[Any]) -> ArrayShapes:
     """What a part hands on."""
     return {
-        name: (shape, np.dtype(np.float32) if name == FEATURES else values)
+        name: (shape, stored(name, part.output_types[name], values))
         for name, shape in part.outputs.items()
     }
+
+
+def stored(name: str, dtype: np.dtype[Any], values: np.dtype[Any]) -> np.dtype[Any]:
+    """Of an array that a part takes or hands on: floats between parts are a backend's `values`."""
+    return values if name in HANDED and dtype == np.float32 else dtype

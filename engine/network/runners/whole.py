@@ -8,25 +8,26 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from engine.base.errors import ModelError
 from engine.network.backend import Array, ClipsBackend, split_rows
 from engine.network.runners.base import F32, Logits, Runner
 from engine.skeletons.clips import Clips, JointClips
 
 
 class ClipsRunner(Runner):
-    """`classes`: how many the model names; `views`: clips of every sample."""
+    """`views`: clips of every sample."""
 
     _backend: ClipsBackend
 
     def __init__(self, backend: ClipsBackend, classes: int, views: int) -> None:
-        super().__init__(backend)
-        self._classes, self._views = classes, views
+        super().__init__(backend, classes)
+        self._views = views
         self._turn = 0
         self._runs: deque[tuple[int, int, int]] = deque()  # under way: lane, size, real clips
         self._keys: deque[int] = deque()  # of the samples not complete yet, in order
         self._rows: list[F32] = []  # logits of the first of them, so far
-        self._try()
+        size = min(self._backend.sizes)
+        self._backend.start(0, size)
+        self._tried(self._backend.finish(0), size)
 
     @property
     def step(self) -> int:
@@ -72,24 +73,10 @@ class ClipsRunner(Runner):
 
     def collect(self, meanwhile: Callable[[], object] = lambda: None) -> Iterator[Logits]:
         lane, size, real = self._runs.popleft()
-        self._rows.extend(self._checked(self._backend.finish(lane), size)[:real])
+        self._rows.extend(self._shaped(self._backend.finish(lane), size)[:real])
         while len(self._rows) >= self._views:
             yield self._keys.popleft(), np.stack(self._rows[: self._views])
             del self._rows[: self._views]
-
-    def _try(self) -> None:
-        """One run of nothing: who can be opened and cannot compute is found before READY."""
-        size = min(self._backend.sizes)
-        self._backend.start(0, size)
-        self._checked(self._backend.finish(0), size)
-
-    def _checked(self, output: F32, size: int) -> F32:
-        if output.shape != (size, self._classes):
-            raise ModelError(
-                f"the network returned shape {output.shape} for {size} clips; "
-                f"expected a row of {self._classes} logits a clip"
-            )
-        return output.astype(np.float32, copy=False)
 
 
 def _fill(out: Array, batch: Sequence[Clips], first: int) -> None:

@@ -179,7 +179,7 @@ class LiveDashboard(Dashboard[LiveRun, Label]):
         return {
             "waiting": sum(streams.waiting.values()),
             "streams": shown,
-            "sources": {printable(name): vars(about) for name, about in sources.items()},
+            "sources": {printable(name): about.to_json() for name, about in sources.items()},
         }
 
 

@@ -10,9 +10,7 @@ other sites are kept out by the Host and the Origin of every request.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
-import ipaddress
 import logging
 import platform
 import secrets
@@ -21,7 +19,6 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.resources import files
 from typing import Any
-from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
@@ -29,8 +26,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from engine.base.addresses import bracketed, host_and_port, is_loopback
+from engine.base import threads
+from engine.base.addresses import bracketed, host_and_port, is_here, is_loopback
 from engine.base.errors import UsageError
+from engine.base.listener import Listener
 from engine.base.options import DASHBOARD
 
 _READERS = 16
@@ -67,6 +66,7 @@ class Server:
                         ]
                     )
                 ),
+                loop="asyncio",  # which takes connections by the socket's own method
                 http="h11",
                 ws="none",
                 lifespan="off",
@@ -81,7 +81,7 @@ class Server:
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="dashboard", daemon=True
         )
-        self._thread.start()
+        threads.start(self._thread)
 
     @property
     def url(self) -> str:
@@ -170,7 +170,9 @@ class Server:
     def _refusal(self, request: Request) -> Response | None:
         """Why a request is not answered."""
         hosts, origins = request.headers.getlist("host"), request.headers.getlist("origin")
-        if len(hosts) != 1 or not self._is_ours(hosts[0]):
+        # (Starlette's TrustedHostMiddleware takes a list of names, and no addresses of any kind.)
+        elsewhere = self._token is not None
+        if len(hosts) != 1 or not is_here(hosts[0], self._host, elsewhere=elsewhere):
             return PlainTextResponse("this Host is not ours\n", 403)
         if origins and (len(origins) > 1 or origins[0].partition("://")[2] != hosts[0]):
             return PlainTextResponse("a page of another site may not look\n", 403)
@@ -185,22 +187,6 @@ class Server:
         return PlainTextResponse(
             "open the address that the engine has printed: it ends with ?token=…\n", 401
         )
-
-    def _is_ours(self, host: str) -> bool:
-        """Whether a name is this machine's: one that somebody else's name server has made point
-        here is not. On which port does not matter, since it may be forwarded. (Starlette's
-        TrustedHostMiddleware takes a list of names, and cannot let in addresses of any kind.)"""
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        if name in ("localhost", self._host) or is_loopback(name):
-            return True
-        if self._token is None:
-            return False
-        with contextlib.suppress(ValueError):
-            return bool(ipaddress.ip_address(name))
-        return name == platform.node().lower()
 
 
 def _bind(address: str, host: str, port: int) -> socket.socket:
@@ -218,7 +204,7 @@ def _bind(address: str, host: str, port: int) -> socket.socket:
         raise UsageError(
             f"--dashboard {address}: {error.strerror}; port 0 takes a free one"
         ) from None
-    return found
+    return Listener(f"--dashboard {address}", found)
 
 
 def _file(name: str) -> Response:

@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from typing import Any
 
-from engine.base.errors import UsageError, printable
+from engine.base.errors import ModelError, UsageError, printable
 from engine.base.options import Options
 from engine.base.records import Facts, Figures, Record
 from engine.base.version import __version__
@@ -68,16 +69,21 @@ class Engine:
         # Children would import the main module, which is Ray's.
         vars(sys.modules["__main__"]).pop("__file__", None)
 
-    def start(
-        self, version: str, options: Options, files: Mapping[str, bytes], digest: str, cores: int
-    ) -> Started | Refused:
-        """Load a model, given as files of these names, and start the processes, for so many cores.
-        `digest`: of the model. Raises `EngineError`."""
+    def start(self, version: str, *told: Any) -> Started | Refused:
+        """Start the processes, told what `_start` takes: of a driver of another `version` that may
+        be anything. Raises `EngineError`."""
         if version != __version__:
             return Refused(
                 f"the node {platform.node()} has engine {__version__}, this one is {version}; "
                 "install the same on all"
             )
+        return self._start(*told)
+
+    def _start(
+        self, options: Options, files: Mapping[str, bytes], digest: str, cores: int
+    ) -> Started | Refused:
+        """Load a model, given as files of these names, and start the processes, for so many cores.
+        `digest`: of the model. Raises `EngineError`."""
         if self._supervisor is not None:  # it was given up, and had only been out of reach
             self.close()
         self._token, self._fed = secrets.token_hex(8), _Fed()
@@ -94,6 +100,8 @@ class Engine:
         self._aggregator = Aggregator()
         try:
             setup = Setup.of(chosen)
+            if setup.model.sha256 != digest:
+                raise ModelError(f"{model} is not the model of this run: it was changed meanwhile")
             self._supervisor = setup.supervisor(self._fed, self._aggregator, lambda: False)
             facts = self._supervisor.start()
         except UsageError as error:

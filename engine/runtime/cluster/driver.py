@@ -297,10 +297,10 @@ class ClusterDriver:
             cause = Cause("infer", "EngineDied", f"its engine died {MAX_DEATHS} times on it")
             del self._taken[index]
             yield self._aggregator.failure(index, cause)
-        if deaths := self._watchdog.without_progress(len(self._links)):
+        if deaths := self._watchdog.in_vain(link.name):
             raise WorkerError(
-                f"{deaths} engines died without a record between them, the "
-                f"last was {link.name} ({reason}); Ray's logs have their own words"
+                f"{link.name} died {deaths} times without a record between its deaths (at last: "
+                f"{reason}); Ray's logs have their own words"
             )
         if self._watchdog.cannot_start(link.name):
             self._give_up(link, f"failed to start {MAX_FAILED_STARTS} times, at last {reason}")

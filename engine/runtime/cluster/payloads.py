@@ -28,10 +28,13 @@ _FIELDS = (  # that are read
 
 
 def files_of(model: ModelFile) -> dict[str, bytes]:
-    """A model as its files, and what stands beside them, by name."""
-    paths = [one.path for one in model.compiled] or [model.path]
-    beside = [path.with_name(f"{path.name}.json") for path in paths if model.compiled]
-    return {path.name: path.read_bytes() for path in [*paths, *filter(Path.is_file, beside)]}
+    """A model as its files, and what stands beside them, by name. Raises `ModelError` where they
+    are not what was opened."""
+    if not model.compiled:
+        return {model.path.name: model.content()}
+    files = {one.path.name: one.content() for one in model.compiled}
+    beside = [one.path.with_name(f"{one.path.name}.json") for one in model.compiled]
+    return files | {path.name: path.read_bytes() for path in beside if path.is_file()}
 
 
 def options_of(setup: Setup) -> Options:

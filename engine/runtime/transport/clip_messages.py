@@ -33,6 +33,12 @@ def seal(secret: bytes, lease: int) -> str:
     return hmac.digest(secret, str(lease).encode(), "sha256").hex()
 
 
+def clips_of_guests(endpoint: str) -> str:
+    """Where the gate passes clips of guests to, of the endpoint of whatever process an executor's
+    slot has: its own is of that process alone."""
+    return endpoint.rpartition(".")[0]
+
+
 @dataclass(frozen=True, eq=False)
 class SentFrames(
     Body,

@@ -22,9 +22,18 @@ import orjson
 import zmq
 
 from engine.base.errors import EngineError, WireError, printable
+from engine.base.records import Cause
+from engine.base.threads import require
 from engine.runtime.transport import wire
 from engine.runtime.transport.bodies import Body
-from engine.runtime.transport.messages import Dropped, ExecutorAddress, Log, ToGuest, to_child
+from engine.runtime.transport.messages import (
+    Dropped,
+    ExecutorAddress,
+    Failed,
+    Log,
+    Told,
+    to_child,
+)
 from engine.runtime.transport.wire import Message
 from engine.skeletons.samples import MAX_POSES
 
@@ -45,7 +54,7 @@ def started_file(directory: Path, name: str) -> Path:
 class Link(ABC):
     """A socket to the supervisor. `read` as in `engine.runtime.transport.messages`."""
 
-    def __init__(self, read: Callable[[Message], ToGuest]) -> None:
+    def __init__(self, read: Callable[[Message], Told]) -> None:
         self.context = zmq.Context()
         self.socket: zmq.Socket[bytes] = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
@@ -68,13 +77,15 @@ class Link(ABC):
     def connect(self, socket: zmq.Socket[bytes], executor: ExecutorAddress) -> None:
         """Connect a socket to an executor."""
 
-    def receive(self) -> ToGuest | None:
+    def receive(self) -> Told | None:
         """The next message, or None when there is none."""
         while True:
             try:
                 return self._next()
             except WireError as error:
                 self.report_dropped(error)
+                if error.lease is not None:  # nobody else would say what has become of it
+                    self.send(Failed(error.lease, Cause.of(error, "decode")))
 
     def close(self) -> None:
         """What was said last still goes out; nobody there any more is no reason to stay."""
@@ -86,13 +97,14 @@ class Link(ABC):
             message = wire.encode(Dropped(str(error)).write())
             self.socket.send_multipart(message, zmq.NOBLOCK)
 
-    def _next(self) -> ToGuest | None:
+    def _next(self) -> Told | None:
         """As `receive`. Raises `WireError` for a message that is not one of ours."""
         try:
             message = wire.receive(self.socket)[1]
         except zmq.Again:
             return None
-        return self._read(message)
+        with wire.naming(message.fields.get("lease")):
+            return self._read(message)
 
 
 class ChildLink(Link):
@@ -105,13 +117,21 @@ class ChildLink(Link):
         # Opened once: that takes a hundred times as long as writing to it.
         self._started = started_file(socket_directory(address), name).open("wb", buffering=0)
         self._longest = 0  # of what has been written there, bytes
+        self._told = False  # that nothing can be
 
     def started(self, leases: list[int]) -> None:
         """Where a crash cannot lose it: a message would die with this process if the crash came
-        at once."""
+        at once. Where the disk is full, nothing is noted, and the death of this process would
+        count against nobody."""
         data = orjson.dumps(leases)
         self._longest = max(self._longest, len(data))
-        os.pwrite(self._started.fileno(), data.ljust(self._longest), 0)
+        try:
+            os.pwrite(self._started.fileno(), data.ljust(self._longest), 0)
+        except OSError as error:
+            if not self._told:
+                log = logging.getLogger("engine")
+                log.warning("cannot note in TMPDIR what it has started: %s", error.strerror)
+            self._told = True
 
     def send(self, body: Body) -> None:
         """A supervisor that does not take it is as good as gone."""
@@ -128,13 +148,23 @@ class ChildLink(Link):
         """As in `Link`."""
         socket.connect(executor.endpoint)
 
+    def close(self) -> None:
+        """As in `Link`."""
+        self._started.close()
+        super().close()
+
 
 def run_child(address: str, name: str, serve: Callable[[ChildLink], None]) -> None:
     """The body of a child process: connect, serve, say goodbye."""
-    threading.Thread(
-        target=_end_with_parent, args=(socket_directory(address),), daemon=True
-    ).start()
-    link = ChildLink(address, name)
+    try:
+        require()
+        threading.Thread(
+            target=_end_with_parent, args=(socket_directory(address),), daemon=True
+        ).start()
+        link = ChildLink(address, name)
+    except EngineError as error:  # nobody can be told but who reads what is printed
+        print(f"{name}: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
     log = logging.getLogger("engine")
     log.addHandler(_Forward(link))
     log.propagate = False

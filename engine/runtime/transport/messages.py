@@ -60,10 +60,9 @@ class WorkerReady(Body, kind="worker-ready"):
 
 @dataclass(frozen=True)
 class ExecutorReady(Body, kind="executor-ready"):
-    """An executor has loaded the model. `port`: where guests send clips; `max_batch`: samples."""
+    """An executor has loaded the model. `max_batch`: samples."""
 
     facts: Facts
-    port: int | None
     max_batch: int
 
 
@@ -99,7 +98,7 @@ class Running(Body, kind="running"):
 
 @dataclass(frozen=True, eq=False)
 class Result(Body, kind="result", arrays={"logits": (np.float32, (None, None))}):
-    """The logits of a sample, float32 [views, classes]. `busy`: seconds of the device; `padded`:
+    """The logits of a sample, float32 [clips, classes]. `busy`: seconds of the device; `padded`:
     filler clips that were run since the last result."""
 
     lease: int
@@ -185,6 +184,11 @@ class Stop(Body, kind="stop"):
 
 
 @dataclass(frozen=True)
+class Hurry(Body, kind="hurry"):
+    """Nothing more comes to the batches of an executor as long as it waits."""
+
+
+@dataclass(frozen=True)
 class _About:
     """The fields of a `PoseSequence` that are no arrays."""
 
@@ -247,8 +251,9 @@ OfLease = Decoding | Sent | Queued | Running | Result | Failed
 
 FromChild = OfLease | WorkerReady | ExecutorReady | Dropped | Log | Fatal
 FromGuest = Join | WorkerReady | Decoding | Sent | Failed | Dropped | Alive | Leave
-ToChild = Grant | ExecutorAddress | Stop
+ToChild = Grant | ExecutorAddress | Hurry | Stop
 ToGuest = Welcome | Refused | Grant | ExecutorAddress | Stop
+Told = ToChild | ToGuest
 
 
 def read(message: Message, known: Mapping[str, type[Body]]) -> Any:

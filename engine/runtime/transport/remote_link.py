@@ -14,8 +14,9 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from engine.base.addresses import tcp_address, tcp_endpoint
-from engine.base.curve import ClientKeys
+from engine.base.curve import HANDSHAKE_FAILED, ClientKeys
 from engine.base.errors import EngineError, UsageError, WireError, printable
+from engine.base.gate import HEARTBEAT_MS
 from engine.base.version import __version__
 from engine.runtime.transport import wire
 from engine.runtime.transport.bodies import Body
@@ -27,12 +28,12 @@ from engine.runtime.transport.messages import (
     Leave,
     Refused,
     Stop,
-    ToGuest,
+    Told,
     Welcome,
     WorkerSettings,
     to_guest,
 )
-from engine.runtime.transport.sockets import ALIVE_EVERY_S, HANDSHAKE_FAILED, HEARTBEAT_MS
+from engine.runtime.transport.sockets import ALIVE_EVERY_S
 
 
 class EngineGone(EngineError):
@@ -101,7 +102,7 @@ class RemoteLink(Link):
         except zmq.Again:
             raise EngineGone("the engine takes no messages any more") from None
 
-    def receive(self) -> ToGuest | None:
+    def receive(self) -> Told | None:
         """As in `Link`."""
         message = super().receive()
         if isinstance(message, Stop):
@@ -119,7 +120,7 @@ class RemoteLink(Link):
         assert executor.port is not None  # it listens, for we are here
         self._open(socket, executor.port)
 
-    def _next(self) -> ToGuest | None:
+    def _next(self) -> Told | None:
         while self._monitor.poll(0):
             self._look_at(recv_monitor_message(self._monitor)["event"])
         return super()._next()

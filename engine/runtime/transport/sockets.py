@@ -1,98 +1,104 @@
 """The router: the supervisor's sockets, and who is at the other end of them.
 
 Children connect to a socket in the private directory and are known by the names they were given.
-Workers of other machines, *guests*, connect to a TCP socket where ``--listen`` opens one; libzmq
-tells their connections apart, so that none can pass for another.
+Workers of other machines, *guests*, connect to a gate (`engine.base.gate`) where ``--listen`` opens
+one; libzmq tells their connections apart, so that none can pass for another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from engine.base.curve import Authenticator, Listening
-from engine.base.errors import UsageError, WireError
+from engine.base.curve import Listening
+from engine.base.errors import WireError
+from engine.base.gate import Door, Gate
 from engine.runtime.transport import wire
 from engine.runtime.transport.bodies import Body
 from engine.runtime.transport.messages import FromChild, FromGuest, Join, from_child, from_guest
 
-HEARTBEAT_MS = 5000  # of idle connections to other machines
 ALIVE_EVERY_S = 1.0  # an idle guest says so
-HANDSHAKE_FAILED = (
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-)
+GUESTS = "guests"  # the door of what they say; those of their clips are called as the executors
+_SAID, _CLIPS = 100, 2  # messages of a guest that wait at a door
+_ROOM = 128 << 20  # bytes for what guests say, beside their clips
 
-
-def _refusal(found: Mapping[str, Any]) -> WireError:
-    """A connection that libzmq did not let in, as the message that it never came to send."""
-    if found["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-        return WireError("a connection whose key is not allowed (--keys)")
-    return WireError("a connection that does not speak as ours do, or without a key (--keys)")
+Address = tuple[bytes, ...]  # of a guest: its gate, and its connection there
 
 
 class Router:
     """Sends to names, receives from names. `largest`: bytes of a child's largest frame."""
 
-    def __init__(self, directory: Path, largest: int, listening: Listening | None) -> None:
+    def __init__(self, directory: Path, largest: int) -> None:
+        self._directory = directory
         self._context = zmq.Context()
         self.address = f"ipc://{directory}/control"
         self._children: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         wire.limit(self._children, largest)
         self._children.bind(self.address)
         self.sockets = [self._children]
-        self.port: int | None = None
-        self._names: dict[bytes, str] = {}  # of guests, by their connection
-        self._connections: dict[str, bytes] = {}
+        self.ports: dict[str, int] = {}  # of the doors, by name
+        self._gate: Gate | None = None
+        self._doors: list[str] = []
+        self._names: dict[Address, str] = {}  # of guests
+        self._connections: dict[str, Address] = {}
         self._guests = 0
-        self._authenticator: Authenticator | None = None
-        self._monitor: zmq.Socket[bytes] | None = None  # of connections that are not let in
-        if listening is not None:
-            self._listen(listening)
 
-    def _listen(self, listening: Listening) -> None:
-        if listening.keys is not None:
-            self._authenticator = Authenticator(self._context, listening.keys)
+    def listen(self, listening: Listening, executors: int, largest: int, clips: int) -> None:
+        """Open a gate for guests; `await_ports` tells whether it is. `executors`: how many take
+        clips, of `largest` bytes a sample; `clips`: bytes that may be on their way together."""
+        self._doors = [GUESTS, *(f"executor-{number}" for number in range(executors))]
+        name = f"{listening.option} {listening.endpoint(listening.port)}"
+        doors = []
+        for door in self._doors:
+            said = door == GUESTS
+            doors.append(
+                Door(
+                    name,
+                    front="ROUTER" if said else "PULL",
+                    endpoint=listening.endpoint(listening.port if said else None),
+                    back=f"ipc://{self._directory}/{door}",
+                    largest=wire.MAX_HEADER if said else largest,
+                    waiting=_SAID if said else _CLIPS,
+                    server=listening.keys,
+                )
+            )
         guests: zmq.Socket[bytes] = self._context.socket(zmq.ROUTER)
         wire.limit(guests, wire.MAX_HEADER)
-        guests.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-        try:
-            self.port = listening.bind(guests, listening.port)
-        except UsageError:
-            guests.close()
-            self.close()
-            raise
+        guests.bind(doors[0].back)
         self.sockets.append(guests)
-        self._monitor = guests.get_monitor_socket(HANDSHAKE_FAILED)
+        self._gate = Gate(self._directory, doors, _ROOM + clips)
+
+    def await_ports(self) -> None:
+        """Wait until the gate is open, if there is one. Raises `UsageError` where it cannot be."""
+        if self._gate is not None:
+            self.ports = dict(zip(self._doors, self._gate.ports, strict=True))
 
     def send(self, name: str, body: Body) -> None:
         """Send to a child or a guest. One that is gone gets nothing."""
-        connection = self._connections.get(name)
-        socket = self._children if connection is None else self.sockets[1]
-        to = name.encode() if connection is None else connection
-        socket.send_multipart([to, *wire.encode(body.write())])
+        guest = self._connections.get(name)
+        socket = self._children if guest is None else self.sockets[1]
+        to = (name.encode(),) if guest is None else guest
+        socket.send_multipart([*to, *wire.encode(body.write())])
 
     def receive(self) -> Iterator[tuple[str | None, FromChild | FromGuest | WireError]]:
         """What has come: (name, message), or an error for what is no message. The name is
         None for a connection of no guest; a child's is what the child says it is."""
-        while self._monitor is not None and self._monitor.poll(0):
-            yield None, _refusal(recv_monitor_message(self._monitor))
+        if self._gate is not None:
+            for text in self._gate.news():
+                yield None, WireError(text)
         for socket in self.sockets:
+            own = socket is self._children
             for _ in range(wire.AT_ONCE):
                 try:
-                    sender, message = wire.receive(socket, routed=True)
+                    sender, message = wire.receive(socket, routed=1 if own else 2)
                 except zmq.Again:
                     break
                 except WireError as error:
                     yield None, error
                     continue
-                own = socket is self._children
-                name = sender.decode(errors="replace") if own else self._names.get(sender)
+                name = sender[0].decode(errors="replace") if own else self._names.get(sender)
                 body: FromChild | FromGuest | WireError
                 try:
                     body = from_child(message) if own else from_guest(message)
@@ -102,7 +108,7 @@ class Router:
                     name = self._admit(sender)
                 yield name, body
 
-    def _admit(self, connection: bytes) -> str:
+    def _admit(self, connection: Address) -> str:
         """Name a guest that asks to join; it has no choice in that."""
         self._guests += 1
         name = f"guest-{self._guests}.1"
@@ -121,13 +127,9 @@ class Router:
 
     def close(self) -> None:
         """Close the sockets. Safe to call twice."""
-        if self._monitor is not None:
-            self.sockets[1].disable_monitor()
-            self._monitor.close()
-            self._monitor = None
         for socket in self.sockets:
             socket.close()
-        if self._authenticator is not None:
-            self._authenticator.close()
-            self._authenticator = None
         self._context.term()
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None

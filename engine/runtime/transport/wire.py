@@ -6,7 +6,8 @@ On the wire a message is a frame of JSON (``{"kind": …, "fields": {…}, "arra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,10 +82,21 @@ def decode(frames: Sequence[Any]) -> Message:
         raise WireError(f"not a header ({type(error).__name__})") from None
     if not (isinstance(kind, str) and isinstance(fields, dict) and isinstance(specs, list)):
         raise WireError("a header of another form")
-    if len(specs) != len(frames) - 1:
-        raise WireError(f"{len(specs)} arrays announced, {len(frames) - 1} frames sent")
-    arrays = tuple(_array(s, f) for s, f in zip(specs, frames[1:], strict=True))
+    with naming(fields.get("lease")):
+        if len(specs) != len(frames) - 1:
+            raise WireError(f"{len(specs)} arrays announced, {len(frames) - 1} frames sent")
+        arrays = tuple(_array(s, f) for s, f in zip(specs, frames[1:], strict=True))
     return Message(kind, fields, arrays)
+
+
+@contextmanager
+def naming(lease: Any) -> Iterator[None]:
+    """A `WireError` of the block is about this lease, if it is a number."""
+    try:
+        yield
+    except WireError as error:
+        error.lease = lease if type(lease) is int and lease >= 0 else None
+        raise
 
 
 def _array(spec: Any, frame: Any) -> NDArray[Any]:
@@ -105,8 +117,8 @@ def _array(spec: Any, frame: Any) -> NDArray[Any]:
     return np.reshape(array, shape)
 
 
-def receive(socket: zmq.Socket[bytes], *, routed: bool = False) -> tuple[bytes, Message]:
-    """Read one message without waiting: (sender's identity if `routed`, message).
+def receive(socket: zmq.Socket[bytes], *, routed: int = 0) -> tuple[tuple[bytes, ...], Message]:
+    """Read one message without waiting: (as many parts of its sender's address, message).
 
     Raises `zmq.Again` when there is none, and `WireError` for one that is dropped. Arrays
     are views of libzmq's own memory; frames beyond the allowed number are read away.
@@ -122,10 +134,9 @@ def receive(socket: zmq.Socket[bytes], *, routed: bool = False) -> tuple[bytes, 
             surplus = True
         if not part.more:
             break
-    sender = parts.pop(0).bytes if routed else b""
     if surplus:
         raise WireError(f"more than {MAX_FRAMES} frames")
-    return sender, decode([p.buffer for p in parts])
+    return tuple(p.bytes for p in parts[:routed]), decode([p.buffer for p in parts[routed:]])
 
 
 def check_array(

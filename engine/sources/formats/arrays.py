@@ -1,8 +1,9 @@
-"""Plain arrays: ``.npy``, and ``.npz`` with one array of keypoints.
+"""Plain arrays: ``.npy``, ``.npz`` with one array of keypoints, and nested lists in ``.json``.
 
 [frames, joints, 2 or 3] is one person, [persons, frames, joints, 2 or 3] several, whose rows may be
 tracks or not; the third number is a score. Scores may stand apart, and a size (height, width) as
-``img_shape``, as in annotations.
+``img_shape``, as in annotations. A file is one video: what looks like more keypoints, or like
+scores under another name, is refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.base.errors import DatasetError, SourceError
+from engine.base.errors import DatasetError, SourceError, printable
 from engine.skeletons.joints import by_number
 from engine.sources.formats.content import Content
 from engine.sources.formats.keypoints import keypoints_of
@@ -23,17 +24,19 @@ from engine.sources.formats.recording import Detection, Frame, Recording, Size
 
 _POINTS: Final = ("keypoint", "keypoints", "kpts", "poses", "pose", "xy", "xyn", "arr_0")
 _SCORES: Final = ("keypoint_score", "keypoint_scores", "scores", "score", "conf")
+_BY_POSITION: Final = {"arr_0", "arr_1"}  # np.savez without names
 _EXPECTED: Final = (
     "expected [frames, joints, 2 or 3] or [persons, frames, joints, 2 or 3] with a number of "
     "joints that is known. Of ST-GCN's [channels, frames, joints, persons] that is "
     "array.transpose(3, 1, 2, 0)"
 )
+_DEEPEST: Final = 5  # lists in lists
 _MEDIAPIPE: Final = 33  # joints, with x, y, z and perhaps visibility
 _METRES: Final = 10.0  # coordinates within it, with a third number that is no score, are 3-D
 
 
 def read(content: Content) -> list[Recording] | None:
-    arrays, path = content.arrays, content.path
+    arrays, path = content.arrays or _listed(content.json), content.path
     if arrays is None:
         return None
     only = next(iter(arrays), "") if len(arrays) == 1 else ""
@@ -43,6 +46,15 @@ def read(content: Content) -> list[Recording] | None:
     if points.dtype.kind not in "fiu":
         return None
     scores = next((arrays[name] for name in _SCORES if name in arrays), None)
+    if scores is None and set(arrays) == _BY_POSITION:
+        scores = arrays["arr_1"]
+    used = (points, scores)
+    if unused := [name for name, one in arrays.items() if _is_more(one, points, used)]:
+        raise DatasetError(
+            f"{path}: array {printable(unused[0])[:40]!r} of shape {list(arrays[unused[0]].shape)} "
+            f"would not be read, beside keypoints of {list(points.shape)}. A file is one video: "
+            f"keypoints as `{_POINTS[0]}`, their scores as `{_SCORES[0]}`"
+        )
     try:
         points = _checked(points, scores)
     except ValueError as error:
@@ -50,6 +62,29 @@ def read(content: Content) -> list[Recording] | None:
     return [
         Recording(path.stem, partial(_of_rows, path, points), _size(arrays), rows=len(points) > 1)
     ]
+
+
+def _listed(whole: Any) -> dict[str, Any] | None:
+    """Nested lists of numbers as an array; None for what is no such thing, and for landmarks of
+    MediaPipe, which has a reader of its own."""
+    inner, depth = whole, 0
+    while isinstance(inner, list) and inner and depth < _DEEPEST:
+        inner, depth = inner[0], depth + 1
+    if depth < 3 or isinstance(inner, bool) or not isinstance(inner, (int, float, type(None))):
+        return None
+    try:
+        found = np.array(whole, np.float64)
+    except (TypeError, ValueError):
+        return None
+    return None if found.shape[-2] == _MEDIAPIPE else {"arr_0": found}
+
+
+def _is_more(array: Any, points: NDArray[Any], used: tuple[Any, ...]) -> bool:
+    """Whether an array that is not used has numbers for joints."""
+    if not isinstance(array, np.ndarray) or any(array is one for one in used):
+        return False
+    keypoints = array.ndim == points.ndim and array.shape[-2:-1] == points.shape[-2:-1]
+    return keypoints or (array.ndim > 1 and array.shape == points.shape[:-1])
 
 
 def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
@@ -67,13 +102,22 @@ def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
         raise ValueError(f"an array of shape {shape} holds no frames")
     if points.shape[2] == _MEDIAPIPE and points.shape[-1] > 2:
         return _without_depth(points)
-    if scores is not None and points.shape[-1] == 2:
+    if scores is not None:
         apart = np.asarray(scores)
         if apart.ndim == 2:
             apart = apart[None]
         if apart.shape != points.shape[:3] or apart.dtype.kind not in "fiu":
             raise ValueError(f"scores of shape {list(apart.shape)} with keypoints of {shape}")
-        return np.concatenate([points, apart[..., None]], axis=-1)
+        if points.shape[-1] == 2:
+            return np.concatenate([points, apart[..., None]], axis=-1)
+        if not np.array_equal(points[..., 2], apart, equal_nan=True):
+            raise ValueError(
+                f"keypoints of {shape} beside scores, which their third numbers are not: are those "
+                "depths? Give x and y alone, [.., 2]"
+            )
+    if points.shape[-1] == 3:
+        beyond = (points < 0).all(axis=-1) & (points == points[..., :1]).all(axis=-1)
+        points = np.where(beyond[..., None], points.dtype.type(0), points)  # such as -1, -1, -1
     if points.shape[-1] == 3 and np.isfinite(points).any():
         third = points[..., 2]
         small = np.nanmax(np.abs(points[..., :2])) < _METRES
@@ -88,10 +132,17 @@ def _checked(points: NDArray[Any], scores: Any) -> NDArray[Any]:
 
 
 def _without_depth(points: NDArray[Any]) -> NDArray[Any]:
-    """MediaPipe's x, y and perhaps visibility of [.., 33, 3 or 4]; z is no score."""
+    """MediaPipe's x, y and perhaps visibility of [.., 33, 3 or 4]; z is no score. Raises
+    `ValueError` where the third may be either."""
     if points.shape[-1] == 4:
         return points[..., [0, 1, 3]]
-    return points[..., :2] if np.nanmin(points[..., 2]) < 0 else points
+    third = points[..., 2]
+    if np.isnan(third).all() or np.nanmin(third) < 0 or np.nanmax(third) > 1:
+        return points[..., :2]
+    raise ValueError(
+        "33 joints whose third numbers, all from 0 to 1, may be depths or visibilities: give x, y, "
+        "z and visibility, or x and y with the visibilities as `keypoint_score`"
+    )
 
 
 def _channels_first(points: NDArray[Any]) -> bool:

@@ -7,20 +7,22 @@ Nothing that a file holds is executed: pickles go through the allow-list of
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
-import orjson
 
-from engine.base.errors import DatasetError
+from engine.base.errors import DatasetError, SourceError
+from engine.base.files import open_whole
 from engine.base.host import memory_limit
+from engine.base.npz import array_of, members_of, read_header
 from engine.sources import pickles
+from engine.sources.formats.recording import Frame, timeline
+from engine.sources.json_text import parse_json
 
 POSE_FILES: Final = (".json", ".npz", ".npy", ".txt", ".pkl", ".jsonl")
 _EXPANDS: Final = 8  # memory of parsed JSON against its text, about
@@ -65,10 +67,11 @@ class Content:
 
     @cached_property
     def json(self) -> Any:
-        """What a ``.json`` file says."""
-        if self.suffix != ".json" or self.path.is_dir():
+        """What a ``.json`` file says, or a ``.jsonl`` file whose lines are lists, as a list."""
+        if self.suffix not in (".json", ".jsonl") or self.path.is_dir():
             return None
-        return read_json(self.path)
+        lines = self.suffix == ".jsonl"
+        return None if lines and not has_lists(self.path) else read_json(self.path, lines=lines)
 
     @cached_property
     def arrays(self) -> dict[str, Any] | None:
@@ -78,16 +81,11 @@ class Content:
         try:
             _refuse_large(self.path, 2)
             if self.suffix == ".npy":
-                with self.path.open("rb") as source:
+                with open_whole(self.path) as source:
                     return {"arr_0": _array(source)}
-            with zipfile.ZipFile(self.path) as members:
-                unpacked = sum(member.file_size for member in members.infolist())
-                if unpacked > memory_limit() // 2:
-                    raise DatasetError(
-                        f"unpacks to {unpacked / 1e9:.1f} GB, more than half of the memory"
-                    )
-                names = [name for name in members.namelist() if name.endswith(".npy")]
-                return {n.removesuffix(".npy"): _array(io.BytesIO(members.read(n))) for n in names}
+            with zipfile.ZipFile(self.path) as archive:
+                names = members_of(archive, self.path.stat().st_size)
+                return {n.removesuffix(".npy"): _array(io.BytesIO(archive.read(n))) for n in names}
         except DatasetError as error:
             raise DatasetError(f"{self.path}: {error}") from None
         except Exception as error:  # damage provokes nearly anything
@@ -102,7 +100,7 @@ class Content:
         if self.suffix != ".pkl" or self.path.is_dir():
             return None
         try:
-            with self.path.open("rb") as source:
+            with open_whole(self.path) as source:
                 return pickles.load(source)
         except OSError as error:
             raise DatasetError(f"{self.path}: {error.strerror or error}") from None
@@ -110,21 +108,27 @@ class Content:
             raise DatasetError(f"{self.path}: {error}") from None
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, lines: bool = False) -> Any:
     """Raises `DatasetError` that names the file. NaN as Python writes it is read."""
     try:
         _refuse_large(path, _EXPANDS)
-        text = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return json.loads(text)
+        with open_whole(path) as source:
+            text = source.read().removeprefix(b"\xef\xbb\xbf")
+        if lines:
+            return [parse_json(line) for line in text.splitlines() if line.strip()]
+        return parse_json(text)
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from None
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DatasetError(f"{path}: not JSON: {error!s:.200}") from None
+
+
+def has_lists(path: Path) -> bool:
+    """Whether the first line of a file is a list, as no annotation and no message is."""
+    with path.open("rb") as source:
+        return source.readline(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"["
 
 
 def _refuse_large(path: Path, times: int) -> None:
@@ -135,18 +139,9 @@ def _refuse_large(path: Path, times: int) -> None:
 
 def _array(source: IO[bytes]) -> Any:
     """One array of numpy's file format; its objects, if it has any, are plain data."""
-    version = np.lib.format.read_magic(source)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(source)
-    else:
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(source)
+    shape, fortran, dtype = read_header(source)
     if not dtype.hasobject:
-        rest = source.read()
-        if dtype.itemsize == 0 or len(rest) < np.prod(shape, dtype=object) * dtype.itemsize:
-            raise DatasetError(f"an array of shape {shape} with {len(rest)} bytes")
-        count = int(np.prod(shape, dtype=object))
-        flat = np.frombuffer(rest, dtype, count)
-        return flat.reshape(shape, order="F" if fortran else "C")
+        return array_of(source.read(), shape, fortran, dtype)
     found = pickles.load(io.BytesIO(source.read()))
     return found.item() if isinstance(found, np.ndarray) and found.ndim == 0 else found
 
@@ -160,8 +155,11 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 def by_video(files: Sequence[Path]) -> dict[str, list[tuple[int, Path]]]:
     """Files of a frame each by video: (number of the frame, file), ascending."""
     found: dict[str, list[tuple[int, Path]]] = {}
-    for path in files:
-        name, number = numbered(path.stem)
+    names = [numbered(path.stem) for path in files]
+    if len(files) > 1 and len(dict(names)) == len(files) and len({n for _, n in names}) == 1:
+        # a number that all have is a camera's, and the frame's stands before it
+        names = [numbered(name) for name, _ in names]
+    for path, (name, number) in zip(files, names, strict=True):
         group = found.setdefault(name, [])
         group.append((len(group) if number is None else number, path))
     return {name: sorted(group, key=lambda item: item[0]) for name, group in found.items()}
@@ -176,3 +174,18 @@ def numbered(stem: str) -> tuple[str, int | None]:
     before = match[1].rstrip("_-. ")
     after = _ENDS.sub("", match[3])
     return before + after, int(match[2])
+
+
+def frames_of_files(
+    group: Sequence[tuple[int, Path]], frame_of: Callable[[Any, int], Frame]
+) -> Iterator[Frame | SourceError]:
+    """The frames of a video with a ``.json`` file each, as `by_video` groups them; `frame_of`
+    makes one of what a file says and its number, and raises `ValueError`."""
+    numbers = timeline([number for number, _ in group])
+    for number, (_, path) in zip(numbers, group, strict=True):
+        try:
+            yield frame_of(read_json(path), number)
+        except DatasetError as error:
+            yield SourceError(str(error))
+        except ValueError as error:
+            yield SourceError(f"{path}: {error}")

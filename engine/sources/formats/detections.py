@@ -40,7 +40,13 @@ def read(content: Content) -> list[Recording] | None:
     if isinstance(whole, list):
         if not whole or not all(_is_detection(entry) for entry in whole):
             return None
-        return _recordings(_Videos(path), [(entry["image_id"], entry) for entry in whole])
+        kinds = {entry["category_id"] for entry in whole if type(entry.get("category_id")) is int}
+        if len(kinds) > 1:
+            raise DatasetError(
+                f"{path}: detections of several categories, {sorted(kinds)[:5]}; keep those of "
+                "people, category_id 1 of COCO's"
+            )
+        return _recordings(_Videos(path), [*_by_video(whole)])
     if not isinstance(whole, dict) or not whole:
         return None
     if isinstance(whole.get("images"), list) and isinstance(whole.get("annotations"), list):
@@ -52,6 +58,16 @@ def read(content: Content) -> list[Recording] | None:
         named = [(name, entry) for name, entries in whole.items() for entry in entries]
         return _recordings(_Videos(path, list(whole)), named)
     return None
+
+
+def _by_video(entries: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, Any]]:
+    """(picture, entry), where pictures of several videos have the same ids."""
+    videos = {video for entry in entries if type(video := entry.get("video_id")) in (int, str)}
+    for entry in entries:
+        picture, video = entry["image_id"], entry.get("video_id")
+        if len(videos) > 1 and type(video) in (int, str) and type(picture) in (int, str):
+            picture = f"{video}/{picture}"
+        yield picture, entry
 
 
 def _is_detection(entry: Any) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.base.errors import DatasetError, SourceError
 from engine.skeletons.joints import JointLayout, by_names
-from engine.sources.formats.content import Content, by_video, read_json
+from engine.sources.formats.content import Content, by_video, frames_of_files, read_json
 from engine.sources.formats.keypoints import identity, keypoints_of
 from engine.sources.formats.recording import Detection, Frame, Recording, timeline
 
@@ -38,10 +38,13 @@ def _folder(content: Content) -> list[Recording] | None:
     if not files or not _is_picture(read_json_or_none(files[0])):
         return None
     grouped = by_video(files)
-    alone = len(grouped) == 1
+    own = content.path.resolve().name
     return [
-        Recording(content.path.resolve().name if alone or not name else name, partial(_of_files, g))
-        for name, g in grouped.items()
+        Recording(
+            own if len(grouped) == 1 or not name else name,
+            partial(frames_of_files, group, _of_picture),
+        )
+        for name, group in grouped.items()
     ]
 
 
@@ -98,15 +101,8 @@ def _of_frames(path: Path, frames: list[tuple[int, Any]]) -> Iterator[Frame | So
             yield SourceError(f"{path}, frame {number}: {error}")
 
 
-def _of_files(group: list[tuple[int, Path]]) -> Iterator[Frame | SourceError]:
-    numbers = timeline([number for number, _ in group])
-    for number, (_, path) in zip(numbers, group, strict=True):
-        try:
-            yield Frame(number, _people(read_json(path)))
-        except DatasetError as error:
-            yield SourceError(str(error))
-        except ValueError as error:
-            yield SourceError(f"{path}: {error}")
+def _of_picture(instances: Any, number: int) -> Frame:
+    return Frame(number, _people(instances))
 
 
 def _people(instances: Any) -> list[Detection]:

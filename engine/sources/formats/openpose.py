@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from engine.base.errors import DatasetError, SourceError, printable
-from engine.sources.formats.content import Content, by_video, read_json
+from engine.sources.formats.content import Content, by_video, frames_of_files, read_json
 from engine.sources.formats.keypoints import identity, keypoints_of
-from engine.sources.formats.recording import Detection, Frame, Recording, Size, sides, timeline
+from engine.sources.formats.recording import Detection, Frame, Recording, Size, sides
 
 _PEOPLE: Final = ("people", "bodies")
 _JOINTS: Final = ("pose_keypoints_2d", "pose_keypoints", "joints", "keypoints")
@@ -56,7 +56,7 @@ def _folder(content: Content) -> list[Recording] | None:
         name = prefix if len(grouped) > 1 and prefix else content.path.resolve().name
         opened = _first([path for _, path in group])
         size = None if opened is None else size_of(opened)
-        recordings.append(Recording(name, partial(_of_files, group), size))
+        recordings.append(Recording(name, partial(frames_of_files, group, frame_of), size))
     return recordings
 
 
@@ -69,19 +69,6 @@ def _first(files: Sequence[Path]) -> Any:
         except DatasetError:
             continue
     return None
-
-
-def _of_files(group: list[tuple[int, Path]]) -> Iterator[Frame | SourceError]:
-    numbers = timeline([number for number, _ in group])
-    for number, (_, path) in zip(numbers, group, strict=True):
-        try:
-            found = frame_of(read_json(path), number)
-        except DatasetError as error:
-            yield SourceError(str(error))
-        except ValueError as error:
-            yield SourceError(f"{path}: {error}")
-        else:
-            yield found
 
 
 def _of_documents(path: Path, documents: list[Any]) -> Iterator[Frame | SourceError]:

@@ -19,11 +19,12 @@ import numpy as np
 from engine.base.choices import AUTO, PIXELS, Coordinates
 from engine.base.constants import JOINTS
 from engine.base.errors import DatasetError, SampleError, SourceError, UsageError, printable
-from engine.skeletons.joints import LAYOUTS, JointLayout, by_number
+from engine.skeletons.joints import LAYOUTS, JointLayout, by_number, by_pelvis
 from engine.skeletons.samples import MAX_POSES
 from engine.sources.formats.recording import Detection, Frame, Recording, Size
 
 _FIRST: Final = 100  # frames in which somebody is looked for
+_AMBIGUOUS: Final = 16  # joints, whose order is MPII's or another
 _BYTES: Final = JOINTS * 3 * 4  # of a person in a frame
 
 
@@ -58,6 +59,15 @@ class Reading:
         """The flags that speak of the poses, as text; empty without any."""
         flags = [] if self.size is None else ["--size"]
         return " and ".join([*flags, *(["--joints"] if self.joints else [])])
+
+    def leave_out(self, name: object) -> None:
+        """Raise `DatasetError` where something is said of annotations, which say it themselves."""
+        if self.says:
+            raise DatasetError(
+                f"{name} has none of the forms of other programs that docs/data.md lists, and "
+                f"annotations say img_shape themselves and have the model's joints; leave "
+                f"{self.says} out"
+            )
 
 
 def parse_size(text: str) -> Size:
@@ -110,6 +120,13 @@ class Poses:
                     return self.layout(len(frame.people[0].kpts))
         return None
 
+    @cached_property
+    def _by_pelvis(self) -> JointLayout | None:
+        """The order of 16 joints, by the people of the first frames."""
+        frames = [one for one in islice(self._read(), _FIRST) if isinstance(one, Frame)]
+        people = [one.kpts for frame in frames for one in frame.people]
+        return by_pelvis([kpts for kpts in people if len(kpts) == _AMBIGUOUS])
+
     def _read(self) -> Iterator[Frame | SourceError]:
         """As the reader gives them."""
         if self.recording.error is not None:
@@ -142,7 +159,13 @@ class Poses:
 
     def layout(self, joints: int) -> JointLayout:
         """How so many joints are numbered. Raises `ValueError`."""
-        known = self.recording.layout or self._reading.joints or by_number(joints)
+        known = self.recording.layout or self._reading.joints
+        if known is None and joints == _AMBIGUOUS and (known := self._by_pelvis) is None:
+            raise ValueError(
+                f"{joints} joints, whose order their number does not tell: say --joints mpii16, or "
+                "h36m16 for Human3.6M's without a nose"
+            )
+        known = known or by_number(joints)
         if known is None:
             counts = ", ".join(f"{layout.joints} ({name})" for name, layout in LAYOUTS.items())
             raise ValueError(f"{joints} joints, which no layout has: {counts}")

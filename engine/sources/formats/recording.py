@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 from typing import Any, Final
 
 import numpy as np
@@ -21,6 +23,7 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 _SPARSEST: Final = 10  # moments for each frame that is there
 _SHORT: Final = 1000  # moments, of which any number may be empty
+_TELLING: Final = 7  # steps that are nearly the same
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,22 +77,30 @@ def sides(width: Any, height: Any) -> Size | None:
 def timeline(numbers: Sequence[int]) -> list[int]:
     """Numbers of frames, ascending, as moments of a video.
 
-    Where every n-th frame was kept these are one apart. Gaps are moments in which nobody was found;
-    but numbers that have little to do with time (COCO's of pictures) are replaced by 0, 1, 2, ….
+    Where every n-th frame was kept, or numbers are times, these are one apart. Gaps are moments in
+    which nobody was found; but numbers that have little to do with time (COCO's of pictures) are
+    replaced by 0, 1, 2, ….
     """
     if not count_time(numbers):
         return list(range(len(numbers)))
     first, step = numbers[0], _step(numbers)
-    return [first // step + (number - first) // step for number in numbers]
+    if isinstance(step, int):
+        return [first // step + (number - first) // step for number in numbers]
+    return [round((number - first) / step) for number in numbers]
 
 
 def count_time(numbers: Sequence[int]) -> bool:
     """Whether numbers, ascending, may be those of the frames of a video."""
     if len(set(numbers)) < len(numbers) or not numbers:
         return False
-    moments = (numbers[-1] - numbers[0]) // _step(numbers)
+    moments = (numbers[-1] - numbers[0]) / _step(numbers)
     return moments < max(_SPARSEST * len(numbers), _SHORT)
 
 
-def _step(numbers: Sequence[int]) -> int:
-    return math.gcd(*(number - numbers[0] for number in numbers)) or 1
+def _step(numbers: Sequence[int]) -> int | float:
+    """From a moment to the next: what all numbers are apart by, or nearly, as milliseconds are."""
+    common = math.gcd(*(number - numbers[0] for number in numbers)) or 1
+    steps = [later - number for number, later in pairwise(numbers)]
+    if len(steps) >= _TELLING and common < min(steps) and max(steps) < 2 * min(steps):
+        return float(median(steps))
+    return common

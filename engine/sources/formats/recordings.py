@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import pickletools
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from engine.base.assets import file_sha256
 from engine.base.errors import DatasetError
+from engine.base.files import NO_FILE, is_endless
 from engine.sources.folders import INDEX
-from engine.sources.formats.content import POSE_FILES
+from engine.sources.formats.content import POSE_FILES, has_lists
 from engine.sources.formats.pose_frames import is_messages
 from engine.sources.formats.poses import Poses, Reading
 from engine.sources.formats.registry import find
+from engine.sources.unpickling import Bounded
 
 _NOTHING: Final = ("PROTO", "FRAME", "MARK", "MEMOIZE")
 """Opcodes of a pickle that make no object."""
+_FIELDS: Final = re.compile(rb'"(frame_dir|img_shape|total_frames|split)"\s*:')
+"""Of annotations, and of nobody else's."""
+_LOOK: Final = 1 << 16  # bytes
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,8 @@ class Recordings:
 def read_recordings(path: Path, reading: Reading) -> Recordings | None:
     """The recordings of a file or a folder; None where it is annotations, columns, or nothing that
     is known. Raises `DatasetError`."""
+    if is_endless(path):
+        raise DatasetError(f"{path}: {NO_FILE}")
     found = None if not path.exists() or _is_ours(path) else find(path)
     if found is None:
         return None
@@ -69,16 +77,20 @@ def _is_ours(path: Path) -> bool:
             with zipfile.ZipFile(path) as members:
                 return "frame_dir.npy" in members.namelist()
         if suffix == ".jsonl":
-            return not is_messages(path)
+            return not is_messages(path) and not has_lists(path)
+        if suffix == ".json":  # parsed once then, where it would be twice
+            with path.open("rb") as source:
+                return _FIELDS.search(source.read(_LOOK)) is not None
         return suffix == ".pkl" and not _lists_arrays(path)
-    except (OSError, ValueError, zipfile.BadZipFile):
+    except Exception:  # damage provokes nearly anything
         return True  # whose reader says what is wrong
 
 
 def _lists_arrays(path: Path) -> bool:
     """Whether a pickle is a list that does not begin with a dict."""
     with path.open("rb") as source:
-        begins = (opcode.name for opcode, *_ in pickletools.genops(source))
+        bounded: Any = Bounded(source)
+        begins = (opcode.name for opcode, *_ in pickletools.genops(bounded))
         made = (name for name in begins if name not in _NOTHING and not name.endswith("PUT"))
         first, second = next(made, ""), next(made, "")
     return first == "EMPTY_LIST" and second not in ("EMPTY_DICT", "STOP", "APPENDS", "")

@@ -18,6 +18,7 @@ from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from tests.doubles import om
 from tests.doubles.models import INPUT, describe, geared, static
+from tests.support.networks import STRIDED, random_state_dict, write_model
 
 pytestmark = pytest.mark.usefixtures("doubles")
 SAMPLE = VIEWS * int(np.prod(CLIP_SHAPE)) * 4  # bytes
@@ -169,6 +170,7 @@ def test_a_graph_with_gears_reserves_its_largest(
         opened(path, name=name)
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_at_a_run(
     name: str,
     tiny_model: Path,
@@ -225,7 +227,7 @@ def test_a_smaller_file_that_did_not_fit_beside_a_larger_one(
     backend.close()
 
 
-@pytest.mark.parametrize("api", ["2023", "2025"])
+@pytest.mark.parametrize("api", [pytest.param("2023", marks=pytest.mark.slow), "2025"])
 def test_gears_in_both_forms(
     tiny_model: Path,
     tmp_path: Path,
@@ -386,3 +388,14 @@ def test_pyacl_tells_gears_itself(
     backend.close()
     with pytest.raises(ModelError, match=r"was compiled for \(1, 2\), not for \(1, 8\)"):
         opened(path, "1,8", name="pyacl")
+
+
+@pytest.mark.parametrize("name", ["acl", "pyacl"])
+def test_a_file_that_was_replaced(tiny_model: Path, tmp_path: Path, name: str) -> None:
+    """The device process looks at what the runtime has loaded: it reads by the path."""
+    path = describe(static(tiny_model, tmp_path / "a.om", 1), [1], geared=False)
+    model = open_model(str(path))
+    other = write_model(tmp_path / "b.onnx", random_state_dict(STRIDED, seed=1), STRIDED)
+    static(other, path, 1)
+    with pytest.raises(ModelError, match="a.om is not the file that this run began with"):
+        load(name, model, device=None, precision="f16", threads=0)

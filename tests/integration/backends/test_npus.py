@@ -122,6 +122,7 @@ def doctor(*arguments: str) -> str:
     return result.stdout
 
 
+@pytest.mark.slow
 def test_the_doctor_without_an_npu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     found = doctor()

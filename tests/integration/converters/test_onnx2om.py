@@ -195,7 +195,7 @@ def test_an_om_that_exists_is_described(network: Path, capsys: pytest.CaptureFix
 
 
 def sessions(path: Path) -> tuple[Any, Any]:
-    planned = Cuts.of(path).planned()
+    planned = Cuts.of(path.read_bytes()).planned()
     return (ort.InferenceSession(str(path)), ort.InferenceSession(planned.SerializeToString()))
 
 

@@ -11,7 +11,9 @@ import onnx
 import pytest
 
 from converters.quantize import main
+from engine.base.options import Options
 from engine.network.models import open_model
+from engine.runtime.setup import Setup
 from tests.support.networks import LIMBS, TINY, random_state_dict, write_model
 from tests.support.samples import annotation
 
@@ -46,7 +48,13 @@ def test_writes_what_has_passed(
     model, before = open_model(str(path)), open_model(str(tiny_model))
     assert (model.precision, model.classes, model.batch) == ("int8", before.classes, None)
     about = {p.key: p.value for p in onnx.load(str(path)).metadata_props}
-    assert json.loads(about["quantisation"])["clips"] == 5
+    quantisation = json.loads(about["quantisation"])
+    assert quantisation["clips"] == 5
+    assert (quantisation["gate"]["samples"], quantisation["gate"]["min_agreement"]) == (4, 50)
+    assert model.gated
+    assert not before.gated
+    setup = Setup.of(Options(model=str(path), precision="fastest"))
+    assert (setup.precision, setup.model.sha256) == ("int8", model.sha256)
     assert path.stat().st_size < 0.6 * tiny_model.stat().st_size
 
     assert main(arguments(path, dataset)) == 2
@@ -70,6 +78,7 @@ def test_a_fixed_batch_stays(tmp_path: Path, dataset: Path) -> None:
     assert open_model(str(dataset.with_name("int8.onnx"))).batch == 2
 
 
+@pytest.mark.slow
 def test_writes_nothing_that_loses_too_much(
     tiny_model: Path, dataset: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

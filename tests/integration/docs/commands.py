@@ -99,7 +99,8 @@ def _until_arguments(module: str, arguments: Sequence[str], *, parse: bool) -> _
     argparse.ArgumentParser.parse_args = parse_args  # type: ignore[method-assign]
     sys.argv = [module, *arguments]
     try:
-        import_module(module).main()
+        program = import_module(module)
+        (import_module(f"{module}.__main__") if hasattr(program, "__path__") else program).main()
     except _Reached as reached:
         return reached
     finally:

@@ -19,6 +19,7 @@ PROGRAMS = (
     "engine.doctor",
     "converters.pytorch2onnx",
     "converters.quantize",
+    "converters.calibrate",
     "converters.annotations",
     "converters.onnx2om",
     "converters.oracle",

@@ -42,6 +42,8 @@ PARSED = {
     "--listen": "needs two machines; tests/chaos runs guests on one",
     "engine.join": "as --listen",
     "int8": "takes minutes; tests/integration/converters quantises",
+    "LOGITS.npz": "needs a hundred samples; tests/integration/test_clips.py calibrates",
+    "OTHER.pkl": "as LOGITS.npz",
     "CONFIG": "needs a checkpoint of mmaction2; tests/integration/converters has small ones",
     "converters.survey": "needs checkouts; tests/unit/converters has small ones",
     "onnx2om": "needs atc; tests/integration/converters has a stand-in",
@@ -49,6 +51,7 @@ PARSED = {
     "engine.inspect": "needs a file; tests/unit/test_inspect.py has every format",
     "engine.doctor": "asks every runtime on the machine; tests/integration/backends runs it",
     "benchmarks.": "measures for minutes; tests/benchmarks runs them with less",
+    "tests.fuzz": "throws inputs for minutes; tests/chaos throws fewer",
     "tests.integration.docs": "writes docs/cli.md",
 }
 """What is only parsed: a part of the command, and why."""
@@ -107,6 +110,7 @@ def folder(
     return tmp_path
 
 
+@pytest.mark.slow
 def test_commands_run(folder: Path) -> None:
     """In the order of the pages, each beside what those before it wrote."""
     to_run = [command for command in commands() if runs(command)]
@@ -124,7 +128,10 @@ def test_commands_run(folder: Path) -> None:
         assert not any("error" in orjson.loads(line) for line in lines)
 
 
-@pytest.mark.parametrize("number", range(len(SCRIPTS)))
+@pytest.mark.parametrize(
+    "number",
+    [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, len(SCRIPTS)))],
+)
 def test_scripts_in_python_run(folder: Path, number: int) -> None:
     (folder / "script.py").write_text(SCRIPTS[number])
     _run(folder, ["script.py"])

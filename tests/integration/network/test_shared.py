@@ -14,6 +14,7 @@ import pytest
 
 from converters.graph import build_clips, select_weights
 from converters.slowonly import SlowOnly
+from engine.backends.ascend.npus import cpu_features
 from engine.backends.registry import load
 from engine.base.choices import CLIPS, SHARED, Precision
 from engine.base.constants import CLIP_SHAPE, HMDB51
@@ -24,6 +25,7 @@ from engine.network.models import open_model
 from engine.network.recogniser import infer
 from engine.network.runners.base import Runner
 from engine.network.runners.opening import open_runner
+from engine.network.runners.shared import SharedRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
 from tests.support.networks import TINY, random_state_dict, write_model
@@ -112,23 +114,41 @@ def test_bf16(tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]) -
 def test_int8(
     quantised_model: Path, samples: list[HeatmapClips], exact: list[Any], name: str
 ) -> None:
-    """As far from float as the whole network is in int8, and near to that."""
-    errors: dict[str, list[float]] = {}
+    """The parts compute what the whole network does; that is near to float."""
     found = {}
     for layout in (CLIPS, SHARED):
         quantised = runner(quantised_model, name, layout, "int8")
         assert quantised.facts.precision == "int8"
         found[layout] = list(infer(quantised, samples))
-        errors[layout] = [
-            float(np.abs(logits - whole).max() / np.abs(whole).max())
-            for logits, whole in zip(found[layout], exact, strict=True)
-        ]
         quantised.close()
-    assert min(errors[SHARED]) > 0
-    assert max(errors[SHARED]) < 2 * max(errors[CLIPS]) < 0.2
+        for logits, whole in zip(found[layout], exact, strict=True):
+            assert 0 < np.abs(logits - whole).max() < 0.1 * np.abs(whole).max()
+    # Processors without VNNI add pairs of products in 16 bits, which saturate: up to 0.09.
+    exactly = any("VNNI" in feature or "AMX" in feature for feature in cpu_features())
     for shared, whole in zip(found[SHARED], found[CLIPS], strict=True):
-        # Processors without VNNI add pairs of products in 16 bits, which saturate: up to 0.09.
-        np.testing.assert_allclose(shared, whole, rtol=0, atol=0.15 * np.abs(whole).max())
+        bound = (1e-5 if exactly else 0.15) * np.abs(whole).max()
+        np.testing.assert_allclose(shared, whole, rtol=0, atol=bound)
+
+
+def test_int8_bits_do_not_depend_on_neighbours(
+    quantised_model: Path, samples: list[HeatmapClips]
+) -> None:
+    shared = runner(quantised_model, "openvino", SHARED, "int8")
+    together = list(infer(shared, samples))
+    for clips, expected in reversed(list(zip(samples, together, strict=True))):
+        [alone] = infer(shared, [clips])
+        np.testing.assert_array_equal(alone, expected)
+    shared.close()
+
+
+def test_int8_is_a_byte_a_value(quantised_model: Path) -> None:
+    """Buffers from part to part, all but the features."""
+    shared = runner(quantised_model, "openvino", SHARED, "int8")
+    assert isinstance(shared, SharedRunner)
+    *between, features = shared._levels._memory.of([8] * len(shared._levels.parts))
+    assert {a.dtype.name for level in between for a in level.values()} == {"uint8"}
+    assert [*features] == [FEATURES]
+    shared.close()
 
 
 def test_what_is_under_way_is_known(tiny_model: Path, samples: list[HeatmapClips]) -> None:
@@ -161,14 +181,14 @@ def test_waves_are_filled_across_batches(
     for step in (1, len(samples)):
         shared = runner(tiny_model, "openvino", SHARED)
         count = 0
-        plain = shared._wave
+        plain = shared._levels.run
 
         def counted(*arguments: Any, plain: Any = plain) -> Any:
             nonlocal count
             count += 1
             return plain(*arguments)
 
-        shared._wave = counted  # type: ignore[method-assign]
+        shared._levels.run = counted  # type: ignore[method-assign]
         batch = list(enumerate(samples))
         logits = []
         for first in range(0, len(batch), step):
@@ -257,7 +277,7 @@ def test_strides_in_time(
     shared = runner(path, "onnxruntime", SHARED)
     [expected], [found] = infer(whole, [clips]), infer(shared, [clips])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-    planned = ort.InferenceSession(Cuts.of(path).planned().SerializeToString())
+    planned = ort.InferenceSession(Cuts.of(path.read_bytes()).planned().SerializeToString())
     plan = np.concatenate([clips.plan, clips.plan + clips.unique])
     [found] = planned.run(None, {FRAMES: clips.frames.dense(), PLAN: plan})
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())

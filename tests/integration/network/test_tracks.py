@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.backends.registry import load
-from engine.base.choices import SHARED
+from engine.base.choices import SHARED, Precision
 from engine.base.recipe import HMDB51_RECIPE
 from engine.network.cuts import Cuts
 from engine.network.models import open_model
@@ -23,10 +23,12 @@ from tests.support.samples import annotation
 ROOM = 1 << 28
 
 
-def runner(path: Path, name: str = "openvino", room: int = ROOM) -> SharedRunner:
+def runner(
+    path: Path, name: str = "openvino", room: int = ROOM, precision: Precision = "f32"
+) -> SharedRunner:
     model = replace(open_model(str(path)), layout=SHARED)
-    backend = load(name, model, device=None, precision="f32", threads=2)
-    return SharedRunner(backend, Cuts.of(path), HMDB51_RECIPE.one_view, room)
+    backend = load(name, model, device=None, precision=precision, threads=2)
+    return SharedRunner(backend, 51, Cuts.of(path.read_bytes()), HMDB51_RECIPE.one_view, room=room)
 
 
 def windows(track: int, firsts: Any, seed: int = 0, crop: int = 0) -> list[HeatmapClips]:
@@ -46,7 +48,7 @@ def windows(track: int, firsts: Any, seed: int = 0, crop: int = 0) -> list[Heatm
     return found
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("name", ["openvino", pytest.param("onnxruntime", marks=pytest.mark.slow)])
 def test_the_same_as_anew(tiny_model: Path, name: str) -> None:
     """Two tracks in turn, with steps of all kinds, also back and over the end of the ring."""
     tracks = [windows(n, (0, 8, 16, 18, 60, 58, 104, 150, 152), seed=n) for n in (1, 2)]
@@ -64,16 +66,34 @@ def test_the_same_as_anew(tiny_model: Path, name: str) -> None:
     shared.close()
 
 
+def test_the_same_as_anew_in_int8(quantised_model: Path) -> None:
+    """To the bit, with rows that are kept a byte a value."""
+    mixed = [
+        clips
+        for pair in zip(*(windows(n, (0, 8, 16, 18, 60), seed=n) for n in (1, 2)), strict=True)
+        for clips in pair
+    ]
+    shared = runner(quantised_model, precision="int8")
+    plain = list(infer(shared, [replace(clips, track=None) for clips in mixed]))
+    assert not shared._cache._tracks
+    for one, other in zip(infer(shared, mixed), plain, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert len(shared._cache._tracks) == 2
+    *kept, _ = shared._pool.arrays
+    assert {array.dtype.name for level in kept for array in level.values()} == {"uint8"}
+    shared.close()
+
+
 def test_less_is_computed(tiny_model: Path) -> None:
     shared = runner(tiny_model)
     rows: list[int] = []
-    plain = shared._sweep
+    plain = shared._levels._sweep
 
     def counted(network: Any, region: range, *rest: Any) -> None:
         rows.append(len(region))
         plain(network, region, *rest)
 
-    shared._sweep = counted  # type: ignore[method-assign]
+    shared._levels._sweep = counted  # type: ignore[method-assign]
     first, *others = windows(1, (0, 8, 16))
     list(infer(shared, [first]))
     anew = sum(rows)
@@ -88,8 +108,8 @@ def test_less_is_computed(tiny_model: Path) -> None:
 def test_bounded(tiny_model: Path) -> None:
     """With room for two tracks, three take turns; with none, every window is computed anew."""
     shared = runner(tiny_model)
-    of_one = sum(a.nbytes for level in shared._cache.arrays for a in level.values())
-    of_one = 48 * of_one // len(shared._cache.arrays[0]["this"])
+    of_one = sum(a.nbytes for level in shared._pool.arrays for a in level.values())
+    of_one = 48 * of_one // len(shared._pool.arrays[0]["this"])
     shared.close()
     tracks = [windows(n, (0, 8, 16), seed=n) for n in (1, 2, 3)]
     mixed = [clips for group in zip(*tracks, strict=True) for clips in group]
@@ -100,7 +120,7 @@ def test_bounded(tiny_model: Path) -> None:
         small = runner(tiny_model, room=room)
         for one, other in zip(infer(small, mixed), expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=1e-5 * np.abs(other).max())
-        kept = sum(a.nbytes for level in small._cache.arrays for a in level.values())
+        kept = sum(a.nbytes for level in small._pool.arrays for a in level.values())
         assert kept <= room
         assert len(small._cache._tracks) == (2 if room > of_one else room > of_one // 10)
         small.close()

@@ -36,6 +36,7 @@ def run(path: Path, name: str, batch: list[HeatmapClips]) -> tuple[Any, ClipsRun
     return logits, runner
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_neighbours(tiny_model: Path, samples: list[HeatmapClips]) -> None:
     together, runner = run(tiny_model, "openvino", samples)
     assert (runner.clips_run, runner.clips_padded) == (60, 0)

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +30,14 @@ def free_port() -> int:
 
 @contextmanager
 def listening(uri: str) -> Iterator[list[bytes]]:
-    """What a source yields, as it comes."""
+    """The messages of a source, as they come."""
     found: list[bytes] = []
     done = threading.Event()
 
     def run() -> None:
         for message in open_source(uri).messages(done.is_set):
-            assert isinstance(message, bytes)
-            found.append(message)
+            if isinstance(message, bytes):
+                found.append(message)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -166,6 +166,64 @@ def test_websocket() -> None:
                 client.recv()
     assert found == [b"text", b"bytes", b"page", b"dashboard"]
     gc.collect()  # clients that were refused are held by their errors
+
+
+def test_the_end_waits_for_nobody_who_pushes() -> None:
+    """Neither for those who push on, nor for those who never answer: a thread that waits for them
+    keeps the interpreter alive."""
+    port, stopping = free_port(), threading.Event()
+    before = set(threading.enumerate())
+    messages = open_source(f"ws://127.0.0.1:{port}").messages(stopping.is_set)
+    heard: list[object] = []
+    reader = threading.Thread(target=lambda: heard.append(next(iter(messages))))
+    reader.start()
+    with connected(port):  # it listens
+        pass
+    deaf = upgraded(port)
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
+    sent: list[int] = []
+    pushed = [threading.Thread(target=push_on, args=(port, sent)) for _ in range(5)]
+    for thread in pushed:
+        thread.start()
+    reader.join(10)
+    assert heard == [b"x" * 100_000]
+    while len(sent) < 150:  # nobody reads on, so all that is on the way fills up
+        time.sleep(0.01)
+    start = time.monotonic()
+    stopping.set()
+    assert list(messages) == []
+    assert time.monotonic() - start < 5
+    for thread in pushed:
+        thread.join(10)
+    for one in (*silent, deaf):
+        one.close()
+    until = time.monotonic() + 5
+    while left := {t for t in threading.enumerate() if not t.daemon} - before:
+        assert time.monotonic() < until, left
+        time.sleep(0.01)
+    gc.collect()  # clients are held by what they were told
+
+
+def push_on(port: int, sent: list[int]) -> None:
+    from websockets.exceptions import WebSocketException
+
+    slow = {"ping_interval": None, "compression": None}
+    with suppress(WebSocketException, OSError), connected(port, **slow) as client:
+        while True:
+            client.send("x" * 100_000)
+            sent.append(1)
+
+
+def upgraded(port: int) -> socket.socket:
+    """A WebSocket that answers nothing, not even that it is over."""
+    deaf = socket.create_connection(("127.0.0.1", port))
+    deaf.sendall(
+        f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    assert deaf.recv(4096).startswith(b"HTTP/1.1 101")
+    return deaf
 
 
 @pytest.mark.parametrize(

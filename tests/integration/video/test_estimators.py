@@ -116,6 +116,7 @@ def test_a_region_is_within_the_picture() -> None:
     assert top < bottom
 
 
+@pytest.mark.slow
 def test_two_who_embrace_keep_their_ids(shared: Path) -> None:
     """In a real video both are there from the second frame to nearly the last one."""
     model = shared / "models" / "pose_landmarker_lite.task"

@@ -152,6 +152,7 @@ def test_a_camera_that_never_answered(scheme: str, model: Path) -> None:
         open_source(uri(f"{scheme}:nowhere", model))
 
 
+@pytest.mark.slow
 def test_of_the_web(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A film is read as a file is; a camera is opened anew when it hangs up."""
     monkeypatch.setattr(watcher, "_LONGEST_PAUSE_S", 0.1)
@@ -241,6 +242,7 @@ def test_drawn(film: Path, model: Path, tiny_model: Path, tmp_path: Path) -> Non
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.slow
 def test_nothing_to_draw_over(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"")
     command = [

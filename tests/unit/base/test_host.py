@@ -53,3 +53,28 @@ def test_limits_of_control_groups(tmp_path: Path, cgroup: str, files: Any, limit
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{value}\n")
     assert host.memory_limit(tmp_path / "proc", tmp_path / "groups") == limit
+
+
+def test_hardware_is_told_apart(tmp_path: Path) -> None:
+    """By more than a name that many models share; other processors of a machine are like the
+    first."""
+    about = "model name\t: AMD EPYC\ncpu family\t: 26\nmodel\t\t: 2\nstepping\t: 1\nflags\t: {}\n\n"
+    (tmp_path / "cpuinfo").write_text(about.format("avx512f avx512_bf16") + about.format("avx"))
+    found = host.hardware(tmp_path)
+    assert found.startswith("AMD EPYC (26/2/1, features ")
+    (tmp_path / "cpuinfo").write_text(about.format("avx512_bf16 avx512f"))
+    assert host.hardware(tmp_path) == found
+    (tmp_path / "cpuinfo").write_text(about.format("avx512f"))
+    assert host.hardware(tmp_path) != found
+    gpu = tmp_path / "driver" / "nvidia" / "gpus" / "0000:01:00.0"
+    gpu.mkdir(parents=True)
+    (gpu / "information").write_text("Model: \t\t NVIDIA H200\nIRQ: 1\n")
+    assert host.hardware(tmp_path).endswith(", NVIDIA H200")
+    assert host.hardware(tmp_path / "nothing")
+
+
+def test_features_of_a_processor_do_not_change_with_its_clock() -> None:
+    found = host.cpu_features()
+    assert {"flags", "Features"} & found.keys()  # of x86 and of Arm
+    assert not {"cpu MHz", "bogomips", "BogoMIPS", "processor"} & found.keys()
+    assert found == host.cpu_features()

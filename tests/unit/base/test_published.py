@@ -146,3 +146,11 @@ def test_listing() -> None:
     ]
     [row] = [line for line in lines if line.startswith("ntu60_2d ")]
     assert row.split()[2:4] == ["no", "xsub_val"]
+
+
+def test_class_names_that_have_no_end(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="too long for a list of 51 names"):
+        read_class_names(Path("/dev/zero"), 51)
+    path = tmp_path / "names"
+    path.write_text("".join(f"{n:999}\r\n" for n in range(51)), newline="")
+    assert read_class_names(path, 51) == tuple(map(str, range(51)))

@@ -98,6 +98,25 @@ def test_not_a_state_dict(tmp_path: Path, root: Any) -> None:
         read_checkpoint(as_zip(tmp_path / "a.pth", root))
 
 
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    "root", [b"}%bK\x01s", b"}X\x04\0\0\0meta%bs", b"]q\x01h\x01a"], ids=["key", "value", "circle"]
+)
+def test_values_that_are_named_again_and_again(tmp_path: Path, form: str, root: bytes) -> None:
+    """A few bytes a level, and twice as many values."""
+    doubled = b"K\x01" + b"q\x00h\x00\x86" * 60
+    data = b"\x80\x02" + (root % doubled if b"%b" in root else root) + b"."
+    path = tmp_path / "a.pth"
+    if form == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/data.pkl", data)
+    else:
+        heads = (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})
+        path.write_bytes(b"".join(pickle.dumps(head, 2) for head in heads) + data * 2)
+    with pytest.raises(ModelError, match=r"a\.pth"):
+        read_checkpoint(path)
+
+
 def test_compressed_members_may_be_bombs(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is compressed"):
         read_checkpoint(as_zip(tmp_path / "a.pth", {}, zipfile.ZIP_DEFLATED))

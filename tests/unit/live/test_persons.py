@@ -26,7 +26,7 @@ from tests.support.crowds import detections, shuffled, video, walkers
 
 def told_apart(*annotations: Any) -> tuple[list[Sample], PersonFigures]:
     videos = [Sample(n, str(n), one) for n, one in enumerate(annotations)]
-    dataset = Dataset("test", "test", None, "all", videos)
+    dataset = Dataset("test", "test", "all", videos)
     found, figures = persons_of(dataset, 51, HMDB51_RECIPE)
     return list(found.samples), figures
 
@@ -122,7 +122,7 @@ def test_numbers_of_any_size(scale: float, tracks: bool | None) -> None:
 
 def test_ids_are_unique() -> None:
     videos = [Sample(0, "a", video(walkers(1, 30))), Sample(1, "a#person-0", {})]
-    found, _ = persons_of(Dataset("", "", None, "all", videos), 51, HMDB51_RECIPE)
+    found, _ = persons_of(Dataset("", "", "all", videos), 51, HMDB51_RECIPE)
     assert [s.id for s in found.samples] == ["a#person-0", "a#person-0#2"]
 
 

@@ -163,3 +163,16 @@ def test_nothing_unbounded_and_nothing_lost_unseen(
     assert found.total() + many.figures.dropped == many.totals().windows
     assert many.totals().frames + many.figures.refused == len(said)
     assert many.waiting == {}
+
+
+def test_people_who_are_never_long_enough_for_a_window() -> None:
+    """As where every frame has ids of its own; a stream with nobody in it is no such thing."""
+    many = Streams(lambda first: Grid(1, 2), lambda: lambda f: f, StreamLimits())  # type: ignore[arg-type]
+    for number in range(96):
+        whole = of("kept", number)
+        many.add(whole, 0)
+        many.add(replace(whole, stream="nobody", people=()), 0)
+        renamed = tuple(replace(person, id=number) for person in whole.people)
+        many.add(replace(whole, stream="renamed", people=renamed), 0)
+    many.end(0)
+    assert (many.figures.unseen, many.figures.first_unseen) == (1, "renamed")

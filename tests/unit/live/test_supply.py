@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
+import pytest
 
 from engine.live.streams import StreamLimits, Streams
-from engine.live.supply import LiveSupply
+from engine.live.supply import LiveSupply, SourceFigures
 from engine.live.tracking import Tracker
 from engine.live.windows import Grid, Window
 from engine.skeletons.poses import PoseSequence
@@ -89,3 +91,45 @@ def test_a_recording_is_looked_at_as_a_whole() -> None:
 def test_windows_in_which_nobody_is_seen() -> None:
     found, _ = taken(messages(PIXELS, 0.0))
     assert {one.notes for one in found} == {("empty",)}
+
+
+def test_reasons_and_streams_that_were_refused() -> None:
+    good = [*messages(PIXELS)]
+    bad = [{**one, "stream": "bad", "size": [0, 0]} for one in good[:3]]
+    late = [{**good[0], "frame": "x"}]  # of a stream of which others are taken
+    other = [b"no JSON", {"stream": 5}]
+    _, figures = taken([*late, *bad, *other, *good])
+    assert (figures.taken, figures.refused) == (60, 6)
+    assert list(figures.unheard) == ["bad"]
+    assert sorted(figures.reasons.values()) == [1, 1, 1, 3]
+    _, many = taken([{"stream": f"s{n}", "frame": n + 0.5} for n in range(20)])
+    assert len(many.reasons) <= 5
+    assert many.to_json()["unheard"] == [f"s{n}" for n in range(20)]
+    assert many.nothing is not None
+
+
+def test_streams_beyond_those_that_are_kept_are_not_called_refused() -> None:
+    figures = SourceFigures()
+    for number in range(2000):
+        figures.take(f"s{number}")
+    figures.refuse("why", "s1999")
+    figures.refuse("why", "s0")
+    assert figures.unheard == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [CancelledError("mine"), SystemExit("mine"), KeyboardInterrupt("mine"), GeneratorExit()],
+)
+def test_whatever_ends_a_source_is_said(error: BaseException) -> None:
+    """Of the errors that are no `Exception`, too: a source is never over without a word."""
+
+    def source() -> Iterator[dict[str, Any]]:
+        yield from messages(PIXELS)
+        raise error
+
+    _, figures = taken(source())
+    assert (figures.over, figures.taken) == (True, 60)
+    assert figures.error is not None
+    assert figures.error.startswith(type(error).__name__)
+    assert figures.error.endswith("raised by the source at message 61")

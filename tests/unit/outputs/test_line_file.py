@@ -18,7 +18,7 @@ from engine.base.options import Options
 from engine.base.records import Failure, Prediction
 from engine.cli.checks import check_outputs
 from engine.live.labels import Label
-from engine.outputs.formats import format_of, journal_of, result_of
+from engine.outputs.formats import csv_row, format_of, journal_of, result_of
 from engine.outputs.journal import identity_path, record_json
 from engine.outputs.label_lines import label_json
 from engine.outputs.line_file import LineFile
@@ -188,3 +188,11 @@ def test_what_can_be_resumed(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         check_outputs(Options(resume="/dev/null"))
     check_outputs(Options(output="/dev/null"))
+
+
+def test_nothing_ends_a_line_of_csv_but_its_end() -> None:
+    ends = ["\r", "\n", "\r\n", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+    row = csv_row([f"a{end}b" for end in ends])
+    assert len(row.decode().splitlines()) == 1
+    [cells] = csv.reader([row.decode()])
+    assert {" ".join(cell.split()) for cell in cells} == {"a b"}

@@ -78,7 +78,7 @@ def test_notes_are_counted_by_kind() -> None:
     totals = SampleTotals(0.0, [resumed])
     totals.add(replace(prediction(3, 1, 1), notes=("empty", "percent")), 1.0)
     totals.add(prediction(4, 1, 1), 2.0)
-    found = totals.notes.to_json()
+    found = totals.notes.to_json(totals.done)
     assert found == {
         "empty": {"count": 2, "first": "video 7"},
         "percent": {"count": 1, "first": "video 3"},
@@ -89,7 +89,7 @@ def test_notes_are_counted_by_kind() -> None:
     ]
     labels = LabelTotals(0.0)
     labels.add(label("wave", 1.0, notes=("normalised",)), 1.0)
-    assert labels.notes.to_json() == {"normalised": {"count": 1, "first": "door@47"}}
+    assert labels.notes.to_json(labels.done) == {"normalised": {"count": 1, "first": "door@47"}}
 
 
 @given(st.lists(st.sampled_from(["empty", "normalised", "percent"]), unique=True))

@@ -92,3 +92,16 @@ def test_everything_once_in_order_and_in_time(
         batcher.add(item, now)
     take_due(now + max_wait)
     assert taken == list(range(len(gaps)))
+
+
+def test_what_need_not_wait() -> None:
+    batcher = Batcher[str](max_batch=2, max_wait=10.0)
+    for item in "abc":
+        batcher.add(item, 0.0)
+    batcher.hurry()
+    batcher.add("d", 1.0)
+    assert batcher.take(1.0) == ["a", "b"]
+    assert batcher.take(1.0) == ["c", "d"]
+    batcher.add("e", 2.0)
+    assert batcher.take(2.0) == []
+    assert batcher.take(12.0) == ["e"]

@@ -45,9 +45,7 @@ settings = st.builds(WorkerSettings, st.sampled_from(recipes), st.sampled_from(W
 BODIES: dict[type[Body], st.SearchStrategy[Any]] = {
     m.Join: st.builds(m.Join, text, text, count),
     m.WorkerReady: st.builds(m.WorkerReady, count, text),
-    m.ExecutorReady: st.builds(
-        m.ExecutorReady, st.builds(Facts, text, text, text, count), st.none() | count, count
-    ),
+    m.ExecutorReady: st.builds(m.ExecutorReady, st.builds(Facts, text, text, text, count), count),
     m.Decoding: st.builds(m.Decoding, count),
     m.Sent: st.builds(m.Sent, count, seconds, count),
     m.Queued: st.builds(m.Queued, count),
@@ -61,6 +59,7 @@ BODIES: dict[type[Body], st.SearchStrategy[Any]] = {
     m.Welcome: st.builds(m.Welcome, text, settings),
     m.Refused: st.builds(m.Refused, text),
     m.ExecutorAddress: st.builds(m.ExecutorAddress, text, text, text, st.none() | count),
+    m.Hurry: st.builds(m.Hurry),
     m.Stop: st.builds(m.Stop, text),
 }
 READERS: dict[Callable[[Message], Any], Any] = {

@@ -81,6 +81,10 @@ def test_a_few_joints_may_be_anywhere() -> None:
 def test_placeholders_are_no_shares(placeholder: tuple[float, float]) -> None:
     nobody = np.full((2, 9, 17, 2), placeholder, np.float32)
     found = judged(nobody, None, SHAPE, 9)
+    if placeholder == (-1, -1):
+        assert found.notes == ("absent", "empty")
+        assert not found.keypoint.any()
+        return
     assert found.keypoint is nobody
     absent = not np.nan_to_num(nobody).any()
     assert found.notes == (("empty",) if absent else ())
@@ -96,8 +100,34 @@ def test_what_is_said_counts() -> None:
 
 def test_pictures_of_a_few_pixels_have_people_in_their_corner() -> None:
     tiny = walking() / SIDES
-    assert judged(tiny, None, (1, 1), 12).keypoint is tiny
+    with pytest.raises(SampleError, match=r"img_shape is \(1, 1\): no picture has that size"):
+        judged(tiny, None, (1, 1), 12)
+    assert judged(tiny, None, (1, 1), 12, "pixels").keypoint is tiny
     assert judged(tiny, None, (16, 640), 12).notes == ()
+
+
+@given(st.floats(0.5, 5), st.integers(0, 99))
+def test_metres(size: float, seed: int) -> None:
+    """Somebody of a few pixels, wherever they are; a picture may be as small."""
+    metres = walking(size=size, seed=seed, picture=(12, 9))
+    metres += 4 - metres.min()
+    with pytest.raises(SampleError, match=r"at most .* pixels large .* \(metres\?\)"):
+        judged(metres, None, SHAPE, 12)
+    assert judged(metres, None, SHAPE, 12, "pixels").keypoint is metres
+    assert judged(metres, None, (40, 40), 12).keypoint is metres
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (0, 2)])
+def test_shares_of_their_own_extent(axes: tuple[int, ...]) -> None:
+    points = walking(2, 12)
+    low, high = points.min(axes, keepdims=True), points.max(axes, keepdims=True)
+    shares = (points - low) / (high - low)
+    with pytest.raises(SampleError, match="from just 0 to just 1 in x and in y"):
+        judged(shares, None, SHAPE, 12)
+    assert judged(shares, None, SHAPE, 12, "normalised").notes == ("normalised",)
+    clipped = np.clip(2 * shares - 0.5, 0, 1)  # at the picture's borders
+    clipped[0, 0] = shares[0, 0] / 2 + 0.2
+    assert judged(clipped, None, SHAPE, 12).notes == ("normalised",)
 
 
 def test_everybody_in_the_corner() -> None:
@@ -215,3 +245,87 @@ def test_scores_of_absent_joints_may_be_nan() -> None:
     score[0, 3, 6] = np.nan
     with pytest.raises(SampleError, match="NaN"):
         PoseSequence.from_annotation(annotation)
+
+
+@given(st.integers(0, 999), st.sampled_from([-1.0, 9999.0, -100.0]), st.booleans())
+def test_one_point_beyond_the_picture_is_no_joint(seed: int, away: float, scored: bool) -> None:
+    pixels = walking(2, 12, 120, seed).astype(np.float32)
+    absent = np.random.default_rng(seed).random(pixels.shape[:3]) < 0.2
+    expected = np.where(absent[..., None], np.float32(0), pixels)
+    marked = np.where(absent[..., None], np.float32(away), pixels)
+    score = np.ones(pixels.shape[:3]) if scored else None
+    found = judged(marked, score, SHAPE, 12)
+    np.testing.assert_array_equal(found.keypoint, expected)
+    assert found.notes == ("absent",)
+    few = pixels.copy()
+    few[0, 0, :2] = away  # two may be by chance
+    assert judged(few, score, SHAPE, 12).keypoint is few
+
+
+@given(st.integers(0, 999), st.sampled_from(["person", "frames", "x", "y"]))
+def test_mixed_units(seed: int, mixed: str) -> None:
+    pixels = walking(2, 12, 120, seed)
+    shares = pixels / SIDES
+    if mixed == "person":
+        pixels[1] = shares[1]
+        said = "shares of the picture for 12 of 24 people in frames"
+    elif mixed == "frames":
+        pixels[:, ::2] = shares[:, ::2]
+        said = "shares of the picture for 12 of 24 people in frames"
+    else:
+        axis = "xy".index(mixed)
+        pixels[..., axis] = shares[..., axis]
+        said = f"{mixed} in shares of the picture and {'yx'[axis]} in pixels"
+    with pytest.raises(SampleError, match=said):
+        judged(pixels, None, SHAPE, 12)
+    assert judged(pixels, None, SHAPE, 12, "pixels").keypoint is pixels
+
+
+def test_percent_of_one_person_and_shares_of_another() -> None:
+    pixels, score = walking(2), np.full((2, 12, 17), 90.0)
+    score[1] = 0.9
+    with pytest.raises(SampleError, match=r"percent, up to 90, .* scores up to 1 for 12 of 24"):
+        judged(pixels, score, SHAPE, 12)
+
+
+def test_what_is_masked_is_absent() -> None:
+    pixels = walking().astype(np.float32)
+    hidden = np.zeros(pixels.shape, bool)
+    hidden[0, :, 9, 0] = True
+    about = {"keypoint": np.ma.array(pixels, mask=hidden), "img_shape": SHAPE}
+    found = PoseSequence.from_annotation(about).keypoint
+    assert not found[0, :, 9].any()
+    np.testing.assert_array_equal(np.delete(found, 9, axis=2), np.delete(pixels, 9, axis=2))
+
+
+def test_scores_under_another_name_are_named() -> None:
+    about = {"keypoint": walking(), "img_shape": SHAPE, "keypoint_scores": np.ones((1, 12, 17))}
+    with pytest.raises(SampleError, match="keypoint_scores has scores; the field is called"):
+        PoseSequence.from_annotation(about)
+    about["keypoint_scores"] = 0.9  # of the box
+    assert PoseSequence.from_annotation(about).keypoint_score is None
+
+
+@given(st.integers(6, 60), st.integers(0, 99))
+def test_frames_first_in_any_order(frames: int, seed: int) -> None:
+    """Each frame's detections are in an order of its own."""
+    right = walking(2, frames, 100, seed).swapaxes(0, 1)
+    shuffled = np.random.default_rng(seed).permuted(np.tile([0, 1], (frames, 1)), axis=1)
+    wrong = np.take_along_axis(right, shuffled[..., None, None], axis=1)
+    with pytest.raises(SampleError, match=f"{frames} persons in 2 frames"):
+        judged(wrong, None, SHAPE, 2)
+
+
+@pytest.mark.parametrize(("dtype", "side"), [("u1", 640), ("i1", 200)])
+def test_integers_that_wrap(dtype: str, side: int) -> None:
+    about = {"keypoint": walking().astype(dtype), "img_shape": (side, side)}
+    with pytest.raises(SampleError, match="which ends before the picture of"):
+        PoseSequence.from_annotation(about)
+    about["img_shape"] = (100, 100)
+    assert PoseSequence.from_annotation(about).keypoint is about["keypoint"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_half_floats_that_end_before_the_picture() -> None:
+    about = {"keypoint": walking().astype(np.float16), "img_shape": (10**9, 10**9)}
+    assert PoseSequence.from_annotation(about).keypoint.shape == walking().shape

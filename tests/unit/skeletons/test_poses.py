@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engine.base.errors import SampleError
 from engine.skeletons.poses import PoseSequence
+from tests.support.samples import walking
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f4", "i4"])
@@ -37,12 +40,24 @@ def test_what_programs_hold(make_annotation: Any) -> None:
     for changed in (
         {"keypoint": annotation["keypoint"].reshape(1, 20, 34)},
         {"keypoint": annotation["keypoint"].tolist()},
+        {"keypoint_score": annotation["keypoint_score"] > 0},
         {"img_shape": [240.0, np.float32(320)], "total_frames": np.array([20])},
         {"img_shape": np.array([[240], [320]]), "total_frames": [20.0]},
     ):
         poses = PoseSequence.from_annotation({**annotation, **changed})
         np.testing.assert_array_equal(poses.keypoint, plain.keypoint)
         assert (poses.img_shape, poses.total_frames) == (plain.img_shape, 20)
+
+
+@given(st.integers(1, 3), st.floats(40, 300), st.integers(0, 999))
+def test_coordinates_in_a_row(persons: int, size: float, seed: int) -> None:
+    """x and y of a joint one after the other; every x before every y is refused."""
+    keypoint = walking(persons, 12, size, seed)
+    flat = {"keypoint": keypoint.reshape(persons, 12, 34), "img_shape": (480, 640)}
+    np.testing.assert_array_equal(PoseSequence.from_annotation(flat).keypoint, keypoint)
+    apart = np.moveaxis(keypoint, -1, -2).reshape(persons, 12, 34)
+    with pytest.raises(SampleError, match="every x before every y"):
+        PoseSequence.from_annotation({**flat, "keypoint": apart})
 
 
 def _with(field: str, value: Any) -> Any:
@@ -76,7 +91,7 @@ def _without(field: str) -> Any:
         (_with("keypoint_score", np.full((1, 20, 17), np.nan)), "NaN"),
         (_with("total_frames", 0), "total_frames is 0"),
         (_with("total_frames", 21), "total_frames is 21"),
-        (_with("total_frames", "20"), "expected a whole number"),
+        (_with("total_frames", "20 frames"), "expected a whole number"),
         (_with("total_frames", True), "expected a whole number"),
         (_with("img_shape", (240, 320, 3)), r"expected \(height, width\)"),
         (_with("img_shape", 240), r"expected \(height, width\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from engine.base.errors import DatasetError, SampleError
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import find_dataset, open_dataset
 from engine.sources.formats.poses import Reading
-from tests.support.samples import walking
+from tests.support.samples import annotation, walking
 
 
 def write(path: Path, root: Any) -> str:
@@ -209,3 +210,32 @@ def test_what_a_file_says_of_its_rows(tmp_path: Path, make_annotation: Any, form
         arrays |= {f"{n}/keypoint": row["keypoint"] for n, row in enumerate(rows)}
         np.savez(path, **arrays)
     assert [sample.tracks for sample in open_dataset(str(path)).samples] == said
+
+
+@pytest.mark.parametrize("form", ["pkl", "npz", "json", "jsonl"])
+@pytest.mark.parametrize("way", ["replaced", "written over"])
+def test_the_digest_is_of_what_was_read(tmp_path: Path, form: str, way: str) -> None:
+    """Somebody replaces the file while the model loads."""
+    path, other = tmp_path / f"a.{form}", tmp_path / f"b.{form}"
+    for file, seed in ((path, 1), (other, 2)):
+        one = annotation(5, seed=seed)
+        plain = {key: one[key].tolist() for key in ("keypoint", "keypoint_score")} | {
+            "frame_dir": one["frame_dir"],
+            "img_shape": [240, 320],
+            "total_frames": 5,
+        }
+        if form == "pkl":
+            file.write_bytes(pickle.dumps([one]))
+        elif form == "npz":
+            arrays = {f"0/{key}": one[key] for key in ("keypoint", "keypoint_score")}
+            np.savez(file, frame_dir=[one["frame_dir"]], img_shape=[[240, 320]], **arrays)
+        else:
+            file.write_text(json.dumps(plain if form == "jsonl" else [plain]))
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    found = find_dataset(str(path))
+    if way == "replaced":
+        other.replace(path)
+    else:
+        path.write_bytes(other.read_bytes())
+    data = found(None, None, None)
+    assert (data.samples[0].id, data.identity()) == ("video_1", before)

@@ -85,7 +85,7 @@ def test_layouts(layout: str) -> None:
         ({"size": [0, 480]}, "from 1 to 65536"),
         ({"size": 640}, "size is 640; .width, height."),
         ({"size": [640.5, 480]}, "size is 640.5; a whole number"),
-        ({"frame": "3"}, "frame is '3'; a whole number"),
+        ({"frame": "x3"}, "frame is 'x3'; a whole number"),
         ({"frame": True}, "frame is True; a whole number"),
         ({"frame": 10**6000}, "frame is a int; a whole number"),
         ({"frame": None}, "frame is None; a whole number"),
@@ -237,10 +237,32 @@ def test_any_bytes(raw: bytes) -> None:
         ([0, 0, 3], [None, None, 3]),
         (["", "a"], [None, "a"]),
         ([-1, 2], [None, 2]),
-        ([1, "1"], [1, "1"]),
+        ([1, "1"], [None, None]),
     ],
 )
 def test_ids_that_tell_nobody_apart(ids: list[Any], expected: list[Any]) -> None:
     kpts = [[100.0 + n, 100.0, 1] for n in range(17)]
     found = parse(message(people=[{"id": who, "kpts": kpts} for who in ids]))
     assert [person.id for person in found.people] == expected
+
+
+def test_other_words_for_the_same() -> None:
+    kpts = message()["people"][0]["kpts"]
+    assert parse(message(fps=25)).rate == 25
+    assert parse(message(fps=25, rate=30)).rate == 30
+    for said, who in (("7", 7), (7, 7), ("07", "07"), ("a7", "a7"), ("-1", None), ("7.0", "7.0")):
+        assert parse(message(people=[{"id": said, "kpts": kpts}])).people[0].id == who
+    both = [{"id": "7", "kpts": kpts}, {"id": 7, "kpts": kpts}]
+    assert [person.id for person in parse(message(people=both)).people] == [None, None]
+
+
+def test_what_was_not_seen_is_nowhere() -> None:
+    """So that no crop goes there: score 0, a mask, and the point that programs write."""
+    kpts = np.array([[100.0 + n, 50.0 + n, 1] for n in range(17)])
+    unseen, outside = kpts.copy(), kpts.copy()
+    unseen[[7, 9]], outside[7] = [5, 230, 0], [-1, -1, 0.9]
+    masked = np.ma.array(kpts, mask=np.isin(np.arange(17), [7, 9])[:, None].repeat(3, axis=1))
+    for given_, joints in ((unseen, [7, 9]), (outside, [7]), (masked, [7, 9])):
+        [person] = parse(message(people=[{"kpts": given_}])).people
+        assert not person.kpts[joints, :2].any()
+        assert person.kpts[np.setdiff1d(np.arange(17), joints)].all()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engine.base.errors import SourceError, UsageError
-from engine.sources.pose_frames import PoseFrame, parse
+from engine.sources.pose_frames import MAX_BYTES, PoseFrame, decode, parse
 from engine.sources.recorded import frames_of
 from engine.sources.source import open_source
 from tests.support.samples import annotation
@@ -81,3 +81,16 @@ def test_frames_of_an_annotation() -> None:
     assert (first.rate, np.isnan(first.t)) == (None, True), "left to --fps"
     [error] = frames_of(Sample(0, "v", {"junk": 1}))
     assert isinstance(error, SourceError)
+
+
+def test_a_line_that_is_too_long_is_refused_as_a_whole(tmp_path: Path) -> None:
+    path, good = tmp_path / "p.jsonl", b'{"stream": "s"}\n'
+    for pad in (MAX_BYTES, MAX_BYTES + 1, MAX_BYTES + 2, 3 * MAX_BYTES + 6):
+        path.write_bytes(b"#" * pad + good + good + b"#" * pad + good.strip())
+        first, second, third = messages(f"jsonl:{path}")
+        assert (first[:1], second, third[:1]) == (b"#", good, b"#")
+        for refused in (first, third):
+            with pytest.raises(SourceError, match="bytes; at most"):
+                decode(refused)
+    path.write_bytes(b"#" * (MAX_BYTES + 1) + b"\n" + good)
+    assert messages(f"jsonl:{path}")[1:] == [good]

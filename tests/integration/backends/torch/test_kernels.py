@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from engine.backends.torch.steps import plan
-from engine.base.constants import REFERENCES, Reference
+from engine.base.constants import Reference
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.backend import Wave
 from engine.skeletons.clips import JointClips
@@ -109,8 +109,10 @@ def odd_wave(recipe: Recipe) -> Wave:
 
 
 STEMS = [
-    HMDB51_RECIPE,
-    pytest.param(HMDB51_RECIPE.drawn_as("1.x"), marks=pytest.mark.slow),
+    *(
+        pytest.param(recipe, marks=pytest.mark.slow)
+        for recipe in (HMDB51_RECIPE, HMDB51_RECIPE.drawn_as("1.x"))
+    ),
     Recipe(joints=32, twins=(*range(30), 31, 30), size=16, sigma=0.9, threshold=0.4),
 ]
 
@@ -139,7 +141,7 @@ def test_what_the_stem_leaves_to_the_canvas(kernels: Any, small: Any, other: Rec
     assert network.draw is not None
 
 
-@pytest.mark.parametrize("reference", REFERENCES)
+@pytest.mark.parametrize("reference", ["0.24.1", pytest.param("1.x", marks=pytest.mark.slow)])
 def test_drawing_limbs(kernels: Any, plain: Any, small: Any, reference: Reference) -> None:
     """Bit for bit: casts and their order are the reference's, and ``exp`` is numpy's here."""
     from engine.backends.torch.waves import _drawn

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from engine.network.contexts import PADDING
 from engine.network.increments import lengths, slot_id
 from engine.network.runners.cache import CachedTrack, RowCache
+from engine.network.runners.pool import RowPool
 
 STRIDES = (1, 1, 1, 1, 2, 1, 1, 1, 1, 1)
 LEVELS = len(lengths(48, STRIDES))
-PARTS: Any = [SimpleNamespace(outputs={"this": (8, 1)})] * LEVELS
+FLOATS = {"this": np.dtype(np.float32)}
+PARTS: Any = [SimpleNamespace(outputs={"this": (8, 1)}, output_types=FLOATS)] * LEVELS
 OF_ONE = 4 * sum(lengths(48, STRIDES))  # bytes
 
 
@@ -24,7 +26,9 @@ class Windows:
     """What a runner does with it, less the network: what is stored is whose it is."""
 
     def __init__(self, tracks: int) -> None:
-        self.cache = RowCache(PARTS, 48, STRIDES, np.dtype(np.float32), tracks * OF_ONE)
+        room = tracks * OF_ONE
+        self.pool = RowPool(PARTS, lengths(48, STRIDES), np.dtype(np.float32), room)
+        self.cache = RowCache(self.pool, 48, STRIDES)
         self.stored: list[dict[int, Any]] = [{} for _ in range(LEVELS)]  # by row
         self.read = 0
 
@@ -36,7 +40,7 @@ class Windows:
         tables = [*(level.sources for level in increment.contexts.levels), increment.contexts.clips]
         for level, (table, numbers) in enumerate(zip(tables, track.ring._held, strict=True)):
             ids = np.unique(table[table < PADDING]).astype(np.int64)
-            rows = slot_id(self.cache.placed(ids, level, track))
+            rows = slot_id(self.pool.located(ids, track.rows, level))
             self.read += len(rows)
             for row, slot in zip(rows.tolist(), slot_id(ids).tolist(), strict=True):
                 assert self.stored[level][row] == (number, crop, int(numbers[slot]))
@@ -52,9 +56,9 @@ class Windows:
 
     def check(self, tracks: list[CachedTrack]) -> None:
         """Every row is free, or one track's."""
-        for level, free in enumerate(self.cache._free):
+        for level, free in enumerate(self.pool._free):
             taken = [row for t in tracks for row in t.rows[level].tolist() if row >= 0]
-            assert sorted(free + taken) == list(range(len(self.cache.arrays[level]["this"])))
+            assert sorted(free + taken) == list(range(len(self.pool.arrays[level]["this"])))
 
 
 @given(

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.base.errors import DatasetError, SourceError, UsageError
+from engine.base.errors import DatasetError, SampleError, SourceError, UsageError
 from engine.base.records import Cause
+from engine.skeletons.joints import LAYOUTS
 from engine.sources.dataset import Dataset, open_dataset
 from engine.sources.formats.content import numbered
 from engine.sources.formats.keypoints import identity, keypoints_of
@@ -215,8 +216,6 @@ def test_pictures_of_several_sizes_are_no_video(tmp_path: Path) -> None:
 
 
 def test_joints_that_are_said(tmp_path: Path) -> None:
-    from engine.skeletons.joints import LAYOUTS
-
     path = tmp_path / "h36m.npy"
     points = np.array([pose_files.spread(clip(1)[0][0], LAYOUTS["h36m17"])[:, :2]] * 3)
     np.save(path, points)
@@ -236,10 +235,27 @@ def test_the_nose_of_mpii(tmp_path: Path) -> None:
     points = np.full((1, 16, 3), 0.5, np.float32)
     points[0, :, 0] = np.arange(16) + 1
     np.save(tmp_path / "mpii.npy", points)
-    [sample] = opened(tmp_path / "mpii.npy").samples
+    [sample] = opened(tmp_path / "mpii.npy", joints=LAYOUTS["mpii16"]).samples
     assert sample.annotation["keypoint"][0, 0, :, 0].tolist() == [
         *(9.5, 0, 0, 0, 0, 14, 13, 15, 12, 16, 11, 4, 3, 5, 2, 6, 1)
     ]
+
+
+@pytest.mark.parametrize("order", ["mpii16", "h36m16"])
+def test_sixteen_joints_are_told_apart(tmp_path: Path, order: str) -> None:
+    """By the pelvis, which is between the hips; where that is not clear, by the user."""
+    body, layout = clip(1)[0][0], LAYOUTS[order]
+    points = pose_files.spread(body, layout)
+    assert layout.pelvis is not None
+    pelvis, *hips = layout.pelvis
+    points[pelvis] = points[hips].mean(axis=0)
+    np.save(path := tmp_path / "sixteen.npy", np.array([points] * 4))
+    [sample] = opened(path).samples
+    np.testing.assert_array_equal(sample.annotation["keypoint"][0, 0, 5:], body[5:, :2])
+    np.save(path, np.array([np.full_like(points, 0.5)] * 4))
+    [sample] = opened(path).samples
+    with pytest.raises(SampleError, match="say --joints mpii16, or h36m16"):
+        sample.annotation["keypoint"]
 
 
 CHANNELS = np.ones((3, 30, 18, 2))
@@ -309,7 +325,7 @@ def test_the_identity_has_files_and_flags(tmp_path: Path) -> None:
 def test_annotations_say_their_size_themselves(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"frame_dir": "a", "keypoint": []}\n')
-    with pytest.raises(DatasetError, match="says that itself; leave --size out"):
+    with pytest.raises(DatasetError, match="leave --size out"):
         opened(path)
 
 
@@ -381,3 +397,114 @@ def test_names_of_joints() -> None:
     assert human36m.coco == LAYOUTS["coco17"].coco
     with pytest.raises(ValueError, match="left_shoulder is not among them"):
         by_names(["L_eye", "R_eye", "nose"])
+
+
+def of_one(path: Path) -> Any:
+    """The annotation of the one video of a path."""
+    [sample] = opened(path).samples
+    return sample.annotation
+
+
+POINTS = np.linspace(20, 200, 5 * 17 * 2, dtype=np.float32).reshape(5, 17, 2)
+SCORES = np.linspace(0.5, 1, 5 * 17, dtype=np.float32).reshape(5, 17)
+
+
+def test_scores_beside_keypoints_without_names(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", POINTS, SCORES)
+    found = of_one(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found["keypoint"][0], POINTS)
+    np.testing.assert_array_equal(found["keypoint_score"][0], SCORES)
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"keypoint": POINTS, "keypoint_scroe": SCORES},
+        {"keypoint": POINTS, "second": POINTS[:3]},
+        {"arr_0": POINTS, "arr_1": SCORES, "arr_3": SCORES},
+        {"arr_0": POINTS, "arr_1": SCORES, "arr_2": POINTS},
+    ],
+)
+def test_arrays_that_would_not_be_read(tmp_path: Path, arrays: dict[str, Any]) -> None:
+    np.savez(tmp_path / "a.npz", **arrays)
+    with pytest.raises(DatasetError, match=r"a\.npz: array '(keypoint_scroe|second|arr_\d)' of"):
+        opened(tmp_path / "a.npz")
+    harmless = {"label": np.array([3]), "fps": np.array(25.0), "boxes": np.ones((5, 4))}
+    np.savez(tmp_path / "b.npz", keypoint=POINTS, keypoint_score=SCORES, **harmless)
+    assert of_one(tmp_path / "b.npz")["total_frames"] == 5
+
+
+def test_a_third_number_that_may_be_either(tmp_path: Path) -> None:
+    points = np.full((5, 33, 3), 0.5, np.float32)
+    np.save(tmp_path / "a.npy", points)
+    with pytest.raises(DatasetError, match="may be depths or visibilities"):
+        opened(tmp_path / "a.npy")
+    points[..., 2] += np.linspace(0, 1, 33)
+    np.save(tmp_path / "a.npy", points)
+    assert set(np.unique(of_one(tmp_path / "a.npy")["keypoint_score"])) <= {0, 1}
+
+
+def test_lists_of_numbers_and_lines_of_lists(tmp_path: Path) -> None:
+    found = of_one(write(tmp_path / "a.json", POINTS.tolist()))
+    np.testing.assert_array_equal(found["keypoint"][0], POINTS)
+    with (tmp_path / "b.jsonl").open("w") as lines:
+        for frame in POINTS:
+            x, y = frame.T.tolist()
+            lines.write(json.dumps([{"name": "person", "keypoints": {"x": x, "y": y}}]) + "\n")
+    np.testing.assert_allclose(of_one(tmp_path / "b.jsonl")["keypoint"][0], POINTS)
+    (tmp_path / "c.jsonl").write_text("[[[1, 2], [3]]]\n[1\n")
+    with pytest.raises(DatasetError, match=r"c\.jsonl: not JSON"):
+        opened(tmp_path / "c.jsonl")
+
+
+def test_times_for_numbers() -> None:
+    milliseconds = [round(n * 1000 / 30) for n in range(28)]
+    assert timeline(milliseconds) == list(range(28))
+    rng = np.random.default_rng(0)
+    jittered = [5 * n + int(rng.integers(0, 2)) for n in range(64)]
+    assert timeline(jittered) == list(range(64))
+    assert timeline([3, 4, 9, 11]) == [3, 4, 9, 11]  # frames in which somebody was found
+
+
+def test_a_cameras_number_behind_the_frames(tmp_path: Path) -> None:
+    form = FORMS["openpose, body25"]
+    path = form.write(tmp_path, clip(12), SIZE)
+    for number, file in enumerate(sorted(path.iterdir())):
+        file.rename(path / f"frame_{number}_cam2_keypoints.json")
+    assert of_one(path)["total_frames"] == 12
+
+
+def test_animals_among_people(tmp_path: Path) -> None:
+    joints = clip(1)[0][0].ravel().tolist()
+    entries = [{"image_id": n, "category_id": 1, "keypoints": joints} for n in range(8)]
+    assert of_one(write(tmp_path / "people.json", entries))["total_frames"] == 8
+    entries[3]["category_id"] = 18
+    with pytest.raises(DatasetError, match=r"several categories, \[1, 18\]; keep those of people"):
+        opened(write(tmp_path / "both.json", entries))
+
+
+def test_videos_whose_pictures_have_the_same_ids(tmp_path: Path) -> None:
+    joints = clip(1)[0][0].ravel().tolist()
+    entries = [
+        {"image_id": n, "video_id": v, "keypoints": joints} for v in (3, 7) for n in range(8)
+    ]
+    found = opened(write(tmp_path / "two.json", entries))
+    assert [sample.annotation["total_frames"] for sample in found.samples] == [8, 8]
+
+
+def test_depths_beside_scores(tmp_path: Path) -> None:
+    """Of x, y and z the third is no score; of x, y and score it may stand apart once more."""
+    np.savez(tmp_path / "z.npz", keypoints=np.dstack([POINTS, SCORES / 50]), scores=SCORES)
+    with pytest.raises(DatasetError, match="which their third numbers are not: are those depths"):
+        opened(tmp_path / "z.npz")
+    np.savez(tmp_path / "s.npz", keypoints=np.dstack([POINTS, SCORES]), scores=SCORES)
+    np.testing.assert_array_equal(of_one(tmp_path / "s.npz")["keypoint_score"][0], SCORES)
+
+
+def test_absent_joints_with_scores_of_minus_one(tmp_path: Path) -> None:
+    points = np.dstack([POINTS, SCORES])
+    points[:, 4] = -1
+    np.save(tmp_path / "absent.npy", points)
+    found = of_one(tmp_path / "absent.npy")
+    assert not found["keypoint"][0, :, 4].any()
+    np.testing.assert_array_equal(found["keypoint"][0, :, 5:], POINTS[:, 5:])
