@@ -39,6 +39,7 @@ _SCHEMAS: Final[dict[Kind, Any]] = {
             ("top_k", _TOP),
             ("scores", _SCORES),
             *_NOTED,
+            ("clips", pa.int64()),
             ("ms", pa.struct([(stage, pa.float64()) for stage in STAGES])),
             ("error", _ERROR),
         ]

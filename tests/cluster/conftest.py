@@ -41,6 +41,14 @@ def nothing_left() -> Iterator[None]:
     assert not left, left
 
 
+@pytest.fixture(autouse=True)
+def _short_paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ray's sockets have paths of 107 bytes at most, and a test's own folder takes half of them."""
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as own:
+        monkeypatch.setenv("RAY_TMPDIR", own)
+        yield
+
+
 @pytest.fixture
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The cluster; its nodes are ``worker_nodes``."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
 
 from converters.slowonly import SlowOnly
@@ -17,6 +16,7 @@ from engine.base.errors import ModelError, UsageError
 from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.processor import BF16
 
 NAMES = ["openvino", "onnxruntime"]
 SETTINGS: dict[str, Any] = {"device": None, "precision": "f32", "threads": 2}
@@ -127,8 +127,7 @@ def test_options_of_a_provider(tiny_model: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_bf16_is_executed_or_refused(tiny_model: Path, name: str) -> None:
     model = open_model(str(tiny_model))
-    capable = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if name == "openvino" and capable:
+    if name == "openvino" and BF16:
         backend = load(name, model, **{**SETTINGS, "precision": "bf16"})
         assert backend.facts.precision == "bf16"
         exact = load(name, model, **SETTINGS)

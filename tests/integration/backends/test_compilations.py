@@ -25,6 +25,7 @@ from engine.network.runners.opening import open_runner
 from engine.skeletons.clips import decode
 from engine.skeletons.poses import PoseSequence
 from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.processor import needs_bf16
 from tests.support.samples import annotation
 
 DIGEST = hashlib.sha256().digest_size
@@ -55,7 +56,7 @@ def written(cache: Path) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_ino, path.stat().st_size) for path in sorted(cache.iterdir())}
 
 
-@pytest.mark.parametrize("precision", ["f32", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["f32", pytest.param("bf16", marks=needs_bf16), "int8"])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_same_bits_and_compiled_once(
     request: pytest.FixtureRequest, cache: Path, layout: Layout, precision: Precision

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-import openvino as ov
 import pytest
 
 from converters.graph import build_clips, select_weights
@@ -29,6 +28,7 @@ from engine.network.runners.shared import SharedRunner
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
 from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.processor import needs_bf16
 from tests.support.samples import annotation
 
 LENGTHS = (1, 7, 30, 48, 60, 96, 300)
@@ -97,10 +97,7 @@ def test_bits_do_not_depend_on_neighbours(
     shared.close()
 
 
-@pytest.mark.skipif(
-    "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
-    reason="this processor does not execute bf16",
-)
+@needs_bf16
 def test_bf16(tiny_model: Path, samples: list[HeatmapClips], exact: list[Any]) -> None:
     shared = runner(tiny_model, "openvino", SHARED, "bf16")
     assert shared.facts.precision == "bf16"

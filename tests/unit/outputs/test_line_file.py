@@ -31,6 +31,7 @@ LINES = [
             *(0, "a,b", 2, np.zeros((1, 3), np.float32), SCORES, {"total": 1.5}),
             who=3,
             notes=("empty", "percent"),
+            clips=1,
         ),
         CLASSES,
         2,
@@ -103,6 +104,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert good["scores"] == journal[0]["scores"]
     assert good["top_k"] == journal[0]["top_k"]
     assert good["ms"]["total"] == 1.5
+    assert (good["clips"], bad["clips"]) == (journal[0]["clips"], None)
     noted = ("who", "empty", "coordinates", "keypoint_score")
     assert [good[name] for name in noted] == ["3", True, None, "percent"]
     assert bad["error"] == journal[1]["error"]
