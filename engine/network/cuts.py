@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from engine.base.errors import ModelError
-from engine.network.requirements import check_head, check_temporal, ints
+from engine.network.requirements import check_head, check_plain, check_temporal, ints
+from engine.network.stem import SIDE, Stem
 from engine.network.subgraph import OUT, Subgraph, Weights
 
 PREVIOUS, THIS, NEXT, SHORTCUT = HANDED = ("previous", "this", "next", "shortcut")
-ACTIVATION, FRAMES, FEATURES, PLAN = "activation", "frames", "features", "plan"
+ACTIVATION, FRAMES, FEATURES, PLAN, STEM = "activation", "frames", "features", "plan", "stem"
 Shape = tuple[int, ...]
 Types = dict[str, np.dtype[Any]]
 
@@ -44,8 +46,9 @@ Types = dict[str, np.dtype[Any]]
 class Part:
     """A graph over a fixed number of positions, and the shapes of what goes in and comes out.
 
-    `inputs` are ``frames``, or of `HANDED`; `outputs` are ``features``, or some of `HANDED`, or
-    ``activation`` alone, from which the next part takes its ``previous``, ``this`` and ``next``.
+    `inputs` are ``frames``, ``stem``, or of `HANDED`; `outputs` are ``features``, or some of
+    `HANDED`, or ``activation`` alone, from which the next part takes its ``previous``, ``this`` and
+    ``next``.
     `input_types`, `output_types`: float32, or uint8 or int8 of what is handed on quantised.
     """
 
@@ -160,6 +163,53 @@ class Cuts:
         drawing.known[self._data] = FRAMES
         drawing.known[self._clips.output[0]] = drawing.tensor(self._clips.input[0])
         return self._to_cut(drawing, 0, HANDED)
+
+    @cached_property
+    def stem(self) -> Stem | None:
+        """The first convolution, where cells that are drawn are enough to compute it."""
+        conv, quantised = self._first()
+        if conv is None or min(self._frame[1:]) < SIDE:
+            return None
+        if quantised is None:
+            return Stem(self._weights.array(conv.input[1])[:, :, 0])
+        scale, zero = map(self._weights.plain, quantised.input[1:])
+        if zero.dtype != np.uint8 or scale.size != 1 or zero.any():
+            return None
+        return Stem(self._weights.whole(conv.input[1])[:, :, 0], float(scale))
+
+    def stemmed_trunk(self, rows: int) -> Part:
+        """`trunk` from what `stem` writes."""
+        assert self.stem is not None
+        conv, quantised = self._first()
+        assert conv is not None
+        drawing = Subgraph(self._makers, self._weights)
+        drawing.input(STEM, (rows, *self._frame[1:], self.stem.outputs))
+        x = drawing.channels_first(STEM)
+        if quantised is not None:
+            scale = self._weights.plain(quantised.input[1]) * self._weights.scale(conv.input[1])
+            x = drawing.node("Mul", "stem.scaled", [x, drawing.column("stem.scale", scale)])
+        bias = drawing.column("stem.bias", self._weights.array(conv.input[2]))
+        drawing.known[conv.output[0]] = drawing.node("Add", "stem.biased", [x, bias])
+        return self._to_cut(drawing, 0, HANDED)
+
+    def _first(self) -> tuple[onnx.NodeProto | None, onnx.NodeProto | None]:
+        """The convolution that reads frames, if it is what a stem computes, and what quantises
+        them for it, if anything does."""
+        name, quantised = self._data, None
+        while True:
+            [node] = self._users[name]
+            if node.op_type == "QuantizeLinear":
+                quantised = node
+            elif node.op_type not in ("Reshape", "DequantizeLinear"):
+                break
+            name = node.output[0]
+        if node.op_type != "Conv":
+            return None, None
+        check_plain(node)
+        found = [ints(node, name) for name in ("kernel_shape", "strides", "pads")]
+        half = found[0][1] // 2
+        plain = [[1, 2 * half + 1, 2 * half + 1], [1, 1, 1], [0, half, half] * 2]
+        return (node, quantised) if found == plain else (None, None)
 
     def block(self, number: int, rows: int, wanted: Sequence[str] = HANDED) -> Part:
         """What temporal convolution `number` needs, to what the next one needs (`wanted` of

@@ -37,10 +37,19 @@ class Weights(dict[str, onnx.TensorProto]):
         """The values of a weight [outputs, …], whether it is quantised or not."""
         if name in self:
             return self.plain(name)
-        stored, scale, zero = map(self.plain, self._quantised[name])
+        whole = self.whole(name)
+        column = (-1, *[1] * (whole.ndim - 1))
+        return np.asarray(whole * self.scale(name).reshape(column), np.float32)
+
+    def whole(self, name: str) -> NDArray[np.float32]:
+        """The whole numbers that a quantised weight [outputs, …] is multiples of its scales by."""
+        stored, _, zero = map(self.plain, self._quantised[name])
         column = (-1, *[1] * (stored.ndim - 1))
-        difference = stored.astype(np.float32) - zero.reshape(column)
-        return np.asarray(difference * scale.reshape(column), np.float32)
+        return np.asarray(stored.astype(np.float32) - zero.reshape(column), np.float32)
+
+    def scale(self, name: str) -> NDArray[np.float32]:
+        """Of a quantised weight, by output or for all."""
+        return self.plain(self._quantised[name][1])
 
 
 class Subgraph:
@@ -66,6 +75,12 @@ class Subgraph:
     def weight(self, name: str) -> str:
         """A weight of the network, as it is."""
         self._constants[name] = self._weights[name]
+        return name
+
+    def column(self, name: str, values: NDArray[np.float32]) -> str:
+        """A constant for each channel of tensors [n, channels, height, width]."""
+        column = np.ascontiguousarray(values.reshape(-1, 1, 1), np.float32)
+        self._constants[name] = numpy_helper.from_array(column, name)
         return name
 
     def kernel(self, source: str, name: str, tap: int) -> str:

@@ -23,6 +23,7 @@ from engine.network.runners.pool import RowPool, Slots
 from engine.network.runners.rows import (
     ArrayShapes,
     Buffers,
+    Convolved,
     Drawn,
     Placed,
     Taken,
@@ -30,6 +31,7 @@ from engine.network.runners.rows import (
     nbytes,
     stored,
 )
+from engine.network.stem import Stem
 from engine.skeletons.sparse import Frames
 
 _WANTED = (HANDED, (THIS, SHORTCUT), (PREVIOUS, NEXT))  # by use, in the order of `Level.uses`
@@ -59,13 +61,18 @@ class Half:
 
 
 class Levels:
-    """`capacity`: rows that a wave has at most, at any level. The `pool` of its methods is where
-    the slots of halves are."""
+    """`capacity`: rows that a wave has at most, at any level. `stem`: what computes the first
+    convolution, if the trunk does not. The `pool` of its methods is where the slots of halves
+    are."""
 
-    def __init__(self, backend: PartsBackend, cuts: Cuts, capacity: int) -> None:
+    def __init__(
+        self, backend: PartsBackend, cuts: Cuts, capacity: int, stem: Stem | None = None
+    ) -> None:
         self._head, self._strides, self._rows = cuts.head, cuts.strides, backend.rows
         self.capacity = capacity
-        levels = [[_Network(backend, cuts.trunk(backend.rows))]]
+        self._stem = stem
+        trunk = cuts.trunk(backend.rows) if stem is None else cuts.stemmed_trunk(backend.rows)
+        levels = [[_Network(backend, trunk)]]
         for number in range(len(cuts.strides)):
             strided = cuts.strides[number + 1 : number + 2] > (1,)
             parts = [
@@ -110,7 +117,8 @@ class Levels:
         """Logits of each half, [clips, classes], by `Half.contexts.clips`. What the halves keep
         is in their slots then."""
         buffers = self._memory.of(np.sum([half.rows for half in wave], axis=0).tolist())
-        drawn = Drawn(Frames.joined([half.frames for half in wave]))
+        frames = Frames.joined([half.frames for half in wave])
+        drawn = Drawn(frames) if self._stem is None else Convolved(frames, self._stem)
         placed = Placed([(half.contexts.frames,) for half in wave], self._rows)
         for number, (networks, buffer) in enumerate(zip(self._levels, buffers, strict=True)):
             for array in buffer.values():

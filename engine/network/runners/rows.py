@@ -15,8 +15,19 @@ from numpy.typing import NDArray
 
 from engine.network.backend import Array
 from engine.network.contexts import PADDING
-from engine.network.cuts import ACTIVATION, FRAMES, HANDED, NEXT, PREVIOUS, SHORTCUT, THIS, Part
+from engine.network.cuts import (
+    ACTIVATION,
+    FRAMES,
+    HANDED,
+    NEXT,
+    PREVIOUS,
+    SHORTCUT,
+    STEM,
+    THIS,
+    Part,
+)
 from engine.network.increments import slot_id
+from engine.network.stem import Stem
 from engine.skeletons.sparse import Frames
 
 Rows = NDArray[np.int64]
@@ -75,6 +86,17 @@ class Drawn:
         places, values = self._frames[first:last].entries()
         canvas[places] = values
         self._left[id(out)] = places
+        return out
+
+
+class Convolved:
+    """Writes what a network's stem makes of frames."""
+
+    def __init__(self, frames: Frames, stem: Stem) -> None:
+        self._frames, self._stem = frames, stem
+
+    def read(self, first: int, last: int, out: dict[str, Array]) -> dict[str, Array]:
+        self._stem.write(self._frames[first:last], out[STEM])
         return out
 
 

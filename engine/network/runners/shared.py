@@ -52,7 +52,9 @@ class SharedRunner(Runner):
         super().__init__(backend, classes)
         self._strides, self._recipe, self._rule = cuts.strides, recipe, rule
         # rows that one half has at most at any level, or that windows fill together
-        self._levels = Levels(backend, cuts, max(_CAPACITY, recipe.clips * recipe.length))
+        stem = cuts.stem if recipe.limbs is None else None  # limbs are drawn on many cells
+        capacity = max(_CAPACITY, recipe.clips * recipe.length)
+        self._levels = Levels(backend, cuts, capacity, stem)
         of_a_clip = lengths(recipe.length, cuts.strides)
         self._pool = RowPool(self._levels.parts, of_a_clip, backend.values, room)
         self._cache = RowCache(self._pool, recipe.length, cuts.strides)
