@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--soc-version",
         metavar="NAME",
-        help="the chip, such as Ascend310P3 (default: what npu-smi info shows)",
+        help="the chip, such as Ascend310P3 or 310P3 (default: what npu-smi info shows)",
     )
     parser.add_argument(
         "--output",
@@ -234,7 +234,7 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
             f"--output {stem.resolve()}: the runtime takes letters, digits and _ . / - in a path "
             f"only, not {unfit}"
         )
-    soc_version = args.soc_version or _soc_version()
+    soc_version = npus.soc_version(args.soc_version) if args.soc_version else _soc_version()
     interface = Interface(args.layout, model.recipe)
     onnx = Path(args.model) if Path(args.model) == model.path else model.path
     if interface.whole:
@@ -322,8 +322,8 @@ def _soc_version() -> str:
     found = npus.npu_smi()[0]
     if not found:
         raise UsageError(
-            "no NPU here tells what to compile for; give --soc-version, which is Ascend and the "
-            "chip's name in npu-smi info, such as Ascend310P3"
+            "no NPU here tells what to compile for; give --soc-version, the chip's name in "
+            "npu-smi info, such as 310P3"
         )
     return found[0].soc_version
 
