@@ -129,7 +129,8 @@ def _rates(backend: Runs, sizes: list[int], samples: int, loop: int, label: str)
     )
     rate = 1e3 * samples / statistics.median(whole)
     print(
-        f"{label}: {throughput:.3f} samples/s device only, {rate:.3f} with copies (median)", flush=True
+        f"{label}: {throughput:.3f} samples/s device only, {rate:.3f} with copies (median)",
+        flush=True,
     )
     return {"throughput": throughput, "execution_ms": executed, "run_ms": whole}
 
