@@ -4,7 +4,7 @@ Not an NPU. An ``.om`` of `tests.doubles.om` holds an ONNX file, which is execut
 The rules are those of the module's source: exact byte counts, gears that must have been
 compiled, the largest of them while none is chosen, tensors that are on the device until
 `Tensor.to_host`, error texts of a class of failures with the reason on standard output only, inputs
-that a failed run leaves on the device. Each was compared with the extension itself.
+that a failed run leaves on the device. `tests.integration.test_doubles` quotes them.
 
 Variables: ``DOUBLE_API`` 2023 or 2025; ``DOUBLE_DEVICES``: how many there are;
 ``DOUBLE_MEMORY``: bytes of each, ``DOUBLE_MEMORY_CODE``: the error where they do not suffice for
