@@ -37,14 +37,12 @@ class Printed:
 
 def with_printed(message: str, printed: str) -> str:
     """A message of one line, and what was printed below it; of a long text its two ends."""
-    if not printed:
-        return message
-    if left := max(0, len(printed) - _SHOWN):
+    lines = [line.rstrip() for line in printed.splitlines()]
+    below = "\n".join(f"    {printable(line)}" for line in lines if line)
+    if (left := len(below) - _SHOWN) > 0:
         half = _SHOWN // 2
-        printed = f"{printed[:half]}\n[… {left} characters …]\n{printed[-half:]}"
-    lines = (line.rstrip() for line in printed.splitlines())
-    below = "".join(f"\n    {printable(line)}" for line in lines if line)
-    return f"{message}\n  the runtime printed:{below}"
+        below = f"{below[:half]}\n    [… {left} characters …]\n    {below[-half:].lstrip()}"
+    return f"{message}\n  the runtime printed:\n{below}" if below else message
 
 
 def advised(told: object, advice: str) -> str:
