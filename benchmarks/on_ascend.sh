@@ -73,7 +73,7 @@ if npus and backends and "atc" in there:
     sys.exit()
 needed = ("CANN", "atc", "pyACL", "aclruntime") if npus else "NPU"
 lack = next(f for f in findings if not f["there"] and f["topic"].startswith(needed))
-print(f"{lack['topic']}: {lack['found']}; {lack['advice']}")
+print(f"{lack['topic']}: {lack['found']}", lack["advice"], sep="; " if lack["advice"] else "")
 sys.exit(1)
 END
 ) || stop "$backends. Nothing was run; $folder/doctor.log says what else this host lacks"

@@ -188,7 +188,7 @@ class _Graph:
             try:
                 self.session.set_dynamic_batchsize(gear)
             except RuntimeError as error:
-                raise BackendError(f"{self.file.path.name}, gear {gear}: {error}") from None
+                raise BackendError(f"{self.file.path.name}, gear {gear}: {str(error).strip()}") from None
             self._gear = gear
         needed = [int(desc.realsize) for desc in self.session.get_inputs()]
         check_bytes(self.file, gear, needed, inputs)

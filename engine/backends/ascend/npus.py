@@ -38,7 +38,7 @@ TOOLKITS = (
     "/usr/local/Ascend/ascend-toolkit/latest",
     "/usr/local/Ascend/nnae/latest",
 )
-SCRIPTS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")  # where set_env.sh is
+_SCRIPTS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")  # where set_env.sh is
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 _TOOLKIT_VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
 VARIABLES = (*_TOOLKIT_VARIABLES, VISIBLE, "LD_LIBRARY_PATH")
@@ -206,7 +206,7 @@ def environment_set(environment: Mapping[str, str] = os.environ) -> bool:
 
 def set_env() -> str:
     """The command that sets CANN's environment in a shell."""
-    scripts = [home / "set_env.sh" for home in map(Path, SCRIPTS)]
+    scripts = [home / "set_env.sh" for home in map(Path, _SCRIPTS)]
     found = next((script for script in scripts if script.is_file()), "…/set_env.sh of the toolkit")
     return f"source {found}"
 
@@ -219,7 +219,7 @@ def library_advice(error: str) -> str | None:
     if environment_set():
         return (
             f"CANN's environment is set, and {found[1]} is in no folder of LD_LIBRARY_PATH: it "
-            f"comes with the toolkit, or with the driver (its lib64)"
+            "comes with the toolkit, or with the driver (its lib64)"
         )
     return f"{set_env()} first, in this shell"
 
