@@ -188,7 +188,8 @@ class _Graph:
             try:
                 self.session.set_dynamic_batchsize(gear)
             except RuntimeError as error:
-                raise BackendError(f"{self.file.path.name}, gear {gear}: {str(error).strip()}") from None
+                what = f"{self.file.path.name}, gear {gear}"
+                raise BackendError(f"{what}: {str(error).strip()}") from None
             self._gear = gear
         needed = [int(desc.realsize) for desc in self.session.get_inputs()]
         check_bytes(self.file, gear, needed, inputs)
