@@ -148,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--soc-version",
+        type=npus.soc_version,
         metavar="NAME",
         help="the chip, such as Ascend310P3 or 310P3 (default: what npu-smi info shows)",
     )
@@ -234,7 +235,7 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
             f"--output {stem.resolve()}: the runtime takes letters, digits and _ . / - in a path "
             f"only, not {unfit}"
         )
-    soc_version = npus.soc_version(args.soc_version) if args.soc_version else _soc_version()
+    soc_version = args.soc_version or _soc_version()
     interface = Interface(args.layout, model.recipe)
     onnx = Path(args.model) if Path(args.model) == model.path else model.path
     if interface.whole:

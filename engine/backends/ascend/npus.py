@@ -207,7 +207,7 @@ def environment_set(environment: Mapping[str, str] = os.environ) -> bool:
 def set_env() -> str:
     """The command that sets CANN's environment in a shell."""
     scripts = [home / "set_env.sh" for home in map(Path, _SCRIPTS)]
-    found = next((script for script in scripts if script.is_file()), "…/set_env.sh of the toolkit")
+    found = next((script for script in scripts if script.is_file()), "set_env.sh of the toolkit")
     return f"source {found}"
 
 
