@@ -4,15 +4,23 @@
 #   bash benchmarks/on_ascend.sh [FOLDER]
 #
 # Variables: DEVICE (0), DATASET (hmdb51), MODEL (the published checkpoint; its name or a file),
-# LIMIT (all samples), LOOP (100), PYTHON (python3). What fails is noted, and the rest goes on.
+# LIMIT (all samples), LOOP (100), PYTHON (python3). What fails is noted, and the rest goes on; where
+# nothing can run, on a host without an NPU or without CANN's environment, it stops and says why.
 set -uo pipefail
 folder=${1:-on_ascend}
 device=${DEVICE:-0}
 dataset=${DATASET:-hmdb51}
 loop=${LOOP:-100}
 python=${PYTHON:-python3}
+stop() { # REASON
+  echo "on_ascend: $1" >&2
+  exit 2
+}
 cd "$(dirname "$0")/.."
-model=${MODEL:-$("$python" -c 'from engine.base.assets import DEFAULT_CHECKPOINT; print(DEFAULT_CHECKPOINT)')}
+published='import converters.onnx2om, engine.base.published as p; print(p.DEFAULT_CHECKPOINT)'
+said=$("$python" -c "$published" 2>&1) || stop \
+  "$python cannot import the engine (${said##*$'\n'}): activate its virtual environment, or give PYTHON"
+model=${MODEL:-${said##*$'\n'}}
 limit=(${LIMIT:+--limit "$LIMIT"})
 mkdir -p "$folder"
 rm -f "$folder"/{doctor,on_ascend,pure_*,run_*}.json "$folder"/failed.txt
@@ -35,7 +43,7 @@ pure() { # NAME FILES OPTION…: on both runtimes
   local files backend
   files=$(oms "$2")
   [ -n "$files" ] || return 0 # which has been noted
-  for backend in acl pyacl; do
+  for backend in $backends; do
     step "pure_$1_$backend" "$python" -m benchmarks.pure_inference --device "$device" --loop "$loop" \
       --backend "$backend" --model "$files" --json "$folder/pure_$1_$backend.json" "${@:3}"
   done
@@ -44,7 +52,7 @@ whole() { # NAME FILES
   local files backend
   files=$(oms "$2")
   [ -n "$files" ] || return 0
-  for backend in acl pyacl; do
+  for backend in $backends; do
     step "run_$1_$backend" "$python" -m engine.run --dataset "$dataset" --device "$device" \
       --backend "$backend" --model "$files" ${limit[@]+"${limit[@]}"} \
       --summary "$folder/run_$1_$backend.json"
@@ -53,6 +61,27 @@ whole() { # NAME FILES
 
 step doctor "$python" -m engine.doctor
 "$python" -m engine.doctor --json > "$folder/doctor.json"
+backends=$("$python" - "$folder/doctor.json" << 'END'
+import json, sys
+
+findings = json.load(open(sys.argv[1]))["findings"]
+there = [f["topic"] for f in findings if f["there"]]
+backends = [name for name in ("acl", "pyacl") if any(f"--backend {name})" in topic for topic in there)]
+npus = [topic for topic in there if topic.startswith("NPU")]
+if npus and backends and "atc" in there:
+    print(*backends)
+    sys.exit()
+needed = ("CANN", "atc", "pyACL", "aclruntime") if npus else "NPU"
+lack = next(f for f in findings if not f["there"] and f["topic"].startswith(needed))
+print(f"{lack['topic']}: {lack['found']}", lack["advice"], sep="; " if lack["advice"] else "")
+sys.exit(1)
+END
+) || stop "$backends. Nothing was run; $folder/doctor.log says what else this host lacks"
+for backend in acl pyacl; do
+  [[ " $backends " == *" $backend "* ]] && continue
+  echo "== no backend $backend: doctor.log says why"
+  echo "backend_$backend" >> "$folder/failed.txt"
+done
 # The published table: static files, execution alone.
 for batch in 1 4 8; do
   om "bs$batch" --batch "$batch" && pure "bs$batch" "net_bs$batch" --batchsize "$batch"

@@ -25,6 +25,8 @@ from engine.base import host
 from engine.base.choices import AUTO, PRECISIONS
 from engine.base.errors import EngineError, UsageError
 from engine.base.options import Options
+from engine.base.progress import SampleProgress
+from engine.cli.ais_bench import refuse_in
 from engine.network.backend import ClipsBackend, PlanBackend, TimedBackend, split_rows
 from engine.network.models import open_model
 from engine.network.om import Interface
@@ -48,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", help="measure the engine end to end on this one, too")
     parser.add_argument("--limit", type=int, help="its first samples only")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
+    refuse_in(parser, "--batchsize", "--loop")
     args = parser.parse_args(argv)
     if args.batchsize < 1 or args.loop < 1:
         parser.error("--batchsize and --loop: at least 1")
@@ -73,7 +76,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     assert isinstance(backend, Runs)
     facts = backend.facts
     print(
-        f"device only: {facts.runtime} on {facts.device}, {facts.precision}, layout {model.layout}"
+        f"device only: {facts.runtime} on {facts.device}, {facts.precision}, layout {model.layout}",
+        flush=True,
     )
     figures: dict[str, Any] = {"facts": vars(facts), "batchsize": args.batchsize}
     try:
@@ -110,19 +114,24 @@ def _plan(backend: Runs, samples: int, interface: Interface) -> dict[str, list[i
 def _rates(backend: Runs, sizes: list[int], samples: int, loop: int, label: str) -> dict[str, Any]:
     """Execution alone and whole runs, in samples/s; the first loop warms up, as with ais_bench."""
     executed, whole = [], []
-    for turn in range(loop + 1):
-        start = time.perf_counter()
-        measured = _run(backend, sizes)
-        if turn:
-            whole.append(1e3 * (time.perf_counter() - start))
-            executed.append(whole[-1] if measured is None else 1e3 * measured)
+    with SampleProgress(f"runs of {label}", loop + 1) as progress:
+        for turn in range(loop + 1):
+            start = time.perf_counter()
+            measured = _run(backend, sizes)
+            if turn:
+                whole.append(1e3 * (time.perf_counter() - start))
+                executed.append(whole[-1] if measured is None else 1e3 * measured)
+            progress.update(turn + 1)
     throughput = 1e3 * samples / statistics.fmean(executed)
     print(
         f"[INFO] throughput 1000*batchsize.mean({samples})/NPU_compute_time.mean"
         f"({statistics.fmean(executed)}): {throughput}"
     )
     rate = 1e3 * samples / statistics.median(whole)
-    print(f"{label}: {throughput:.3f} samples/s device only, {rate:.3f} with copies (median)")
+    print(
+        f"{label}: {throughput:.3f} samples/s device only, {rate:.3f} with copies (median)",
+        flush=True,
+    )
     return {"throughput": throughput, "execution_ms": executed, "run_ms": whole}
 
 
@@ -156,8 +165,10 @@ def _end_to_end(args: argparse.Namespace) -> float:
     }
     options = Options(**chosen)
     with Pipeline(options) as pipeline:
-        start = time.perf_counter()
-        count = sum(1 for _ in pipeline)
+        start, count = time.perf_counter(), 0
+        with SampleProgress("end to end", len(pipeline.dataset.samples)) as progress:
+            for count, _ in enumerate(pipeline, 1):
+                progress.update(count)
         return count / (time.perf_counter() - start)
 
 

@@ -148,8 +148,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--soc-version",
+        type=npus.soc_version,
         metavar="NAME",
-        help="the chip, such as Ascend310P3 (default: what npu-smi info shows)",
+        help="the chip, such as Ascend310P3 or 310P3 (default: what npu-smi info shows)",
     )
     parser.add_argument(
         "--output",
@@ -322,8 +323,8 @@ def _soc_version() -> str:
     found = npus.npu_smi()[0]
     if not found:
         raise UsageError(
-            "no NPU here tells what to compile for; give --soc-version, which is Ascend and the "
-            "chip's name in npu-smi info, such as Ascend310P3"
+            "no NPU here tells what to compile for; give --soc-version, the chip's name in "
+            "npu-smi info, such as 310P3"
         )
     return found[0].soc_version
 

@@ -29,7 +29,7 @@ from converters.verification import TOLERANCE, difference, example_clip, run_che
 from engine.base.assets import file_sha256
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
-from engine.base.published import CHECKPOINTS, Benchmark, read_class_names
+from engine.base.published import CHECKPOINTS, Benchmark, config_of, read_class_names
 from engine.network.models import MAX_BATCH
 
 
@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "config",
         help="config file of mmaction2 or pyskl, or the name of a published checkpoint "
-        "(python -m engine.run --list)",
+        "(python -m engine.run --list); a path where there is no file counts by its last part",
     )
     parser.add_argument("checkpoint", type=Path, help="checkpoint file (.pth)")
     parser.add_argument(
@@ -118,6 +118,7 @@ class _Refused(argparse.Action):
 def _convert(args: argparse.Namespace) -> None:
     if (args.via is None) != (args.python is None):
         raise UsageError("--via mmaction2 and --python PATH go together")
+    args.config = config_of(args.config)
     _check_outputs(args)
     arch, recipe = read_network(args.config)
     shape = [recipe.views, *recipe.clip_shape]

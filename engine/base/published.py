@@ -331,6 +331,15 @@ CHECKPOINTS: Final = {one.name: one for one in (*_of_0x(), *_of_1x(), *_of_pyskl
 DEFAULT_CHECKPOINT: Final = next(iter(CHECKPOINTS))
 
 
+def config_of(config: str) -> str:
+    """A name or a file of a config, as it was given; where there is no such file and its name is
+    that of a published config, the latter, for which no file is needed."""
+    path = Path(config)
+    if path.suffix != ".py" or path.stem not in CHECKPOINTS or path.is_file():
+        return config
+    return path.stem
+
+
 def checkpoint_of(sha256: str) -> Checkpoint | None:
     """The published checkpoint with this digest, hex."""
     for one in CHECKPOINTS.values():

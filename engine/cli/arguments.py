@@ -18,6 +18,7 @@ from engine.base.errors import UsageError
 from engine.base.option_field import GROUPS, TYPES, about, flag, texts
 from engine.base.options import Options
 from engine.base.run_kinds import without_effect
+from engine.cli.ais_bench import refuse_in
 
 log = logging.getLogger("engine")
 
@@ -49,6 +50,7 @@ def parse_as(
     groups = {name: parser.add_argument_group(name) for name in GROUPS}
     for f in fields(options):
         _add(groups[about(f).group], f)
+    refuse_in(parser)
     given = vars(parser.parse_args(arguments))
     try:
         values = {f.name: _value(f, given, environment) for f in fields(options)}

@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -93,20 +92,12 @@ def _software() -> list[Finding]:
         ),
     ]
     sourced = npus.environment_set()
-    script = next(
-        (
-            Path(place) / "set_env.sh"
-            for place in ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")
-            if (Path(place) / "set_env.sh").is_file()
-        ),
-        None,
-    )
     found.append(
         Finding(
             "CANN environment",
             sourced,
             "set" if sourced else "not set",
-            "" if sourced else f"source {script or '…/set_env.sh of the toolkit'}",
+            "" if sourced else npus.set_env(),
         )
     )
     for name in npus.VARIABLES:
@@ -127,7 +118,7 @@ def _software() -> list[Finding]:
             "pyACL (--backend pyacl)",
             "error" not in about,
             _spelt(about),
-            "comes with CANN, whose set_env.sh puts it on the path" if "error" in about else "",
+            _advice(about, "comes with CANN, whose set_env.sh puts it on the path"),
         )
     )
     about = npus.aclruntime()
@@ -142,13 +133,20 @@ def _software() -> list[Finding]:
                 "aclruntime (--backend acl)",
                 False,
                 f"{_spelt(about)}{built}",
-                f"build it for your CANN (it is not on PyPI): {_HOW}",
+                _advice(about, f"build it for your CANN (it is not on PyPI): {_HOW}"),
             )
         )
     else:
         spelt = f"{about['version']}, API of {about['api']}, {about['path']}"
         found.append(Finding("aclruntime (--backend acl)", True, spelt))
     return found
+
+
+def _advice(about: Mapping[str, Any], where: str) -> str:
+    """What to do about a module that cannot be imported; `where` it comes from."""
+    if (error := about.get("error")) is None:
+        return ""
+    return npus.library_advice(error) or where
 
 
 def _spelt(about: Mapping[str, Any]) -> str:

@@ -19,7 +19,13 @@ from engine.base.assets import DEMO, Content
 from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
 from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError, printable
-from engine.base.published import CHECKPOINTS, Checkpoint, checkpoint_of, read_class_names
+from engine.base.published import (
+    CHECKPOINTS,
+    Checkpoint,
+    checkpoint_of,
+    config_of,
+    read_class_names,
+)
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network import graphs, om
 from engine.network.conversions import converted
@@ -142,6 +148,7 @@ def open_model(
         )
     if config is not None and path.suffix not in _CHECKPOINT_SUFFIXES:
         raise UsageError(f"--config is for a checkpoint (.pth), which {spec} is not")
+    config = None if config is None else config_of(config)
     if config is not None and config not in CHECKPOINTS and not Path(config).is_file():
         raise UsageError(
             f"--config {config}: no such file, and not the name of a published checkpoint (--list "

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from tests.doubles import om
+from tests.doubles import faults, om
 
 _DEVICES = int(os.environ.get("DOUBLE_DEVICES", "1"))
 _MEMORY = int(os.environ.get("DOUBLE_MEMORY", str(21_534 << 20)))
-_FAULTS = os.environ.get("DOUBLE_FAULTS")
 _INVALID, _NO_DEVICE, _NO_CONTEXT, _NO_MEMORY = 100000, 107001, 107002, 207001
 _KINDS = {"float32": 0, "float16": 1, "int32": 3}
 
@@ -226,25 +225,11 @@ def _run(model: Any, ins: Any, outs: Any) -> int:
             shape[0] = ins.gear or max(about["gears"])
         kind = np.dtype(told["dtype"])
         data = np.frombuffer(ctypes.string_at(pointer, int(np.prod(shape)) * kind.itemsize), kind)
-        if number == 0 and (code := _fault(data.nbytes)):
-            return code
+        if faults.no_memory(data.nbytes):
+            return _NO_MEMORY
         arrays.append(data.reshape(shape))
+    if code := faults.next_run():
+        return code
     result = om.execute(session, arrays)
     ctypes.memmove(outs.buffers[0][0], np.ascontiguousarray(result).ctypes.data, result.nbytes)
     return 0
-
-
-def _fault(nbytes: int) -> int:
-    """What a test wants this run to come to."""
-    path = Path(_FAULTS or "") / "execute"
-    lines = path.read_text().splitlines() if _FAULTS and path.exists() else []
-    kind, _, value = lines[0].partition(" ") if lines else ("ok", "", "")
-    if kind == "memory":
-        return _NO_MEMORY if nbytes >= int(value) else 0
-    if lines:
-        path.write_text("\n".join(lines[1:]))
-    if kind == "abort":
-        os.abort()
-    if kind == "hang":
-        ctypes.PyDLL(None).pause()
-    return int(value) if kind == "fail" else 0

@@ -3,13 +3,12 @@
 Not an NPU. An ``.om`` of `tests.doubles.om` holds an ONNX file, which is executed on the CPU.
 The rules are those of the module's source: exact byte counts, gears that must have been
 compiled, the largest of them while none is chosen, tensors that are on the device until
-`Tensor.to_host`, error texts of a class of failures with the reason on standard output only.
+`Tensor.to_host`, error texts of a class of failures with the reason on standard output only, inputs
+that a failed run leaves on the device. `tests.integration.test_doubles` quotes them.
 
 Variables: ``DOUBLE_API`` 2023 or 2025; ``DOUBLE_DEVICES``: how many there are;
 ``DOUBLE_MEMORY``: bytes of each, ``DOUBLE_MEMORY_CODE``: the error where they do not suffice for
-a file; ``DOUBLE_FAULTS``: a folder, in which a file ``execute`` holds
-what the next runs come to, a line each: ``ok``, ``fail CODE``, ``hang``, ``abort``, ``memory N``
-(no memory for a first input of N bytes or more, from then on).
+a file; those of `tests.doubles.faults` and `tests.doubles.said`.
 """
 
 from __future__ import annotations
@@ -26,16 +25,17 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from tests.doubles import om
+from tests.doubles import faults, om
+from tests.doubles.said import recent_error, say
 
 _MODERN = os.environ.get("DOUBLE_API", "2025") == "2025"
 _DEVICES = int(os.environ.get("DOUBLE_DEVICES", "1"))
 _MEMORY = int(os.environ.get("DOUBLE_MEMORY", str(21_534 << 20)))
 _MEMORY_CODE = os.environ.get("DOUBLE_MEMORY_CODE", "207001")
-_FAULTS = os.environ.get("DOUBLE_FAULTS")
 _UINT32 = 2**32
 
 _INVALID = "[1][ACL: invalid parameter] "
+_NO_DEVICE = "[107001][Error code unknown] "  # ACL's own number, of which the module knows no text
 _FAILURE = "[-1][ACL: general failure] "
 _ALLOCATION = "[2][ACL: memory allocation fail] "
 _RUNTIME = "[3][ACL: runtime failure] "
@@ -51,28 +51,10 @@ class dtype(enum.Enum):
 
 
 class session_options:
+    """Takes any numbers: a session of 2025 looks at them when it is made, one of 2023 never."""
+
     def __init__(self) -> None:
-        self._log_level, self._loop, self.acl_json_path = 2, 1, ""
-
-    @property
-    def log_level(self) -> int:
-        return self._log_level
-
-    @log_level.setter
-    def log_level(self, value: int) -> None:
-        if value not in (1, 2, 3, 4):
-            raise RuntimeError("log level out of range. Please check.")
-        self._log_level = value
-
-    @property
-    def loop(self) -> int:
-        return self._loop
-
-    @loop.setter
-    def loop(self, value: int) -> None:
-        if not 1 <= value <= 100_000:
-            raise RuntimeError("loop num out of range. Please check.")
-        self._loop = value
+        self.log_level, self.loop, self.acl_json_path = 2, 1, ""
 
 
 class tensor_desc:
@@ -81,11 +63,30 @@ class tensor_desc:
         self.shape, self.size, self.realsize = shape, size, realsize
 
 
-class BaseTensor:
-    """An address and a number of bytes; keeps no reference to whose memory it is."""
+_capsule = ctypes.pythonapi.PyCapsule_New
+_capsule.restype = ctypes.py_object
+_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+_address = ctypes.pythonapi.PyCapsule_GetPointer
+_address.restype = ctypes.c_void_p
+_address.argtypes = [ctypes.py_object, ctypes.c_char_p]
 
-    def __init__(self, buf: int, size: int) -> None:
-        self.buf, self.size = buf, size
+
+class BaseTensor:
+    """An address and a number of bytes; keeps no reference to whose memory it is. It is made of a
+    number, and `buf` is a capsule: a pointer to C, which Python can neither read nor add to."""
+
+    def __init__(self, buf: int, size: int, /) -> None:
+        self.address, self.size = int(buf), size
+
+    @property
+    def buf(self) -> Any:
+        return _capsule(self.address, None, None) if self.address else None
+
+    @buf.setter
+    def buf(self, pointer: Any) -> None:
+        if pointer is not None and type(pointer).__name__ != "PyCapsule":
+            raise TypeError("incompatible function arguments")
+        self.address = 0 if pointer is None else _address(pointer, None)
 
 
 class Tensor:
@@ -103,6 +104,8 @@ class Tensor:
     dtype = property(lambda self: dtype[self._array.dtype.name])
 
     def to_device(self, device: int) -> None:
+        if not 0 <= device <= 255:
+            raise RuntimeError("device id is out of range")
         if device >= _DEVICES:
             raise RuntimeError(_INVALID)
         self.device = device
@@ -111,9 +114,13 @@ class Tensor:
         self.device = -1
 
     def __array__(self, kind: Any = None, copy: bool | None = None) -> Any:
-        if self.device >= 0:
-            raise RuntimeError("tensor is in npu. can't convert to numpy array")
-        return np.array(self._array, kind)
+        if self.device < 0:
+            return np.array(self._array, kind)
+        # The buffer is refused ("tensor is in npu. can't convert to numpy array"); numpy passes
+        # over that without a word and takes the tensor for a thing of no dimensions.
+        alone = np.empty(1, object)
+        alone[0] = self
+        return alone.reshape(()) if kind is None else alone.reshape(()).astype(kind)
 
 
 class MemorySummary:
@@ -134,25 +141,23 @@ class InferenceSession:
     _reserved: dict[int, int] = {}  # noqa: RUF012 - bytes by device, of the whole process
 
     def __init__(self, model_path: str, device_id: int, options: session_options, /) -> None:
-        _check_path(model_path)
-        if not 0 <= device_id <= 255:
-            raise RuntimeError("device id out of range. Please check.")
-        if device_id >= _DEVICES:
-            _print("EE1001: aclrtSetDevice failed, ret 107001")
-            raise RuntimeError(_INVALID)
+        if _MODERN:
+            _check(options, model_path, device_id)
+        if not 0 <= device_id < _DEVICES:
+            _say(f"acl open device {device_id} failed", 107001)
+            raise RuntimeError(_NO_DEVICE)
         self._options, self._device, self._born = options, device_id, time.monotonic()
         try:
             self._om, graph = om.read(Path(model_path))
         except ValueError as error:
-            _print(f"load model from file failed, {error}, ret 100000")
+            _say(f"load model from file failed, {error}", 100000)
             raise RuntimeError(_INVALID) from None
         self._sizes = [om.nbytes(i) for i in self._om["inputs"]]  # at the largest gear
-        needed = om.WORKSPACE * self._sizes[0]
-        if self._reserved.get(device_id, 0) + needed > _MEMORY:
-            _print(f"aclmdlLoadFromFile failed, ret {_MEMORY_CODE}, no work memory")
+        self._needed = om.WORKSPACE * self._sizes[0]
+        if not self._reserve(self._needed):  # of the runtime, and so of what loads the model
+            _say("load model from file failed", *dict.fromkeys((207001, int(_MEMORY_CODE))))
             raise RuntimeError(_INVALID)
-        self._reserved[device_id] = self._reserved.get(device_id, 0) + needed
-        self._needed, self._gear = needed, 0
+        self._gear, self._sized = 0, 0  # chosen; what `realsize` is of
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -182,15 +187,15 @@ class InferenceSession:
         return [tensor_desc(about["name"], dtype[about["dtype"]], shape, size, size)]
 
     def set_staticbatch(self) -> None:
-        self._gear = 0
+        self._gear = 0  # and `realsize` stays that of the gear before
 
     def set_dynamic_batchsize(self, size: int) -> None:
-        if not 1 <= size <= 4096:
+        if _MODERN and not 1 <= size <= 4096:
             raise RuntimeError("dynamic batchsize out of range. Please check.")
         if size not in self._om["gears"]:
-            _print(f"the dynamic_batch_size {size} is not specified for model conversion")
+            _say(f"the dynamic_batch_size {size} is not specified for model conversion")
             raise RuntimeError(_INVALID)
-        self._gear = size
+        self._gear = self._sized = size
 
     def set_dynamic_dims(self, text: str) -> None:
         if "::" in text:
@@ -204,36 +209,58 @@ class InferenceSession:
         if isinstance(feeds, dict):
             feeds = [feeds[desc.name] for desc in descs]
         plain = all(isinstance(feed, BaseTensor) for feed in feeds)
+        copied = sum(self._copied(feed.size) for feed in feeds) if plain else 0
         if len(feeds) != len(descs):
             raise RuntimeError(_RUNTIME if plain else _FAILURE)
         arrays = []
         for feed, desc in zip(feeds, descs, strict=True):
             size = feed.size if plain else feed._array.nbytes
             if size != desc.realsize:
-                _print(f"input {desc.name} has {size} bytes, needs {desc.realsize}")
+                _say(f"input {desc.name} has {size} bytes, needs {desc.realsize}")
                 raise RuntimeError(_FAILURE)
             kind = np.dtype(desc.datatype.name)
-            data = ctypes.string_at(feed.buf, size) if plain else feed._array.tobytes()
+            data = ctypes.string_at(feed.address, size) if plain else feed._array.tobytes()
             shape = list(desc.shape)
             if shape[0] == -1:
                 shape[0] = self._gear or max(self._om["gears"])
+            if size != np.prod(shape) * kind.itemsize:  # of a gear that is no longer chosen
+                _fail(100000)
             arrays.append(np.frombuffer(data, kind).reshape(shape))
-        _faults(arrays[0].nbytes)
+        if code := faults.next_run():
+            _fail(code)
         begun = time.monotonic()
         for _ in range(self._options.loop):
             start = time.monotonic()
             result = om.execute(self._graph, arrays)
+            end = time.monotonic()
             self._times.append(
-                (1e3 * (start - self._born), 1e3 * (time.monotonic() - self._born))
-                if _MODERN
-                else 1e3 * (time.monotonic() - start)
+                (_ms(start - self._born), _ms(end - self._born)) if _MODERN else _ms(end - start)
             )
         MemorySummary.H2D_time_list.append(1e3 * (begun - start))
         if output_names != [self._om["outputs"][0]["name"]]:
             raise RuntimeError(_FAILURE)  # found out after execution
         output = Tensor(result.astype(self._om["outputs"][0]["dtype"]))
         output.to_device(self._device)
+        self._reserved[self._device] -= copied  # in a run that failed, nobody gives them back
         return [output]
+
+    def _copied(self, size: int) -> int:
+        """The bytes of an input that are on the device now."""
+        if not faults.no_memory(size) and self._reserve(size):
+            return size
+        _say("malloc of device memory failed", 207001)
+        if _MODERN:
+            raise RuntimeError(
+                "copy mem to device failed! cause: malloc device memory data failed!"
+            )
+        raise RuntimeError(_FAILURE)  # the return code is taken for a size, which is a wrong one
+
+    def _reserve(self, size: int) -> bool:
+        used = self._reserved.get(self._device, 0)
+        if used + size > _MEMORY:
+            return False
+        self._reserved[self._device] = used + size
+        return True
 
     def sumary(self) -> _Summary:
         return _Summary(list(self._times))
@@ -246,7 +273,7 @@ class InferenceSession:
 
     def _real(self, size: int) -> int:
         gears = self._om["gears"]
-        return size * (self._gear or max(gears)) // max(gears) if gears else size
+        return size * (self._sized or max(gears)) // max(gears) if gears else size
 
     def _release(self) -> None:
         self._reserved[self._device] -= self._needed
@@ -276,47 +303,39 @@ def model(modelPath: str, deviceId: int = 0, options: Any = None) -> InferenceSe
     return InferenceSession(modelPath, deviceId, options or session_options())
 
 
-def _check_path(text: str) -> None:
-    path = Path(text)
+def _check(options: session_options, model_path: str, device: int) -> None:
+    """What 2025's constructor looks at, in its order."""
+    if not 1 <= options.loop <= 100_000:
+        raise RuntimeError("loop num out of range. Please check.")
+    if options.log_level not in (1, 2, 3, 4):
+        raise RuntimeError("log level out of range. Please check.")
+    path = Path(model_path)
     fits = (
         path.suffix == ".om"
         and path.is_file()
         and not path.is_symlink()
-        and re.fullmatch(r"[A-Za-z0-9_./-]+", text)
+        and re.fullmatch(r"[A-Za-z0-9_./-]+", model_path)
         and not path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     )
-    if _MODERN and not fits:
-        _print(f"{text} is not valid")
+    if not fits:
+        _say("model path illegal, please check.")
         raise RuntimeError("please check model path")
+    if not 0 <= device <= 255:
+        raise RuntimeError("device id is out of range")
 
 
-def _faults(nbytes: int) -> None:
-    """What a test wants the next run to come to."""
-    if _FAULTS is None:
-        return
-    path = Path(_FAULTS) / "execute"
-    lines = path.read_text().splitlines() if path.exists() else []
-    kind, _, value = lines[0].partition(" ") if lines else ("ok", "", "")
-    if kind == "memory":
-        if nbytes >= int(value):
-            _print("aclrtMalloc failed, ret 207001")
-            raise RuntimeError(
-                "copy mem to device failed! cause: malloc device memory data failed!"
-            )
-        return
-    path.write_text("\n".join(lines[1:]))
-    if kind == "fail":
-        _print(f"aclmdlExecute failed, ret {value}")
-        raise RuntimeError(_FAILURE)
-    if kind == "abort":
-        os.abort()
-    if kind == "hang":
-        ctypes.PyDLL(None).pause()  # holds the GIL, as the module does
+def _fail(code: int) -> None:
+    _say("execute model failed, modelId is 1", code)
+    say("[ERROR] acl execute failed:1")
+    raise RuntimeError(_FAILURE)
 
 
-_libc = ctypes.CDLL(None)
+def _say(what: str, *codes: int) -> None:
+    """ACL's own text, where it is an error of ACL's, and the module's line below it."""
+    if codes:
+        say(f"{'[ACL ERROR] ' if _MODERN else ''}{recent_error(*codes)}")
+    say(f"[ERROR] {what}")
 
 
-def _print(text: str) -> None:
-    """As C does: into a buffer that is not flushed when standard output is a file."""
-    _libc.printf(b"%s\n", f"[ERROR] {text}".encode())
+def _ms(seconds: float) -> float:
+    return float(np.float32(1e3 * seconds))

@@ -16,6 +16,7 @@ import onnxruntime as ort
 import pytest
 
 from benchmarks import npu_model, pure_inference, score_folder
+from engine.base import progress
 from engine.base.constants import CLIP_SHAPE, VIEWS
 from engine.base.errors import OutputError, UsageError
 from engine.base.recipe import Recipe
@@ -134,13 +135,21 @@ def test_too_small_a_disk(
 
 @pytest.mark.parametrize("batch", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_pure_inference(
-    tiny_model: Path, few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], batch: int
+    tiny_model: Path,
+    few: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
 ) -> None:
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0)
     arguments = ["--model", str(tiny_model), "--loop", "2", "--json", str(tmp_path / "out.json")]
     more = ["--dataset", str(few)] if batch == 1 else ["--backend", "onnxruntime"]
     assert pure_inference.main([*arguments, "--batchsize", str(batch), *more]) == 0
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
     assert printed.startswith("device only: ")
+    assert re.search(r"^runs of clips: 1/3  .* left$", said, re.MULTILINE)
+    assert ("end to end: 1/3" in said) == (batch == 1)
     line = re.search(
         rf"^\[INFO\] throughput 1000\*batchsize.mean\({batch}\)/NPU_compute_time.mean"
         r"\(([\d.]+)\): ([\d.]+)$",
@@ -152,6 +161,13 @@ def test_pure_inference(
     found = json.loads((tmp_path / "out.json").read_text())
     assert len(found["clips"]["execution_ms"]) == 2
     assert ("end to end" in printed) == ("end_to_end" in found) == (batch == 1)
+
+
+def test_an_option_of_ais_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it is not one of ours as well."""
+    with pytest.raises(SystemExit):
+        pure_inference.main(["--model", "a.om", "--batchsize", "1", "--input", "prep/bin"])
+    assert "--input is an option of ais_bench; here --dataset" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -210,19 +226,47 @@ def on_ascend(out: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.slow
-def test_the_script_on_a_host_that_lacks_everything(
-    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MODEL", str(tiny_model))
-    monkeypatch.setenv("PYTHON", sys.executable)
+def test_the_script_in_another_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that does not have the engine's libraries."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -S -E "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setenv("PYTHON", str(python))
     result = on_ascend(tmp_path / "out")
-    assert result.returncode == 1
-    assert "failed: onnx2om: no NPU here tells what to compile for" in result.stdout
-    found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
-    steps = "bs1", "bs4", "bs8", "dyn", "shared", "fp16"
-    assert found["failed"] == [f"om_{name}" for name in steps]
-    assert found["doctor"]["findings"]
+    assert (result.returncode, result.stdout) == (2, "")
+    assert re.fullmatch(
+        rf"on_ascend: {python} cannot import the engine \(ModuleNotFoundError: .*\): activate its "
+        r"virtual environment, or give PYTHON\n",
+        result.stderr,
+    )
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (None, "NPU: none: there is no npu-smi; an Ascend host has npu-smi from the driver"),
+        ("310p3", "CANN: not found; install the toolkit, or take its container"),
+    ],
+)
+def test_the_script_outside_its_environment(
+    stand_in: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str | None, reason: str
+) -> None:
+    """It stops, once; what the doctor says of the host is there to be sent."""
+    if table is not None:
+        stand_in(table)
+        (tmp_path / "bin" / "atc").unlink()
+    monkeypatch.setenv("PYTHON", sys.executable)
+    out = tmp_path / "out"
+    result = on_ascend(out)
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"on_ascend: {reason}")
+    assert result.stderr.endswith(
+        f". Nothing was run; {out}/doctor.log says what else this host lacks\n"
+    )
+    assert result.stderr.count("\n") == 1
+    assert sorted(path.name for path in out.iterdir()) == ["doctor.json", "doctor.log"]
 
 
 @pytest.mark.full

@@ -8,7 +8,6 @@ its version is always 0.0.2, so that features are looked for instead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,16 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.backends.ascend.common import (
-    CODES,
     OF_DEVICE,
     OF_MEMORY,
     check_bytes,
     check_shapes,
+    code_in,
     device_number,
     load_all,
     spelt,
 )
-from engine.backends.ascend.process import OutOfDeviceMemory, Printed
+from engine.backends.ascend.printed import Printed, advised, with_printed
+from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.backends.ascend.remote import open_remote
 from engine.base.choices import Precision
 from engine.base.errors import BackendError, EngineError, ModelError, UsageError
@@ -124,7 +124,7 @@ class AclSession:
             if isinstance(trouble, OutOfDeviceMemory):
                 raise trouble from None
             of_device = any(spelt(code) in str(trouble) for code in OF_DEVICE)
-            raise ModelError(f"{trouble}{'' if of_device else _LOAD_ADVICE}") from None
+            raise ModelError(advised(trouble, "" if of_device else _LOAD_ADVICE)) from None
 
 
 class _Graph:
@@ -188,7 +188,8 @@ class _Graph:
             try:
                 self.session.set_dynamic_batchsize(gear)
             except RuntimeError as error:
-                raise BackendError(f"{self.file.path.name}, gear {gear}: {error}") from None
+                what = f"{self.file.path.name}, gear {gear}"
+                raise BackendError(f"{what}: {str(error).strip()}") from None
             self._gear = gear
         needed = [int(desc.realsize) for desc in self.session.get_inputs()]
         check_bytes(self.file, gear, needed, inputs)
@@ -204,23 +205,20 @@ def translated(error: RuntimeError, printed: str, what: str) -> EngineError:
     """An error of the runtime's, in words: what it says itself is a class of failures, and the
     reason is what it printed."""
     text = " ".join(str(error).split())
-    codes = [int(number) for number in re.findall(r"\b\d{6}\b", printed)]
-    code = next((code for code in codes if code in CODES), None)
-    lines = [f"{what} failed: {text}"]
+    code = code_in(f"{text}\n{printed}")
+    parts = [f"{what} failed: {text}"]
     if code is not None:
-        lines.append(spelt(code))
+        parts.append(spelt(code))
     elif "please check model path" in text:
-        lines.append("the runtime does not accept the file's path, owner or mode")
+        parts.append("the runtime does not accept the file's path, owner or mode")
     elif text.startswith("[-1]"):
-        lines.append("sizes and names were checked before, so the device failed")
+        parts.append("sizes and names were checked before, so the device failed")
     elif text.startswith("[1]"):
-        lines.append(
+        parts.append(
             "a file that this device cannot load, a gear that was not compiled, or a "
             "context that is gone"
         )
-    if printed:
-        lines.append(f"it printed: {printed}")
-    message = "; ".join(lines)
+    message = with_printed("; ".join(parts), printed)
     if code in OF_MEMORY or any(part in text for part in _OF_MEMORY):
         return OutOfDeviceMemory(message)
     return BackendError(message)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Protocol, TypeVar
 
+from engine.backends.ascend.printed import advised
 from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.network.backend import Array
@@ -31,7 +33,7 @@ CODES = {
     507033: "the device cannot be opened; npu-smi info, and is another user's process on it?",
 }
 OF_DEVICE = (107001, 107002, 507033)  # whatever the file is
-OF_MEMORY = (200000, 207001, 207018, 245000)
+OF_MEMORY = (245000, 207018, 207001, 200000)  # the first of them that is found tells most
 
 
 def device_number(device: str | None) -> int:
@@ -43,6 +45,13 @@ def device_number(device: str | None) -> int:
             "npu-smi info"
         )
     return int(text)
+
+
+def code_in(text: str) -> int | None:
+    """The error of ACL's to act on in a text that may name several: one of memory, since a smaller
+    file may do, else the first that is known. None where there is none."""
+    found = [int(number) for number in re.findall(r"\b\d{6}\b", text)]
+    return next((code for code in (*OF_MEMORY, *found) if code in found and code in CODES), None)
 
 
 def spelt(code: int) -> str:
@@ -102,9 +111,9 @@ def load_all(
             graphs.append(load(file))
             file.content()  # what was meant is what was read
         except OutOfDeviceMemory as error:
-            notes.append(f"{error}; going on without {file.path.name}")
+            notes.append(advised(error, f"; going on without {file.path.name}"))
             if file is files[-1] and not graphs:
-                raise ModelError(f"{error}. {memory_advice(files, interface)}") from None
+                raise ModelError(advised(error, f". {memory_advice(files, interface)}")) from None
     first = graphs[0]
     for other in graphs[1:]:
         if (other.dtype, other.classes) != (first.dtype, first.classes):

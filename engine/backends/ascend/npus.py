@@ -38,6 +38,7 @@ TOOLKITS = (
     "/usr/local/Ascend/ascend-toolkit/latest",
     "/usr/local/Ascend/nnae/latest",
 )
+_SCRIPTS = ("/usr/local/Ascend/cann", "/usr/local/Ascend/ascend-toolkit")  # where set_env.sh is
 VISIBLE = "ASCEND_RT_VISIBLE_DEVICES"
 _TOOLKIT_VARIABLES = ("ASCEND_TOOLKIT_HOME", "ASCEND_HOME_PATH")
 VARIABLES = (*_TOOLKIT_VARIABLES, VISIBLE, "LD_LIBRARY_PATH")
@@ -82,7 +83,7 @@ class Npu:
     @property
     def soc_version(self) -> str:
         """As atc's ``--soc_version`` wants it."""
-        return self.name if self.name.startswith("Ascend") else f"Ascend{self.name}"
+        return soc_version(self.name)
 
     def busy(self) -> str | None:
         """Why a measurement on it would be wrong; None if it is idle. Memory is looked at, too:
@@ -96,6 +97,11 @@ class Npu:
         if self.used > _BASELINE * self.total:
             return f"{self.used} of its {self.total} MB are in use"
         return None
+
+
+def soc_version(name: str) -> str:
+    """A chip's name in ``npu-smi info``, such as 310P3, as atc's ``--soc_version`` wants it."""
+    return name if name.startswith("Ascend") else f"Ascend{name}"
 
 
 def parse_npu_smi(text: str) -> list[Npu]:
@@ -196,6 +202,26 @@ def _version(home: Path) -> str | None:
 def environment_set(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether CANN's ``set_env.sh`` was sourced."""
     return any(environment.get(name) for name in _TOOLKIT_VARIABLES)
+
+
+def set_env() -> str:
+    """The command that sets CANN's environment in a shell."""
+    scripts = [home / "set_env.sh" for home in map(Path, _SCRIPTS)]
+    found = next((script for script in scripts if script.is_file()), "set_env.sh of the toolkit")
+    return f"source {found}"
+
+
+def library_advice(error: str) -> str | None:
+    """What to do where a module is there and a library of CANN's is not found; None where the
+    import failed of something else."""
+    if (found := re.search(r"\b(lib[\w.+-]+): cannot open shared object file", error)) is None:
+        return None
+    if environment_set():
+        return (
+            f"CANN's environment is set, and {found[1]} is in no folder of LD_LIBRARY_PATH: it "
+            "comes with the toolkit, or with the driver (its lib64)"
+        )
+    return f"{set_env()} first, in this shell"
 
 
 def aclruntime() -> dict[str, Any]:

@@ -9,7 +9,6 @@ reason.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import os
 import socket
@@ -23,6 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.backends.ascend.printed import Printed, with_printed
 from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base.errors import BackendError, EngineError, printable
 from engine.base.recipe import Recipe
@@ -30,8 +30,6 @@ from engine.base.records import Facts
 from engine.base.subprocesses import end_with
 from engine.network.backend import Array
 from engine.network.om import CompiledFile, Interface
-
-_KEPT = 2000  # characters of what the runtime printed
 
 
 class OutOfDeviceMemory(BackendError):
@@ -72,25 +70,6 @@ class Opener(Protocol):
     def __call__(
         self, files: tuple[CompiledFile, ...], interface: Interface, device: int, said: Printed
     ) -> Session: ...
-
-
-class Printed:
-    """What goes to standard output, kept in memory. The runtime's C++ writes there, too, so the
-    descriptor itself is redirected."""
-
-    def __init__(self) -> None:
-        self._fd = os.memfd_create("posec3d-printed")
-        os.dup2(self._fd, 1)
-        self._libc = ctypes.CDLL(None)
-
-    def __call__(self) -> str:
-        sys.stdout.flush()
-        self._libc.fflush(None)
-        size = os.lseek(self._fd, 0, os.SEEK_END)
-        text = os.pread(self._fd, _KEPT, max(0, size - _KEPT)).decode(errors="replace")
-        os.ftruncate(self._fd, 0)
-        os.lseek(self._fd, 0, os.SEEK_SET)
-        return printable(text.strip()) if text.strip() else ""
 
 
 def main() -> None:
@@ -173,9 +152,8 @@ def _trouble(error: Exception, said: Printed) -> dict[str, Any]:
     missing = error.name if isinstance(error, ImportError) else None
     return {
         "error": type(error).__name__,
-        "message": printable(error),
+        "message": with_printed(printable(error), said()),
         "missing": missing,
-        "printed": said(),
     }
 
 

@@ -24,7 +24,8 @@ from engine.backends.ascend.common import (
     load_all,
     spelt,
 )
-from engine.backends.ascend.process import OutOfDeviceMemory, Printed
+from engine.backends.ascend.printed import Printed, advised, with_printed
+from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.backends.ascend.remote import open_remote
 from engine.base.choices import Precision
 from engine.base.errors import BackendError, ModelError, UsageError
@@ -208,10 +209,8 @@ class PyAclSession:
         if code in OF_MEMORY:
             raise OutOfDeviceMemory(f"{what} failed: {self._spelt(code)}")
         if code:
-            raise ModelError(
-                f"{what} failed: {self._spelt(code)}; was it compiled for this chip "
-                f"({acl.get_soc_name()})?"
-            )
+            advice = f"; was it compiled for this chip ({acl.get_soc_name()})?"
+            raise ModelError(advised(f"{what} failed: {self._spelt(code)}", advice))
         chip = acl.get_soc_name()
         if file.soc_version not in (None, chip):
             self.notes.append(
@@ -271,8 +270,7 @@ class PyAclSession:
         raise OutOfDeviceMemory(message) if code in OF_MEMORY else BackendError(message)
 
     def _spelt(self, code: int) -> str:
-        printed = self._said()
-        return f"{spelt(code)}{'; it printed: ' + printed if printed else ''}"
+        return with_printed(spelt(code), self._said())
 
 
 @dataclass

@@ -16,6 +16,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.backends.ascend import npus
+from engine.backends.ascend.printed import advised
 from engine.backends.ascend.process import OutOfDeviceMemory
 from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base import subprocesses
@@ -106,7 +108,8 @@ class _Remote:
         except EOFError:
             raise self._dead("while it loaded the model") from None
         if answer.get("error") == "OutOfDeviceMemory" and len(self._files) > 1:
-            log.warning("%s; going on without %s", _spelt(answer), self._files[0].path.name)
+            without = f"; going on without {self._files[0].path.name}"
+            log.warning("%s", advised(answer["message"], without))
             self._files = self._files[1:]
             self._end(0)
             self._open()
@@ -183,9 +186,9 @@ class _Remote:
             except EOFError:
                 raise self._dead(f"over a run of {size}") from None
             if answer.get("error") == "OutOfDeviceMemory":
-                raise OutOfDeviceMemory(_spelt(answer))
+                raise OutOfDeviceMemory(answer["message"])
             if "error" in answer:
-                raise BackendError(_spelt(answer))
+                raise BackendError(answer["message"])
             seconds += answer["seconds"]
         self._jobs.popleft()
         self.executed_s = seconds
@@ -204,8 +207,10 @@ class _Remote:
             if (interface.size(file.gears[-1]) < largest if file.gears else file not in self._files)
         ]
         if not interface.whole or not smaller:
-            raise ModelError(f"{error}. {memory_advice(self._files, interface)}") from None
-        log.warning("%s; going on with %s", error, ", ".join(f.path.name for f in smaller))
+            advice = memory_advice(self._files, interface)
+            raise ModelError(advised(error, f". {advice}")) from None
+        names = ", ".join(file.path.name for file in smaller)
+        log.warning("%s", advised(error, f"; going on with {names}"))
         self._end(0)
         self._files = smaller
         self._open()
@@ -243,22 +248,19 @@ def _pieces(size: int, sizes: Sequence[int]) -> list[tuple[int, int]]:
     return pieces
 
 
-def _spelt(answer: dict[str, Any]) -> str:
-    printed = f". The runtime printed: {answer['printed']}" if answer["printed"] else ""
-    return f"{answer['message']}{printed}"
-
-
 def _refuse(
     answer: dict[str, Any], files: Sequence[CompiledFile], interface: Interface
 ) -> NoReturn:
     """Raise what kept the device process from loading the model."""
-    kind, message = answer["error"], _spelt(answer)
-    if answer["missing"]:
-        raise UsageError(f"this host has no {answer['missing']} ({message}); {_DOCTOR}")
+    kind, message = answer["error"], answer["message"]
+    if missing := answer["missing"]:
+        if advice := npus.library_advice(message):
+            raise UsageError(advised(f"{missing} cannot be imported: {message}", f"; {advice}"))
+        raise UsageError(advised(f"this host has no {missing} ({message}", f"); {_DOCTOR}"))
     if kind == "ModelError":
         raise ModelError(message)
     if kind == "OutOfDeviceMemory":
-        raise ModelError(f"{message}. {memory_advice(files, interface)}")
+        raise ModelError(advised(message, f". {memory_advice(files, interface)}"))
     if kind == "UsageError":
         raise UsageError(message)
     raise BackendError(message)

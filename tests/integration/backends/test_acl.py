@@ -18,6 +18,7 @@ from engine.network.backend import ClipsBackend
 from engine.network.models import open_model
 from tests.doubles import om
 from tests.doubles.models import INPUT, describe, geared, static
+from tests.doubles.said import recent_error
 from tests.support.networks import STRIDED, random_state_dict, write_model
 
 pytestmark = pytest.mark.usefixtures("doubles")
@@ -138,9 +139,12 @@ def test_half_precision_inputs(
 # Memory
 
 
-@pytest.mark.parametrize("code", [207001, 245000])
+@pytest.mark.parametrize(
+    ("code", "trace"), [(207001, 3), (245000, 3), (245000, 60)], ids=["runtime", "model", "long"]
+)
 def test_a_file_that_the_device_has_no_memory_for_is_left_out(
     code: int,
+    trace: int,
     name: str,
     tiny_model: Path,
     tmp_path: Path,
@@ -149,15 +153,23 @@ def test_a_file_that_the_device_has_no_memory_for_is_left_out(
 ) -> None:
     monkeypatch.setenv("DOUBLE_MEMORY", str((2 * om.WORKSPACE + 5) * SAMPLE))
     monkeypatch.setenv("DOUBLE_MEMORY_CODE", str(code))
+    monkeypatch.setenv("DOUBLE_TRACE", str(trace))  # lines below the code, of 57 characters each
     paths = [
         describe(static(tiny_model, tmp_path / f"bs{n}.om", n), [n], geared=False) for n in (4, 2)
     ]
     backend = opened(",".join(map(str, paths)), name=name)
     assert backend.sizes == (40,)
-    assert f"ACL error {code}: the device has no memory left" in caplog.text
-    assert "going on without bs4.om" in caplog.text
     backend.close()
-    with pytest.raises(ModelError, match="Give a smaller file as well"):
+    first, *theirs = caplog.messages[-1].split("\n")
+    assert f"ACL error {code}: the device has no memory left" in first
+    assert first.endswith("going on without bs4.om")
+    if name == "acl":  # whose runtime prints
+        assert theirs[:2] == [
+            "  the runtime printed:",
+            f"    [ACL ERROR] {recent_error(207001).partition(chr(10))[0]}",
+        ]
+        assert len(theirs) >= 8
+    with pytest.raises(ModelError, match="^loading bs4.om failed.* Give a smaller file as well"):
         opened(paths[0], name=name)
 
 
@@ -257,6 +269,22 @@ def test_gears_in_both_forms(
 def test_devices(plain: Path, device: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         opened(plain, device=device)
+
+
+@pytest.mark.parametrize("module", ["aclruntime", "acl"])
+def test_without_the_environment_of_cann(
+    module: str, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module is there, and what it is linked with is not: it fails as an extension does."""
+    lack = "libascendcl.so: cannot open shared object file: No such file or directory"
+    (tmp_path / f"{module}.py").write_text(f"raise ImportError({lack!r}, name={module!r})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    name = {"aclruntime": "acl", "acl": "pyacl"}[module]
+    with pytest.raises(UsageError, match=f"^{module} cannot be imported: {lack}; source .*set_env"):
+        opened(plain, name=name)
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(tmp_path))
+    with pytest.raises(UsageError, match="environment is set, and libascendcl.so is in no folder"):
+        opened(plain, name=name)
 
 
 def test_paths_that_the_runtime_would_refuse(plain: Path) -> None:
@@ -363,7 +391,12 @@ def test_a_run_behind_one_that_failed(
     ("name", "fault", "message"),
     [
         ("acl", "fail 507011", "ACL error 507011: .*compare the OM's soc_version"),
-        ("acl", "fail 999999", "sizes and names were checked before, so the device failed; it pr"),
+        (
+            "acl",
+            "fail 999999",
+            r"(?s)sizes and names were checked before, so the device failed\n  the runtime printed:"
+            r"\n    \[ACL ERROR\] EE9999.*\n    \[ERROR\] acl execute failed",
+        ),
         ("pyacl", "fail 507014", "executing failed: ACL error 507014: an AI core timed out"),
         ("acl", "abort", r"the device process died over a run of 20 .SIGABRT."),
     ],
@@ -372,6 +405,19 @@ def test_faults(plain: Path, clips: Any, faults: Path, name: str, fault: str, me
     backend = opened(plain, name=name)
     faults.write_text(fault)
     with pytest.raises(BackendError, match=message):
+        run(backend, clips[:20])
+    backend.close()
+
+
+@pytest.mark.parametrize("api", ["2023", "2025"])
+def test_memory_that_runs_out_at_a_copy(
+    plain: Path, clips: Any, faults: Path, monkeypatch: pytest.MonkeyPatch, api: str
+) -> None:
+    """That of 2023 calls it a general failure; what ACL printed tells that it is memory."""
+    monkeypatch.setenv("DOUBLE_API", api)
+    backend = opened(plain)
+    faults.write_text("memory 1")
+    with pytest.raises(ModelError, match=r"^a run of 20 failed: .*ACL error 207001: .*Give a smal"):
         run(backend, clips[:20])
     backend.close()
 

@@ -155,6 +155,21 @@ def test_the_doctor_with_stand_ins(
     assert "✓ ASCEND_TOOLKIT_HOME" in found
 
 
+def test_the_doctor_without_the_environment_of_cann(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A module that is there and finds no library of CANN's need not be built."""
+    lack = "libascendcl.so: cannot open shared object file: No such file or directory"
+    for module in ("aclruntime", "acl"):
+        (tmp_path / f"{module}.py").write_text(f"raise ImportError({lack!r}, name={module!r})\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{ROOT}")
+    findings = {f["topic"]: f for f in json.loads(doctor("--json"))["findings"]}
+    for topic in ("aclruntime (--backend acl)", "pyACL (--backend pyacl)"):
+        assert lack in findings[topic]["found"]
+        assert findings[topic]["advice"] == f"{npus.set_env()} first, in this shell"
+    assert findings["CANN environment"]["advice"] == npus.set_env()
+
+
 def test_npu_smi_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The classic of containers: what it says is shown."""
     program = tmp_path / "npu-smi"

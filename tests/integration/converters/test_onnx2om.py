@@ -81,6 +81,15 @@ def test_sizes(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tuned[-2:] == ["--precision_mode=force_fp32", "--keep_dtype=x"]
 
 
+@pytest.mark.parametrize("chip", ["310P3", "Ascend310P3"])
+def test_a_chip_as_npu_smi_shows_it(
+    network: Path, capsys: pytest.CaptureFixture[str], chip: str
+) -> None:
+    """The recipe's chip_name."""
+    assert main(["net.onnx", "--dry-run", "--soc-version", chip]) == 0
+    assert "--soc_version=Ascend310P3" in shlex.split(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -110,7 +119,7 @@ def test_a_host_without_cann(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert main(["net.onnx"]) == 2
-    assert "give --soc-version, which is Ascend and the chip's name" in capsys.readouterr().err
+    assert "give --soc-version, the chip's name in npu-smi info" in capsys.readouterr().err
     assert main(["net.onnx", "--soc-version", "Ascend310P3"]) == 2
     assert "no atc here: it comes with CANN's toolkit" in capsys.readouterr().err
 

@@ -16,6 +16,7 @@ from engine.base.published import (
     benchmark_of,
     checkpoint_for,
     checkpoint_of,
+    config_of,
     other_classes,
     read_class_names,
 )
@@ -48,6 +49,16 @@ def test_all_have_a_name_of_their_own() -> None:
     assert len({one.filename for one in DATASETS.values()}) == len(DATASETS) == 22
     for one in CHECKPOINTS.values():
         assert DATASETS[one.dataset].benchmark == one.benchmark
+
+
+def test_a_path_of_a_published_config(tmp_path: Path) -> None:
+    """Where there is no such file, its name tells; a file is read."""
+    path = tmp_path / f"{DEFAULT_CHECKPOINT}.py"
+    assert config_of(f"configs/skeleton/posec3d/{DEFAULT_CHECKPOINT}.py") == DEFAULT_CHECKPOINT
+    assert config_of(str(path)) == DEFAULT_CHECKPOINT
+    path.write_text("model = dict()\n")
+    for config in (str(path), DEFAULT_CHECKPOINT, "configs/own.py", f"{DEFAULT_CHECKPOINT}.pth"):
+        assert config_of(config) == config
 
 
 def test_a_checkpoint_is_known_by_its_digest() -> None:
