@@ -265,16 +265,22 @@ class Cuts:
         """The quantised tensor whose values are all that is read behind cut `end`, if that is so,
         and zero bytes are zeros, of which padding consists."""
         read = self._temporal[end].input[0]
-        maker, before = self._makers.get(read), self._shortcuts[end]
-        if maker is None or maker.op_type != "DequantizeLinear":
+        maker = self._makers.get(read)
+        if maker is None or maker.op_type != "DequantizeLinear" or not self._goes_around(end):
             return None
+        scale, zero = map(self._weights.plain, maker.input[1:])
+        return maker.input[0] if scale.size == 1 and not zero.any() else None
+
+    def _goes_around(self, end: int) -> bool:
+        """Whether what goes around temporal convolution `end` is what that reads, at most through a
+        convolution."""
+        read, before = self._temporal[end].input[0], self._shortcuts[end]
         while before != read:
             node = self._makers.get(before)
             if node is None or node.op_type not in ("Conv", "QuantizeLinear", "DequantizeLinear"):
-                return None
+                return False
             before = node.input[0]
-        scale, zero = map(self._weights.plain, maker.input[1:])
-        return maker.input[0] if scale.size == 1 and not zero.any() else None
+        return True
 
     def _around(self, drawing: Subgraph, end: int) -> str:
         """What goes around temporal convolution `end`, to be handed on.
