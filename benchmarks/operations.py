@@ -7,6 +7,7 @@ HMDB51's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -50,6 +51,16 @@ class Network:
                 blocks.append((_conv(conv1, side), after, conv2.stride[0]))
             side //= space
         return per_frame, blocks
+
+    @cached_property
+    def sides(self) -> list[int]:
+        """Of what each bottleneck reads: height and width."""
+        side = self.recipe.size // self.arch.conv1_stride_s // self.arch.pool1_stride_s
+        found = []
+        for block in self.arch.bottlenecks():
+            found.append(side)
+            side //= block.body[1].stride[1]
+        return found
 
     @property
     def strides(self) -> list[int]:
@@ -109,6 +120,37 @@ def planned(frames: int) -> float:
     """Of the compiled graph of frames and a plan (`Cuts.planned`), made for so many frames."""
     per_frame, _ = _HMDB51.shapes
     return whole() + (frames - VIEWS * CLIP_LEN) * per_frame
+
+
+def tabled(rows: Sequence[int], network: Network = _HMDB51) -> float:
+    """Of the static graph for so many frames and, level by level, contexts (`Chain.graph`)."""
+    per_frame, blocks = network.shapes
+    total = rows[0] * per_frame
+    for (before, after, stride), below, count in zip(blocks, rows, rows[1:], strict=False):
+        total += (count if stride > 1 else below) * before + count * after
+    return total
+
+
+def gathered(rows: Sequence[int], network: Network = _HMDB51) -> int:
+    """Values that this graph writes to gather and add taps, which is no operation of a
+    convolution: rows of zeros appended, rows gathered, and two sums."""
+    below, *levels = rows
+    total = 0
+    counts = iter(levels)
+    for block, side in zip(network.arch.bottlenecks(), network.sides, strict=True):
+        temporal, spatial, last = block.body
+        if temporal.kernel[0] == 1:
+            continue
+        count, tap = next(counts), temporal.outputs * side * side
+        read = temporal.inputs * side * side
+        around = read if block.shortcut is None else last.outputs * (side // spatial.stride[1]) ** 2
+        if spatial.stride[0] > 1:
+            total += below * read + 3 * count * read
+        else:
+            total += 2 * below * tap + 3 * count * tap + count * around
+        total += 2 * count * tap
+        below = count
+    return total
 
 
 def _conv(conv: Conv, side: int) -> float:

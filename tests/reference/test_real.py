@@ -84,7 +84,7 @@ def check_accuracies(predictions: Sequence[Prediction]) -> None:
     assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
 
 
-@pytest.fixture(params=["clips, gears", "clips, static", "frames and plan"])
+@pytest.fixture(params=["clips, gears", "clips, static", "frames and plan", "shared"])
 def compiled(
     request: pytest.FixtureRequest,
     shared: Path,
@@ -100,6 +100,10 @@ def compiled(
         "clips, gears": (["--gears", "1,2,4,8"], "net_dyn.om"),
         "clips, static": (["--batch", "1,4"], "net_bs4.om,net_bs1.om"),
         "frames and plan": (
+            ["--layout", "frames", "--unique", "32,64"],
+            "net_frames_u32.om,net_frames_u64.om",
+        ),
+        "shared": (
             ["--layout", "shared", "--unique", "32,64"],
             "net_shared_u32.om,net_shared_u64.om",
         ),

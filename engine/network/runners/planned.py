@@ -49,10 +49,15 @@ class PlannedRunner(Runner):
     def check(self, clips: Clips | JointClips) -> None:
         assert isinstance(clips, HeatmapClips)
         if self._size(clips) is None:
+            room = self._backend.sizes[-1] // (1 + clips.twins)
+            frames = f"{clips.unique} distinct frames"
             raise SampleError(
-                f"{clips.unique} distinct frames, and the largest file takes "
-                f"{self._backend.sizes[-1] // (1 + clips.twins)}: "
-                "python -m converters.onnx2om --unique compiles for more",
+                (
+                    f"{frames}, and the largest file takes {room}"
+                    if clips.unique > room
+                    else f"{frames} in more contexts than the largest file has room for"
+                )
+                + ": python -m converters.onnx2om --unique makes larger ones",
                 stage="infer",
             )
 
