@@ -24,6 +24,18 @@ from engine.skeletons.sampling import clip_plan
 
 
 @dataclass(frozen=True)
+class Level:
+    """A temporal convolution: values of a position that it reads, of a tap, and of what goes around
+    it; operations of the shortcut, if that is a convolution."""
+
+    number: int
+    read: int
+    tap: int
+    around: int
+    shortcut: float
+
+
+@dataclass(frozen=True)
 class Network:
     """A network and the recipe of its input."""
 
@@ -53,13 +65,20 @@ class Network:
         return per_frame, blocks
 
     @cached_property
-    def sides(self) -> list[int]:
-        """Of what each bottleneck reads: height and width."""
+    def levels(self) -> list[Level]:
+        """Of each temporal convolution, in order."""
         side = self.recipe.size // self.arch.conv1_stride_s // self.arch.pool1_stride_s
-        found = []
+        found: list[Level] = []
         for block in self.arch.bottlenecks():
-            found.append(side)
-            side //= block.body[1].stride[1]
+            conv1, conv2, conv3 = block.body
+            after = side // conv2.stride[1]
+            read, tap = conv1.inputs * side * side, conv1.outputs * side * side
+            around, shortcut = read, 0.0
+            if block.shortcut is not None:
+                around, shortcut = conv3.outputs * after * after, _conv(block.shortcut, after)
+            if conv1.kernel[0] == 3:
+                found.append(Level(len(found), read, tap, around, shortcut))
+            side = after
         return found
 
     @property
@@ -123,33 +142,28 @@ def planned(frames: int) -> float:
 
 
 def tabled(rows: Sequence[int], network: Network = _HMDB51) -> float:
-    """Of the static graph for so many frames and, level by level, contexts (`Chain.graph`)."""
+    """Of the static graph for so many frames and, level by level, contexts (`Chain.graph`): taps
+    and shortcuts are computed below, but of a level that strides over time at its own rows."""
     per_frame, blocks = network.shapes
     total = rows[0] * per_frame
-    for (before, after, stride), below, count in zip(blocks, rows, rows[1:], strict=False):
-        total += (count if stride > 1 else below) * before + count * after
+    for level, (before, after, stride) in zip(network.levels, blocks, strict=True):
+        below, count = rows[level.number : level.number + 2]
+        read = count if stride > 1 else below
+        total += read * (before + level.shortcut) + count * (after - level.shortcut)
     return total
 
 
 def gathered(rows: Sequence[int], network: Network = _HMDB51) -> int:
     """Values that this graph writes to gather and add taps, which is no operation of a
     convolution: rows of zeros appended, rows gathered, and two sums."""
-    below, *levels = rows
     total = 0
-    counts = iter(levels)
-    for block, side in zip(network.arch.bottlenecks(), network.sides, strict=True):
-        temporal, spatial, last = block.body
-        if temporal.kernel[0] == 1:
-            continue
-        count, tap = next(counts), temporal.outputs * side * side
-        read = temporal.inputs * side * side
-        around = read if block.shortcut is None else last.outputs * (side // spatial.stride[1]) ** 2
-        if spatial.stride[0] > 1:
-            total += below * read + 3 * count * read
+    for level, stride in zip(network.levels, network.strides, strict=True):
+        below, count = rows[level.number : level.number + 2]
+        if stride > 1:
+            total += below * level.read + 3 * count * level.read
         else:
-            total += 2 * below * tap + 3 * count * tap + count * around
-        total += 2 * count * tap
-        below = count
+            total += 2 * below * level.tap + count * (3 * level.tap + level.around)
+        total += 2 * count * level.tap
     return total
 
 

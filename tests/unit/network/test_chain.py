@@ -38,7 +38,10 @@ def published() -> Chain:
 def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     values = (*inferred.input, *inferred.value_info, *inferred.output)
-    return {v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values}
+    constants = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    return constants | {
+        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim) for v in values
+    }
 
 
 @pytest.mark.parametrize("unique", [32, 480])
@@ -49,7 +52,7 @@ def test_what_an_old_atc_takes(published: Chain, unique: int) -> None:
     assert [(o.domain, o.version) for o in model.opset_import] == [("", 11)]
     assert {node.op_type for node in model.graph.node} == {*ALLOWED, "Gemm"}
     shapes = shapes_of(model)
-    assert all(shape and min(shape) > 0 for name, shape in shapes.items() if "level" not in name)
+    assert all(min(shape, default=1) > 0 for shape in shapes.values())  # nothing is left free
     for node in model.graph.node:
         if node.op_type == "Conv":  # over space alone, its sizes said
             assert len(shapes[node.output[0]]) == 4
@@ -70,15 +73,14 @@ def test_operations_by_bucket(published: Chain, unique: int) -> None:
     model = published.graph(rows)
     assert operations.tabled(rows) == of_graph(model)
     shapes, written = shapes_of(model), 0
-    convolved = {node.output[0] for node in model.graph.node if node.op_type == "Conv"}
     for node in model.graph.node:
-        output = node.output[0]
-        sums = node.op_type == "Add" and not convolved & set(node.input)
-        if len(shapes[output]) == 4 and (node.op_type in ("Gather", "Concat") or sums):
-            written += prod(shapes[output])
-    appended = sum(shapes[n.output[0]][0] > 0 for n in model.graph.node if n.op_type == "Concat")
-    assert appended == 2 * 9 + 1  # two taps of each level; of the one that strides what they read
-    assert operations.gathered(rows) == pytest.approx(written, rel=2e-3)  # without rows of zeros
+        shape = shapes[node.output[0]]
+        sums = node.op_type == "Add" and not node.name.endswith(".add")  # of taps, not of blocks
+        if len(shape) == 4 and (node.op_type in ("Gather", "Concat") or sums):
+            written += prod(shape)
+    zeros = [shapes[n.input[1]] for n in model.graph.node if n.op_type == "Concat"]
+    assert len(zeros) == 2 * 9 + 1  # two taps of each level; of the one that strides what they read
+    assert operations.gathered(rows) == written - sum(map(prod, zeros))
 
 
 def test_fewer_operations_than_frames_and_a_plan() -> None:
@@ -90,7 +92,7 @@ def test_fewer_operations_than_frames_and_a_plan() -> None:
         planned.append(operations.planned(2 * size))
         shared.append(operations.tabled(npu_model.fitting(frames, graphs)))
     fewer = 1 - statistics.fmean(shared) / statistics.fmean(planned)
-    assert fewer == pytest.approx(0.285, abs=0.002)
+    assert fewer == pytest.approx(0.295, abs=0.002)
 
 
 @pytest.mark.parametrize(
