@@ -220,7 +220,7 @@ def test_the_script_on_a_host_that_lacks_everything(
     assert result.returncode == 1
     assert "failed: onnx2om: no NPU here tells what to compile for" in result.stdout
     found = json.loads((tmp_path / "out" / "on_ascend.json").read_text())
-    steps = "bs1", "bs4", "bs8", "dyn", "shared", "fp16"
+    steps = "bs1", "bs4", "bs8", "dyn", "shared", "frames", "fp16"
     assert found["failed"] == [f"om_{name}" for name in steps]
     assert found["doctor"]["findings"]
 
@@ -251,13 +251,13 @@ def test_the_script_for_owners_of_an_npu(
     assert found["failed"] == []
     pure = {
         f"pure_{n}_{backend}"
-        for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")
+        for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "frames", "fp16")
         for backend in ("acl", "pyacl")
     }
     assert pure < found.keys()
     runs = {
         f"run_{what}_{backend}"
-        for what in ("bs8", "fp16", "shared")
+        for what in ("bs8", "fp16", "shared", "frames")
         for backend in ("acl", "pyacl")
     }
     assert runs < found.keys()

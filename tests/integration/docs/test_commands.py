@@ -75,7 +75,7 @@ def test_a_command_is_parsed(command: Command) -> None:
         return
     if Path(words[0]).name == "pip" or module == "pip":
         _check_installation(words)
-    elif words[0] == "bash":
+    elif words[0] == "bash" or (words[0] == "python" and words[1].endswith(".py")):
         assert (ROOT / words[1]).is_file()
     elif module == "pytest":
         assert all((ROOT / word).exists() for word in command.arguments if word.startswith("tests"))
