@@ -4,7 +4,8 @@
 
 From the published rate of execution alone, the bytes that each way of running moves, assumed rates
 of the bus, and the decoding and filling times measured now on this machine. A streaming engine runs
-at the rate of its slowest stage; scripts one after the other take the sum of theirs.
+at the rate of its slowest stage; scripts one after the other take the sum of theirs. Then the
+operations of each static graph of layout shared, which are exact.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,8 @@ from benchmarks.measurement import publish
 from converters.onnx2om import default_unique
 from engine.base.constants import CLIP_SHAPE, JOINTS, SIZE, VIEWS
 from engine.base.recipe import HMDB51_RECIPE
+from engine.network import buckets
+from engine.network.contexts import of_plan
 from engine.runtime.transport.wire import Message, encode
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
@@ -31,7 +35,8 @@ from engine.skeletons.sampling import clip_plan
 
 _CLIPS = VIEWS * int(np.prod(CLIP_SHAPE)) * 4  # bytes of a sample
 _FRAME = JOINTS * SIZE * SIZE * 4
-_COMPILED = default_unique(HMDB51_RECIPE)  # distinct frames
+_COMPILED = default_unique(HMDB51_RECIPE)  # distinct frames, of layout frames
+_HALF = 2  # bytes of a value on the device
 _MEASURED = 8  # samples
 # Features behind the first layers: [960, 128, 28, 28] in fp16, gathered: read once, written once.
 _GATHERED = 2 * 960 * 128 * 28 * 28 * 2
@@ -42,6 +47,7 @@ class Assumptions:
     """What is taken for granted; every one of them is an option."""
 
     execution: float = 22.39  # samples/s of execution alone, published, batch 8
+    two_d: float = 2.0  # times as many operations a second in 2-D convolutions as in those, 3-D
     bus: float = 10.0  # GB/s from the host's memory to the device's
     device_memory: float = 204.0  # GB/s
     ipc: float = 4.3  # GB/s between processes, measured with messages of 19 MB
@@ -83,13 +89,20 @@ class Host:
 
 def ways(assumed: Assumptions, host: Host) -> list[Way]:
     """The recipe and the engine's ways, slowest design first."""
-    bus, execution = 1e9 * assumed.bus, 1 / assumed.execution
+    bus, memory = 1e9 * assumed.bus, 1e9 * assumed.device_memory
+    execution = 1 / assumed.execution
     decode = host.decode / assumed.workers
     wire = host.sent / (1e9 * assumed.ipc)
     gears = [next(u for u in _COMPILED if u >= n) for n in _uniques()]
     work = statistics.fmean(operations.planned(2 * u) for u in gears) / operations.whole()
-    planned = execution * work + _GATHERED / (1e9 * assumed.device_memory)
+    planned = execution * work + _GATHERED / memory
     copied = statistics.fmean(2 * u for u in gears) * _FRAME
+    graphs = static_graphs()
+    runs = [fitting(frames, graphs) for frames in workloads.lengths()]
+    work = statistics.fmean(map(operations.tabled, runs)) / operations.whole()
+    moved = 2 * _HALF * statistics.fmean(map(operations.gathered, runs))  # read and written
+    tabled = execution * work / assumed.two_d + moved / memory
+    few = statistics.fmean(rows[0] for rows in runs) * _FRAME
     disk = _CLIPS / (1e9 * assumed.disk)
     return [
         Way(
@@ -123,9 +136,34 @@ def ways(assumed: Assumptions, host: Host) -> list[Way]:
                     host.fill_frames,
                     {"copy": copied / bus, "execute": planned},
                 ),
+                ("shared, acl", host.fill_frames, {"copy, then execute": few / bus + tabled}),
+                ("shared, pyacl", host.fill_frames, {"copy": few / bus, "execute": tabled}),
+                (
+                    "shared in fp16, pyacl",
+                    host.fill_frames,
+                    {"copy": few / 2 / bus, "execute": tabled},
+                ),
             )
         ),
     ]
+
+
+def static_graphs() -> dict[int, tuple[int, ...]]:
+    """Rows of frames and of each level, by distinct frames, of the files that are made unless the
+    user says otherwise."""
+    network = operations.Network()
+    return {
+        unique: buckets.rows(unique, network.recipe, network.strides)
+        for unique in buckets.default(network.recipe)
+    }
+
+
+def fitting(total_frames: int, graphs: Mapping[int, tuple[int, ...]]) -> tuple[int, ...]:
+    """The rows of the smallest graph that takes a video of so many frames."""
+    network = operations.Network()
+    plan = clip_plan(total_frames, network.recipe).positions
+    needed = 2 * np.array(of_plan(plan, network.strides).rows)
+    return next(rows for rows in graphs.values() if (needed <= rows).all())
 
 
 def _uniques() -> list[int]:
@@ -204,11 +242,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{way.name:42} {way.rate:9.1f} {way.rate / base:16.1f}  {way.binding} "
             f"({1e3 * way.stages[way.binding]:.1f} ms)"
         )
+    counted = _operations()
     if args.plot is not None:
         _draw(found, args.plot)
     figures = {w.name: {"rate": w.rate, "binding": w.binding, "stages": w.stages} for w in found}
-    publish(args.json, {"assumed": vars(assumed), "host": vars(host), "ways": figures})
+    about = {"assumed": vars(assumed), "host": vars(host), "ways": figures}
+    publish(args.json, {**about, "operations": counted})
     return 0
+
+
+def _operations() -> dict[str, Any]:
+    """Print and return what each graph computes, GMAC, and what the videos of ``hmdb51_like`` come
+    to: in these graphs, in those of frames and a plan, and with nothing computed twice."""
+    graphs, lengths = static_graphs(), workloads.lengths()
+    print("\nOperations of layout shared by distinct frames (exact):")
+    print(f"{'':4} {'GMAC':>6} {'gathered, M values':>19}  frames and contexts")
+    found: dict[str, Any] = {"graphs": {}}
+    for unique, rows in graphs.items():
+        macs, moved = operations.tabled(rows) / 2e9, operations.gathered(rows) / 1e6
+        print(f"{unique:4} {macs:6.1f} {moved:19.0f}  {' '.join(map(str, rows))}")
+        found["graphs"][unique] = {"gmac": macs, "gathered": moved, "rows": rows}
+    gears = [next(u for u in _COMPILED if u >= n) for n in _uniques()]
+    found["mean"] = {
+        "whole": operations.whole() / 2e9,
+        "frames and plan": statistics.fmean(operations.planned(2 * u) for u in gears) / 2e9,
+        "shared": statistics.fmean(operations.tabled(fitting(n, graphs)) for n in lengths) / 2e9,
+        "nothing twice": statistics.fmean(map(operations.shared, lengths)) / 2e9,
+    }
+    print(f"A video of {workloads.HMDB51_LIKE}, mean, GMAC:")
+    for name, macs in found["mean"].items():
+        print(f"  {name:16} {macs:.1f}")
+    return found
 
 
 def _draw(found: Sequence[Way], path: Path) -> None:

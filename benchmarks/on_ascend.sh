@@ -88,11 +88,13 @@ for batch in 1 4 8; do
 done
 om dyn --gears 1,2,4,8 && pure dyn8 net_dyn --batchsize 8
 om shared --layout shared && pure shared 'net_shared_u*'
+om frames --layout frames && pure frames 'net_frames_u*'
 om fp16 --batch 8 --fp16-inputs --output "$folder/half" && pure fp16 half_bs8 --batchsize 8
 # End to end, and the accuracy.
 whole bs8 net_bs8
 whole fp16 half_bs8
 whole shared 'net_shared_u*'
+whole frames 'net_frames_u*'
 
 "$python" - "$folder" << 'END'
 import json, sys

@@ -7,6 +7,7 @@ HMDB51's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -20,6 +21,18 @@ from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network.contexts import Contexts, of_plan
 from engine.network.increments import Ring
 from engine.skeletons.sampling import clip_plan
+
+
+@dataclass(frozen=True)
+class Level:
+    """A temporal convolution: values of a position that it reads, of a tap, and of what goes around
+    it; operations of the shortcut, if that is a convolution."""
+
+    number: int
+    read: int
+    tap: int
+    around: int
+    shortcut: float
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,23 @@ class Network:
                 blocks.append((_conv(conv1, side), after, conv2.stride[0]))
             side //= space
         return per_frame, blocks
+
+    @cached_property
+    def levels(self) -> list[Level]:
+        """Of each temporal convolution, in order."""
+        side = self.recipe.size // self.arch.conv1_stride_s // self.arch.pool1_stride_s
+        found: list[Level] = []
+        for block in self.arch.bottlenecks():
+            conv1, conv2, conv3 = block.body
+            after = side // conv2.stride[1]
+            read, tap = conv1.inputs * side * side, conv1.outputs * side * side
+            around, shortcut = read, 0.0
+            if block.shortcut is not None:
+                around, shortcut = conv3.outputs * after * after, _conv(block.shortcut, after)
+            if conv1.kernel[0] == 3:
+                found.append(Level(len(found), read, tap, around, shortcut))
+            side = after
+        return found
 
     @property
     def strides(self) -> list[int]:
@@ -109,6 +139,32 @@ def planned(frames: int) -> float:
     """Of the compiled graph of frames and a plan (`Cuts.planned`), made for so many frames."""
     per_frame, _ = _HMDB51.shapes
     return whole() + (frames - VIEWS * CLIP_LEN) * per_frame
+
+
+def tabled(rows: Sequence[int], network: Network = _HMDB51) -> float:
+    """Of the static graph for so many frames and, level by level, contexts (`Chain.graph`): taps
+    and shortcuts are computed below, but of a level that strides over time at its own rows."""
+    per_frame, blocks = network.shapes
+    total = rows[0] * per_frame
+    for level, (before, after, stride) in zip(network.levels, blocks, strict=True):
+        below, count = rows[level.number : level.number + 2]
+        read = count if stride > 1 else below
+        total += read * (before + level.shortcut) + count * (after - level.shortcut)
+    return total
+
+
+def gathered(rows: Sequence[int], network: Network = _HMDB51) -> int:
+    """Values that this graph writes to gather and add taps, which is no operation of a
+    convolution: rows of zeros appended, rows gathered, and two sums."""
+    total = 0
+    for level, stride in zip(network.levels, network.strides, strict=True):
+        below, count = rows[level.number : level.number + 2]
+        if stride > 1:
+            total += below * level.read + 3 * count * level.read
+        else:
+            total += 2 * below * level.tap + count * (3 * level.tap + level.around)
+        total += 2 * count * level.tap
+    return total
 
 
 def _conv(conv: Conv, side: int) -> float:

@@ -27,12 +27,18 @@ from engine.base.errors import EngineError, UsageError
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
 from engine.cli.ais_bench import refuse_in
-from engine.network.backend import ClipsBackend, PlanBackend, TimedBackend, split_rows
+from engine.network.backend import (
+    ClipsBackend,
+    PlanBackend,
+    TablesBackend,
+    TimedBackend,
+    split_rows,
+)
 from engine.network.models import open_model
 from engine.network.om import Interface
 from engine.pipeline import Pipeline
 
-Runs = ClipsBackend | PlanBackend
+Runs = ClipsBackend | PlanBackend | TablesBackend
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measure(args: argparse.Namespace) -> dict[str, Any]:
     model = open_model(args.model, args.gears)
-    name, _ = registry.choose(args.backend, args.device, compiled=bool(model.compiled))
+    name, _ = registry.choose(args.backend, args.device, compiled=model.compiled)
     if model.compiled:
         for warning in npus.warn_of_others([device_number(args.device)]):
             print(f"warning: {warning}", file=sys.stderr)
@@ -81,7 +87,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     )
     figures: dict[str, Any] = {"facts": vars(facts), "batchsize": args.batchsize}
     try:
-        plan = _plan(backend, args.batchsize, Interface(model.layout, model.recipe))
+        plan = _plan(backend, args.batchsize, model.interface)
         for label, sizes in plan.items():
             figures[label] = _rates(backend, sizes, args.batchsize, args.loop, label)
     finally:

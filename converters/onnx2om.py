@@ -2,7 +2,7 @@
 
 Composes the command lines of CANN's compiler ``atc``, runs them and writes ``NAME.om.json`` beside
 each OM, since an OM itself tells nobody what it takes. For a file of a fixed batch the command is
-the published recipe's.
+the published recipe's. The graphs of layout ``shared`` are plain ONNX, for other runtimes as well.
 """
 
 from __future__ import annotations
@@ -15,25 +15,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from onnx import ModelProto
-
+from converters.one_graph import chain_of, write_graph
 from converters.output import exit_code
 from engine.backends.ascend import npus
 from engine.base import assets
-from engine.base.choices import CLIPS, LAYOUTS, SHARED
+from engine.base.choices import CLIPS, CONTEXTS, FRAMES, SHARED
 from engine.base.errors import ModelError, UsageError
-from engine.base.files import write_atomically
 from engine.base.recipe import HMDB51_RECIPE, Recipe
-from engine.network.cuts import FRAMES, PLAN, Cuts
+from engine.network import buckets
+from engine.network.chain import Chain, level_input
+from engine.network.cuts import FRAMES as FRAMES_INPUT
+from engine.network.cuts import PLAN
 from engine.network.metadata import recipe_to_file
 from engine.network.models import SLOWONLY, ModelFile, open_model
 from engine.network.om import SUFFIX, Description, Interface, parse_gears, unfit_characters
 
 DEFAULT_BATCH = 8  # samples; the published figures are best there, and 16 has not the memory
-_UNIQUE = (64, 96, 160)  # distinct frames; few videos pass from one to the next
+_UNIQUE = (64, 96, 160)  # distinct frames of layout frames; few videos pass from one to the next
+_FORMS = {CLIPS: CLIPS, FRAMES: SHARED, SHARED: CONTEXTS}  # what files call each layout
 _EXACT = ("force_fp32", "must_keep_origin_dtype")  # of atc's precision modes
 _EXACT_V2 = ("--precision_mode_v2=origin",)
 _MOST_GEARS = 100  # of atc's
@@ -42,8 +44,8 @@ _MOST_OF_A_GEAR = 4096  # of aclruntime's
 
 @dataclass(frozen=True)
 class Compilation:
-    """One call of atc. `gears`: samples, or frames in layout ``shared``; several are compiled
-    into one graph."""
+    """One call of atc. `gears`: samples in layout ``clips``, otherwise frames; several are compiled
+    into one graph. `levels`: in layout ``shared``, rows of each."""
 
     onnx: Path
     output: Path  # without .om
@@ -53,6 +55,7 @@ class Compilation:
     fp16_inputs: bool
     precision_mode: str | None
     more: tuple[str, ...]  # options of atc, as the user gave them
+    levels: tuple[int, ...]
 
     @property
     def command(self) -> list[str]:
@@ -82,10 +85,12 @@ class Compilation:
         exact = self.precision_mode in _EXACT or any(option in self.more for option in _EXACT_V2)
         return "f32" if exact and "310P" not in self.soc_version else "f16"
 
-    def describe(self, om: Path, model: ModelFile, layout: str) -> None:
-        """Write what is known of an OM beside it."""
+    def describe(self, om: Path, model: ModelFile, chain: Chain | None) -> None:
+        """Write what is known of an OM beside it. `chain`: of layout ``shared``."""
+        names = list(self.shapes)
+        form = CONTEXTS if chain is not None else SHARED if PLAN in names else CLIPS
         Description(
-            layout=layout,
+            layout=form,
             gears=self.gears,
             geared=len(self.gears) > 1,
             dtype="float16" if self.fp16_inputs else "float32",
@@ -97,6 +102,8 @@ class Compilation:
             network=None if model.network == SLOWONLY else model.network,
             split=model.split,
             published=None if model.published is None else model.published.name,
+            strides=None if chain is None else chain.strides,
+            levels=None if chain is None else self.levels,
         ).write(om)
         print(f"wrote {om}.json")
 
@@ -108,8 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def default_unique(recipe: Recipe) -> list[int]:
-    """Distinct frames to compile for: a few sizes, and the most that a video has."""
-    most = recipe.clips * recipe.length
+    """Distinct frames to compile layout ``frames`` for: a few sizes, and the most that a video
+    has."""
+    most = buckets.most(recipe)
     return [unique for unique in _UNIQUE if unique < most] + [most]
 
 
@@ -123,9 +131,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--layout",
         default=CLIPS,
-        choices=LAYOUTS,
+        choices=_FORMS,
         help="clips: the interface of the published OM, 205 MB a sample; shared: distinct frames "
-        "and a plan, a fifth of that and a third less work (default: %(default)s)",
+        "and tables of contexts, a fifth of that, half the work and no 3-D convolution; frames: "
+        "distinct frames and a plan, a third less work (default: %(default)s)",
     )
     sizes = parser.add_mutually_exclusive_group()
     sizes.add_argument(
@@ -137,14 +146,16 @@ def _parser() -> argparse.ArgumentParser:
     sizes.add_argument(
         "--unique",
         metavar="U,U,…",
-        help="layout shared: a static file for each number of "
+        help="layouts shared and frames: a static file for each number of "
         "distinct frames of a video (default: "
-        f"{','.join(map(str, default_unique(HMDB51_RECIPE)))} for ten clips of 48 frames)",
+        f"{','.join(map(str, buckets.default(HMDB51_RECIPE)))} for ten clips of 48 frames; of "
+        f"layout frames {','.join(map(str, default_unique(HMDB51_RECIPE)))})",
     )
     sizes.add_argument(
         "--gears",
         metavar="N,N,…",
-        help="one file for all these numbers; reserves the memory of the largest",
+        help="layouts clips and frames: one file for all these numbers; reserves the memory of the "
+        "largest",
     )
     parser.add_argument(
         "--soc-version",
@@ -176,8 +187,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="print the command lines, and compile nothing; of layout shared the .onnx that they "
-        "name is written, too",
+        help="print the command lines, and compile nothing; of layouts shared and frames the .onnx "
+        "that they name are written, too",
+    )
+    parser.add_argument(
+        "--onnx",
+        action="store_true",
+        help="layout shared: write its .onnx files, which any runtime takes, and compile nothing",
     )
     parser.add_argument(
         "--describe",
@@ -190,24 +206,30 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace) -> None:
     model = open_model(args.model, config=args.config)
-    if model.compiled:
-        raise UsageError(f"{args.model} is compiled already")
+    if model.files:
+        raise UsageError(f"{args.model} is compiled already, or a graph of one size")
     if model.precision == "int8":
         raise UsageError(f"{args.model} is quantised for CPUs; atc takes files of AMCT's for int8")
-    jobs = _compilations(args, model)
+    if args.onnx and args.layout != SHARED:
+        raise UsageError("--onnx is for --layout shared; the others have a file that runs")
+    chain = None if args.layout == CLIPS else chain_of(model)
+    jobs = _compilations(args, model, chain)
+    tables = chain if args.layout == SHARED else None
     if args.describe is not None:
         if len(jobs) > 1 or not args.describe.is_file():
             raise UsageError(
                 f"--describe {args.describe}: one OM that exists, of one size or of --gears"
             )
-        jobs[0].describe(args.describe, model, args.layout)
+        jobs[0].describe(args.describe, model, tables)
         return
-    if not args.dry_run:
+    if not (args.dry_run or args.onnx):
         _check_environment()
-    if args.layout == SHARED:  # what the commands are about, on another host as well
-        graph = _planned(model).SerializeToString()
-        write_atomically(jobs[0].onnx, lambda target: target.write(graph))
-        print(f"wrote {jobs[0].onnx}", file=sys.stderr)
+    if chain is not None:  # what the commands are about, on another host as well
+        for path, job in {job.onnx: job for job in jobs}.items():
+            write_graph(path, chain, model, [job.gears[0], *job.levels] if tables else None)
+            print(f"wrote {path}", file=sys.stderr)
+    if args.onnx:
+        return
     if args.dry_run:
         for job in jobs:
             print(shlex.join(job.command))
@@ -220,10 +242,12 @@ def _run(args: argparse.Namespace) -> None:
         start = time.monotonic()
         om = _compile(job)
         print(f"wrote {om} after {time.monotonic() - start:.0f} s")
-        job.describe(om, model, args.layout)
+        job.describe(om, model, tables)
 
 
-def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilation]:
+def _compilations(
+    args: argparse.Namespace, model: ModelFile, chain: Chain | None
+) -> list[Compilation]:
     """The calls of atc that were asked for."""
     stem = args.output or Path(Path(args.model).stem)
     if stem.suffix == SUFFIX:
@@ -235,17 +259,24 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
             f"--output {stem.resolve()}: the runtime takes letters, digits and _ . / - in a path "
             f"only, not {unfit}"
         )
-    soc_version = args.soc_version or _soc_version()
-    interface = Interface(args.layout, model.recipe)
-    onnx = Path(args.model) if Path(args.model) == model.path else model.path
+    soc_version = args.soc_version or ("" if args.onnx else _soc_version())
+    interface = Interface(_FORMS[args.layout], model.recipe)
+    source = Path(args.model) if Path(args.model) == model.path else model.path
     if interface.whole:
-        names, (sizes, named) = [model.input_name], _samples(args, model)
+        sizes, named = _samples(args, model)
         prefix = "_bs"
     else:
-        names, (sizes, named) = [FRAMES, PLAN], (_frames(args, model, interface), True)
+        sizes, named = _frames(args, model, interface), True
         prefix = "_u"
-        stem = stem.with_name(f"{stem.name}_shared")
-        onnx = stem.with_name(f"{stem.name}.onnx")
+        stem = stem.with_name(f"{stem.name}_{args.layout}")
+        source = stem.with_name(f"{stem.name}.onnx")
+    if interface.tabled:
+        assert chain is not None
+        levels = {
+            gears[0]: buckets.rows(gears[0] // interface.unit, model.recipe, chain.strides)[1:]
+            for gears in sizes
+        }
+        interface = replace(interface, levels=levels)
     jobs = []
     for gears in sizes:
         geared = len(gears) > 1
@@ -254,23 +285,36 @@ def _compilations(args: argparse.Namespace, model: ModelFile) -> list[Compilatio
         output = stem.with_name(f"{stem.name}{name}") if named else stem
         jobs.append(
             Compilation(
-                onnx,
+                output.with_name(f"{output.name}.onnx") if interface.tabled else source,
                 output,
-                dict(zip(names, shapes, strict=True)),
+                dict(zip(_inputs(interface, model), shapes, strict=True)),
                 gears,
                 soc_version,
                 args.fp16_inputs,
                 args.precision_mode,
                 tuple(args.atc),
+                interface.levels.get(gears[0], ()),
             )
         )
     return jobs
 
 
+def _inputs(interface: Interface, model: ModelFile) -> list[str]:
+    """Their names."""
+    if interface.whole:
+        return [model.input_name]
+    if not interface.tabled:
+        return [FRAMES_INPUT, PLAN]
+    [levels] = {len(levels) for levels in interface.levels.values()}
+    return [FRAMES_INPUT, *map(level_input, range(levels)), CLIPS]
+
+
 def _samples(args: argparse.Namespace, model: ModelFile) -> tuple[list[tuple[int, ...]], bool]:
     """Gears of each file, and whether they are to be in its name."""
     if args.unique:
-        raise UsageError("--unique is for --layout shared; --batch or --gears count samples")
+        raise UsageError(
+            "--unique is for --layout shared and frames; --batch or --gears count samples"
+        )
     if model.batch is not None:
         if args.gears or args.batch not in (None, str(model.batch)):
             raise UsageError(
@@ -290,10 +334,14 @@ def _frames(
     """As `_samples`, in frames: each distinct one, and its flipped twin where there is one."""
     if args.batch:
         raise UsageError("--batch is for --layout clips; --unique or --gears count frames")
+    if args.gears and interface.tabled:
+        raise UsageError(
+            "--gears is for --layout clips and frames; --unique makes the static files of shared"
+        )
     if model.batch is not None:
-        raise UsageError(f"{model.path} has a fixed batch; layout shared needs it free")
-    *_, most = uniques = default_unique(model.recipe)
-    unit = interface.unit
+        raise UsageError(f"{model.path} has a fixed batch; layout {args.layout} needs it free")
+    uniques = (buckets.default if interface.tabled else default_unique)(model.recipe)
+    most, unit = uniques[-1], interface.unit
     if args.gears:
         several = _several(args.gears, min(most, _MOST_OF_A_GEAR // unit))
         return [tuple(unit * unique for unique in several)]
@@ -309,14 +357,6 @@ def _several(text: str, most: int = _MOST_OF_A_GEAR) -> tuple[int, ...]:
             f"--gears {text}: 2 to {_MOST_GEARS} of them; --batch or --unique make a static file"
         )
     return gears
-
-
-def _planned(model: ModelFile) -> ModelProto:
-    """The graph of layout ``shared``."""
-    try:
-        return Cuts.of(model.content()).planned()
-    except ModelError as error:
-        raise ModelError(f"{model.path}: {error}; --layout clips takes any") from None
 
 
 def _soc_version() -> str:

@@ -8,10 +8,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from engine.base.choices import SHARED, Precision
+from engine.backends.static import Inputs, files_by_size
+from engine.base.choices import CONTEXTS, SHARED, Precision
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
-from engine.network.backend import Array, ClipsBackend, PartsBackend
+from engine.network.backend import Array, ClipsBackend, PartsBackend, TablesBackend
 from engine.network.cuts import Part
 from engine.network.models import ModelFile
 
@@ -29,9 +30,12 @@ _NO_TF32 = "NVIDIA_TF32_OVERRIDE"
 
 def load(
     model: ModelFile, *, device: str | None, precision: Precision, threads: int
-) -> ClipsBackend | PartsBackend:
-    """The backend ``onnxruntime``: whole clips, or parts, as the model's layout asks for."""
+) -> ClipsBackend | PartsBackend | TablesBackend:
+    """The backend ``onnxruntime``: whole clips, parts or static graphs, as the model's layout asks
+    for."""
     provider = _Provider(model, device or CPU, precision, threads)
+    if model.form == CONTEXTS:
+        return OnnxRuntimeTables(provider, model)
     return (
         OnnxRuntimeParts(provider) if model.layout == SHARED else OnnxRuntimeClips(provider, model)
     )
@@ -111,6 +115,39 @@ class OnnxRuntimeClips:
 
     def close(self) -> None:
         self._session = None
+
+
+class OnnxRuntimeTables:
+    """Static graphs, each in a session of its own."""
+
+    lanes = 1
+
+    def __init__(self, provider: _Provider, model: ModelFile) -> None:
+        self.facts = provider.facts
+        self._sessions = {
+            size: provider.session(content, f"{model.path} ({size} frames)")
+            for size, content in files_by_size(model).items()
+        }
+        self.sizes = tuple(self._sessions)
+        self._inputs = Inputs(model)
+
+    def tabled(self, lane: int, size: int) -> tuple[Array, ...]:
+        return self._inputs.of(size)
+
+    def start(self, lane: int, size: int) -> None:
+        session, inputs = self._sessions[size], self._inputs.of(size)
+        names = [value.name for value in session.get_inputs()]
+        try:
+            self._logits = session.run(None, dict(zip(names, inputs, strict=True)))[0]
+        except Exception as error:
+            raise BackendError(f"ONNX Runtime failed on {self.facts.device}: {error}") from None
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        logits: NDArray[np.float32] = self._logits
+        return logits
+
+    def close(self) -> None:
+        self._sessions.clear()
 
 
 class OnnxRuntimeParts:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from engine.backends.compilations import Compilations
 from engine.backends.registry import require_precision
+from engine.backends.static import Inputs, files_by_size
 from engine.base import host
-from engine.base.choices import INT8, SHARED, Precision
+from engine.base.choices import CONTEXTS, INT8, SHARED, Precision
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
 from engine.base.version import __version__
-from engine.network.backend import Array, ClipsBackend, PartsBackend
+from engine.network.backend import Array, ClipsBackend, PartsBackend, TablesBackend
 from engine.network.cuts import HANDED, Part
 from engine.network.models import ModelFile
 
@@ -30,9 +31,12 @@ _READ_BY_OPENVINO: Final = ("OV_", "ONEDNN_", "DNNL_")  # variables, by their fi
 
 def load(
     model: ModelFile, *, device: str | None, precision: Precision, threads: int
-) -> ClipsBackend | PartsBackend:
-    """The backend ``openvino``: whole clips, or parts, as the model's layout asks for."""
+) -> ClipsBackend | PartsBackend | TablesBackend:
+    """The backend ``openvino``: whole clips, parts or static graphs, as the model's layout asks
+    for."""
     opened = _Device(device or "CPU", precision, threads)
+    if model.form == CONTEXTS:
+        return OpenVINOTables(opened, model)
     return OpenVINOParts(opened) if model.layout == SHARED else OpenVINOClips(opened, model)
 
 
@@ -152,6 +156,55 @@ class OpenVINOClips:
         except RuntimeError as error:
             raise self._device.failed(error) from None
         return np.array(self._requests[lane].get_output_tensor().data)
+
+    def close(self) -> None:
+        self._requests.clear()
+
+
+class OpenVINOTables:
+    """Static graphs, a request of each for every lane. A run has all threads; one lane more than
+    runs are under way is filled meanwhile."""
+
+    lanes = 2
+
+    def __init__(self, device: _Device, model: ModelFile) -> None:
+        self._device = device
+        try:
+            compiled = {
+                size: device.compiled(content, "as it is", lambda network: network, 1)
+                for size, content in files_by_size(model).items()
+            }
+        except RuntimeError as error:
+            raise ModelError(f"OpenVINO cannot load {model.path}: {_reason(error)}") from None
+        self.sizes = tuple(compiled)
+        self._requests = [
+            {size: network.create_infer_request() for size, network in compiled.items()}
+            for _ in range(self.lanes)
+        ]
+        self._inputs = [Inputs(model) for _ in range(self.lanes)]
+        self._running = [self.sizes[0]] * self.lanes
+        self.facts = replace(device.facts, precision=executed_precision(compiled[self.sizes[0]]))
+
+    def tabled(self, lane: int, size: int) -> tuple[Array, ...]:
+        return self._inputs[lane].of(size)
+
+    def start(self, lane: int, size: int) -> None:
+        request = self._requests[lane][size]
+        self._running[lane] = size
+        try:
+            for number, array in enumerate(self._inputs[lane].of(size)):
+                request.set_input_tensor(number, _tensor(array))
+            request.start_async()
+        except RuntimeError as error:
+            raise self._device.failed(error) from None
+
+    def finish(self, lane: int) -> NDArray[np.float32]:
+        request = self._requests[lane][self._running[lane]]
+        try:
+            request.wait()
+        except RuntimeError as error:
+            raise self._device.failed(error) from None
+        return np.array(request.get_output_tensor().data)
 
     def close(self) -> None:
         self._requests.clear()

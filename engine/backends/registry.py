@@ -36,10 +36,11 @@ def choose(
     compiled: bool = False,
     quantised: bool = False,
     network: str = SLOWONLY,
+    static: bool = False,
 ) -> tuple[str, str]:
     """The backend to load for ``--backend NAME --device DEVICE``, and why; `compiled` says that
-    the model is an OM, `quantised` that it is in int8, `network` what it holds. Raises `UsageError`
-    where they do not go together."""
+    the model is an OM, `quantised` that it is in int8, `network` what it holds, `static` that it is
+    of layout ``contexts``. Raises `UsageError` where they do not go together."""
     found = available()
     if compiled and name not in (AUTO, *_OF_COMPILED):
         raise UsageError(f"--backend {name}: an OM runs on an Ascend NPU only (--backend acl)")
@@ -50,7 +51,12 @@ def choose(
             reason = "the model is an OM"
         elif device is not None and device.partition(":")[0].endswith("ExecutionProvider"):
             name, reason = "onnxruntime", f"{device} is one of its execution providers"
-        elif _for_torch(device, quantised, network) and find_spec(TORCH) and NVIDIA.exists():
+        elif (
+            not static
+            and _for_torch(device, quantised, network)
+            and find_spec(TORCH)
+            and NVIDIA.exists()
+        ):
             name, reason = TORCH, "there is an NVIDIA GPU"
         else:
             # OpenVINO ran this network twice as fast as ONNX Runtime on a CPU.

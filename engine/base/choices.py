@@ -24,6 +24,10 @@ KEYPOINTS: Final = "keypoints"
 Layout = Literal["clips", "shared"]
 LAYOUTS: Final[tuple[Layout, ...]] = get_args(Layout)
 SHARED: Final = "shared"
+CONTEXTS: Final = "contexts"
+"""What files of layout ``shared`` are called that compute every context once. In a file, ``shared``
+means the older graph of frames and a plan."""
+FORMS: Final = (CLIPS, SHARED, CONTEXTS)
 
 Precision = Literal["f32", "f16", "bf16", "int8"]
 PRECISIONS: Final[tuple[Precision, ...]] = get_args(Precision)  # the most exact one first

@@ -4,6 +4,7 @@ Every backend is a `Backend`, and at least one of
 
 - `ClipsBackend`: whole clips. All that a backend needs to be of use.
 - `PlanBackend`: distinct frames, and a plan of the clips, through one compiled graph.
+- `TablesBackend`: distinct frames, and tables of contexts, through one static graph.
 - `PartsBackend`: parts of the network, in which nothing is computed twice.
 - `WavesBackend`: everything from joints to logits, on the device.
 
@@ -89,6 +90,17 @@ class PlanBackend(_Sizes, Protocol):
         """Where a sample of at most `size` frames in a lane is to be written, as of
         `ClipsBackend.clips`: frames [size, channels, height, width], and the plan, int32
         [views, length], of positions among them."""
+
+
+@runtime_checkable
+class TablesBackend(_Sizes, Protocol):
+    """Runs samples through static graphs of every context (`engine.network.chain`); `sizes` are
+    numbers of frames, by which `engine.network.om.Interface` knows the rows of each level."""
+
+    def tabled(self, lane: int, size: int) -> tuple[Array, ...]:
+        """Where a sample for a run of this size in a lane is to be written, as of
+        `ClipsBackend.clips`: frames, a table of each level, and what rows count in clips. Those of
+        all sizes begin at the same places."""
 
 
 class PartNetwork(Protocol):

@@ -61,6 +61,11 @@ class Contexts:
     clips: Ids
     inverse: Ids
 
+    @property
+    def rows(self) -> tuple[int, ...]:
+        """How many frames and, level by level, contexts it has."""
+        return self.frames, *map(len, self.levels)
+
 
 def contexts(plan: Ids, strides: tuple[int, ...]) -> Contexts:
     """`of_plan`, cached."""
@@ -112,6 +117,13 @@ def of_plan(positions: Ids, strides: Sequence[int]) -> Contexts:
         levels.append(Level(_frozen(table[order]), both, middle))
     frozen_clips, frozen_inverse = _frozen(distinct), _frozen(inverse.reshape(-1))
     return Contexts(int(positions.max()) + 1, tuple(levels), frozen_clips, frozen_inverse)
+
+
+def moved(ids: Sequence[Ids], begins: NDArray[np.integer[Any]]) -> Ids:
+    """Ids of several halves, each counted from where its rows begin; `PADDING` stays."""
+    joined = np.concatenate(ids)
+    rows = np.repeat(begins.astype(np.int32), [len(one) for one in ids])
+    return np.where(joined == PADDING, joined, joined + rows[:, None])
 
 
 def _frozen(array: NDArray[Any]) -> Ids:

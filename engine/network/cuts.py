@@ -187,8 +187,10 @@ class Cuts:
         x = drawing.channels_first(STEM)
         if quantised is not None:
             scale = self._weights.plain(quantised.input[1]) * self._weights.scale(conv.input[1])
-            x = drawing.node("Mul", "stem.scaled", [x, drawing.column("stem.scale", scale)])
-        bias = drawing.column("stem.bias", self._weights.array(conv.input[2]))
+            x = drawing.node(
+                "Mul", "stem.scaled", [x, drawing.constant("stem.scale", _column(scale))]
+            )
+        bias = drawing.constant("stem.bias", _column(self._weights.array(conv.input[2])))
         drawing.known[conv.output[0]] = drawing.node("Add", "stem.biased", [x, bias])
         return self._to_cut(drawing, 0, HANDED)
 
@@ -315,16 +317,22 @@ class Cuts:
         """The quantised tensor whose values are all that is read behind cut `end`, if that is so,
         and zero bytes are zeros, of which padding consists."""
         read = self._temporal[end].input[0]
-        maker, before = self._makers.get(read), self._shortcuts[end]
-        if maker is None or maker.op_type != "DequantizeLinear":
+        maker = self._makers.get(read)
+        if maker is None or maker.op_type != "DequantizeLinear" or not self._goes_around(end):
             return None
+        scale, zero = map(self._weights.plain, maker.input[1:])
+        return maker.input[0] if scale.size == 1 and not zero.any() else None
+
+    def _goes_around(self, end: int) -> bool:
+        """Whether what goes around temporal convolution `end` is what that reads, at most through a
+        convolution."""
+        read, before = self._temporal[end].input[0], self._shortcuts[end]
         while before != read:
             node = self._makers.get(before)
             if node is None or node.op_type not in ("Conv", "QuantizeLinear", "DequantizeLinear"):
-                return None
+                return False
             before = node.input[0]
-        scale, zero = map(self._weights.plain, maker.input[1:])
-        return maker.input[0] if scale.size == 1 and not zero.any() else None
+        return True
 
     def _around(self, drawing: Subgraph, end: int) -> str:
         """What goes around temporal convolution `end`, to be handed on.
@@ -337,3 +345,8 @@ class Cuts:
         if maker is None or maker.op_type != "Relu":
             return tensor
         return drawing.node("Relu", f"{tensor}.again", [tensor])
+
+
+def _column(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A value for each channel of tensors [n, channels, height, width]."""
+    return np.ascontiguousarray(values.reshape(-1, 1, 1), np.float32)

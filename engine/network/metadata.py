@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from engine.base.choices import LAYOUTS
+from engine.base.choices import FORMS, LAYOUTS
 from engine.base.constants import HMDB51, preprocessing
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
@@ -28,7 +28,7 @@ def classes_of(path: Path, properties: Mapping[str, str], count: int) -> tuple[s
             "%s carries no metadata: taken as layout `clips` with mmaction2's constants", path
         )
         return HMDB51 if count == len(HMDB51) else tuple(f"class_{i}" for i in range(count))
-    if properties["layout"] not in LAYOUTS:
+    if properties["layout"] not in FORMS:
         raise ModelError(
             f"{path}: layout {properties['layout']!r}; this engine runs {' and '.join(LAYOUTS)}. "
             "Convert it again"

@@ -5,10 +5,7 @@ Comes in: what ``--model`` says. Goes out: a `ModelFile`.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -16,26 +13,17 @@ import onnx
 
 from engine.base import assets
 from engine.base.assets import DEMO, Content
-from engine.base.choices import CLIPS, LAYOUTS, SHARED, Layout
-from engine.base.constants import HMDB51
 from engine.base.errors import ModelError, UsageError, printable
-from engine.base.published import (
-    CHECKPOINTS,
-    Checkpoint,
-    checkpoint_of,
-    config_of,
-    read_class_names,
-)
-from engine.base.recipe import HMDB51_RECIPE, Recipe
+from engine.base.published import CHECKPOINTS, checkpoint_of, config_of, read_class_names
 from engine.network import graphs, om
 from engine.network.conversions import converted
 from engine.network.cuts import Cuts
-from engine.network.metadata import classes_of, described, gate_passed, read_recipe, recipe_of
-from engine.network.om import CompiledFile
+from engine.network.listed import read_compiled, read_static
+from engine.network.metadata import classes_of, described, gate_passed, recipe_of
+from engine.network.model_file import SLOWONLY as SLOWONLY
+from engine.network.model_file import ModelFile as ModelFile
+from engine.network.static import is_static
 
-log = logging.getLogger("engine")
-
-SLOWONLY: Final = "SlowOnly"  # the network of a file that names none
 MAX_CLASSES: Final = 65536
 MAX_BATCH: Final = 4096  # samples: what a device takes at most
 _CHECKPOINT_SUFFIXES = (".pth", ".pt")
@@ -45,99 +33,16 @@ _NO_RECIPE: Final = (
 )
 
 
-@dataclass(frozen=True)
-class ModelFile:
-    """A network on disk.
-
-    `path`: an ``.onnx`` or ``.om`` file. `sha256`: of that file, hex. `input_name`: of
-    its one input, float32 [batch, 20, 17, 48, 56, 56]. `batch`: samples a run, None where
-    the file leaves it free. `classes`: names, one an output. `precision`: ``f32``, ``int8``
-    for a quantised file (`converters.quantize`), what an ``.om`` was compiled for, else
-    ``mixed``. `compiled`: the ``.om`` files, one for each number of samples, or one for all.
-    Then `path` is the first of them, `input_name` is empty, and `batch` is None. `recipe`: of its
-    input. `network`: the kind of it, as messages call it. `split`: which a data set is tested on,
-    where the file says so. `published`: the checkpoint that it was made from, where that is a known
-    one. `divisible`: whether it can be cut between frames, for layout ``shared``.
-    `renamed`: whether `classes` are others than the file says. `largest`: the magnitude of its
-    numbers at most, where that is known. `gated`: whether the file says that its accuracy was
-    measured when it was quantised, and was within what was allowed.
-    """
-
-    path: Path
-    sha256: str
-    input_name: str
-    batch: int | None
-    classes: tuple[str, ...]
-    precision: str
-    layout: Layout = CLIPS
-    recipe: Recipe = HMDB51_RECIPE
-    compiled: tuple[CompiledFile, ...] = ()
-    network: str = SLOWONLY
-    split: str | None = None
-    published: Checkpoint | None = None
-    divisible: bool = False
-    renamed: bool = False
-    largest: float = 0.0
-    gated: bool = False
-
-    @property
-    def intact(self) -> bool:
-        """Whether what is on disk still is what was opened."""
-        try:
-            _ = [file.content() for file in self.compiled or [self]]
-        except ModelError:
-            return False
-        return True
-
-    def content(self) -> bytes:
-        """The bytes of the ``.onnx`` file, the same for whoever asks, in whichever process and
-        however late. Raises `ModelError` where they are no longer to be had."""
-        return om.read_unchanged(self.path, self.sha256)
-
-    def require_slowonly(self, by: str) -> None:
-        """Raise `UsageError` for another network, for what computes no other."""
-        if self.network != SLOWONLY:
-            raise UsageError(
-                f"{self.path} holds the network {self.network:.40}, which {by} does not compute; "
-                "--backend openvino and onnxruntime do"
-            )
-
-    def with_layout(self, wanted: str, *, whole_clips: bool) -> ModelFile:
-        """The same file, to be run in a layout, or ``auto``; `whole_clips` says that samples
-        come as such. Raises `UsageError` where that cannot be."""
-        if self.compiled:
-            return self._as_compiled(wanted, whole_clips)
-        if wanted == SHARED and whole_clips:
-            raise UsageError("--layout shared needs distinct frames, which --wire clips has not")
-        if wanted == SHARED and not self.divisible:
-            raise UsageError(
-                f"--layout shared: {self.path} ({self.network:.40}) cannot be cut between frames; "
-                "--layout clips runs it"
-            )
-        if wanted == "auto":
-            shares = not whole_clips and self.batch is None and self.divisible
-            return replace(self, layout=SHARED if shares else CLIPS)
-        return replace(self, layout=SHARED if wanted == SHARED else CLIPS)
-
-    def _as_compiled(self, wanted: str, whole_clips: bool) -> ModelFile:
-        if wanted not in ("auto", self.layout):
-            raise UsageError(f"--layout {wanted}: {self.path} was compiled as {self.layout}")
-        if self.layout == SHARED and whole_clips:
-            raise UsageError(
-                f"{self.path} takes distinct frames (layout shared), which --wire clips has not"
-            )
-        return self
-
-
 def open_model(
     spec: str, gears: str | None = None, config: str | None = None, classes: str | None = None
 ) -> ModelFile:
     """Find, convert if need be, and check the model that `spec` names.
 
-    `spec` is an ``.onnx`` path, one ``.om`` path or several separated by commas, a checkpoint
-    (``.pth``), ``demo``, or the name of a published checkpoint. `gears`, `config` and `classes` as
-    of ``--gears``, ``--config`` and ``--classes``. Raises `ModelError` (or `UsageError` where a
-    published file is not at hand) that says what to do.
+    `spec` is an ``.onnx`` path, an ``.om`` path, several of either separated by commas (``.onnx``
+    of layout ``contexts`` only), a checkpoint (``.pth``), ``demo``, or the name of a published
+    checkpoint. `gears`, `config` and `classes` as of ``--gears``, ``--config`` and ``--classes``.
+    Raises `ModelError` (or `UsageError` where a published file is not at hand) that says what to
+    do.
     """
     if gears is not None and not spec.endswith(om.SUFFIX):
         raise UsageError(f"--gears is for an .om file, which {spec} is not")
@@ -154,8 +59,11 @@ def open_model(
             f"--config {config}: no such file, and not the name of a published checkpoint (--list "
             "shows them)"
         )
+    listed = [Path(part) for part in spec.split(",")]
     if spec.endswith(om.SUFFIX):
-        model = _read_compiled([Path(part) for part in spec.split(",")], gears)
+        model = read_compiled(listed, gears)
+    elif len(listed) > 1 and spec.endswith(".onnx") and not path.is_file():
+        model = read_static([_found(str(one), None) for one in listed])
     else:
         model = _read_onnx(_found(spec, config))
     if spec in CHECKPOINTS:
@@ -194,82 +102,6 @@ def _found(spec: str, config: str | None) -> Content:
         raise ModelError(f"{path}: {error.strerror or error}") from None
 
 
-def _read_compiled(paths: list[Path], gears: str | None) -> ModelFile:
-    """OM files as one model. Their shapes are checked where they are loaded."""
-    for path in paths:
-        if path.suffix != om.SUFFIX:
-            raise ModelError(f"{path}: only .om files may be listed, separated by commas")
-        if not path.is_file():
-            raise ModelError(f"model {path}: no such file")
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise ModelError(f"{', '.join(map(str, paths))}: the same file twice")
-    found = [om.describe(path) for path in paths]
-    described = [about for about in found if about is not None]
-    if gears is not None and (described or len(paths) > 1):
-        raise UsageError("--gears is for one .om file without a .om.json, which would tell them")
-    if described and len(described) < len(paths):
-        bare = next(p for p, about in zip(paths, found, strict=True) if about is None)
-        raise ModelError(f"{bare} has no {bare.name}.json, the others have theirs")
-    files = tuple(
-        CompiledFile(
-            om.check_path(path), assets.file_sha256(path), om.parse_gears(gears) if gears else ()
-        )
-        if about is None
-        else CompiledFile(
-            om.check_path(path), about.sha256, about.gears, about.geared, about.soc_version
-        )
-        for path, about in zip(paths, found, strict=True)
-    )
-    if not described:
-        log.warning(
-            "%s: no %s.json, taken as layout `clips` of HMDB51 with mmaction2's constants",
-            paths[0],
-            paths[0].name,
-        )
-    else:
-        _check_alike(paths, described)
-    digests = [file.sha256 for file in files]
-    model = ModelFile(
-        path=paths[0],
-        sha256=digests[0] if len(digests) == 1 else sha256("".join(digests).encode()).hexdigest(),
-        input_name="",
-        batch=None,
-        classes=HMDB51,
-        precision="f16",  # what atc compiles for
-        compiled=files,
-    )
-    if not described:
-        return model
-    first = described[0]
-    return replace(
-        model,
-        classes=first.classes,
-        precision=first.precision,
-        layout=SHARED if first.layout == SHARED else CLIPS,
-        recipe=read_recipe(paths[0], first.preprocessing),
-        network=first.network or SLOWONLY,
-        split=first.split,
-        published=CHECKPOINTS.get(first.published or ""),
-    )
-
-
-def _check_alike(paths: Sequence[Path], found: Sequence[om.Description]) -> None:
-    """Raise `ModelError` unless the files are one network, each for other sizes."""
-    first = found[0]
-    for path, about in zip(paths, found, strict=True):
-        if about.layout not in LAYOUTS:
-            raise ModelError(f"{path}: layout {about.layout!r}; known: {' and '.join(LAYOUTS)}")
-        read_recipe(path, about.preprocessing)
-        for name in ("layout", "dtype", "precision", "classes", "preprocessing"):
-            if getattr(about, name) != getattr(first, name):
-                raise ModelError(f"{paths[0]} and {path} differ in {name}: not one network")
-        if about.geared and len(found) > 1:
-            raise ModelError(f"{path} has several gears; it runs alone, not in a list of files")
-    gears = [about.gears for about in found]
-    if len(set(gears)) < len(gears):
-        raise ModelError(f"{', '.join(map(str, paths))}: two files of the same size")
-
-
 def _read_onnx(content: Content) -> ModelFile:
     path = content.path
     model = graphs.parsed(content)
@@ -277,6 +109,9 @@ def _read_onnx(content: Content) -> ModelFile:
     output = graph.output[0].name if graph.output else ""
     if any(node.op_type == "Softmax" and output in node.output for node in graph.node):
         raise ModelError(f"{path} ends in a Softmax; export it without: the engine needs logits")
+    properties = {p.key: p.value for p in model.metadata_props}
+    if is_static(properties):
+        return read_static([content])
     weights = {t.name for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in weights]
     if len(inputs) != 1 or len(graph.output) != 1:
@@ -284,7 +119,6 @@ def _read_onnx(content: Content) -> ModelFile:
             f"{path} has {len(inputs)} inputs and {len(graph.output)} outputs; "
             "a PoseC3D of layout `clips` has one of each"
         )
-    properties = {p.key: p.value for p in model.metadata_props}
     recipe = recipe_of(path, properties)
     shape, wanted = _shape(inputs[0]), (recipe.views, *recipe.clip_shape)
     if len(shape) != 6 or shape[1:] != wanted:

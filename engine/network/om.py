@@ -2,7 +2,8 @@
 
 An OM carries none of our metadata and its runtime hides for which batch sizes it was compiled
 (its *gears*), so `converters.onnx2om` writes ``NAME.om.json`` beside ``NAME.om``. Read by
-`engine.network.models`; opens no device.
+`engine.network.models`; opens no device. Static ONNX files (`engine.network.static`) are described
+and run alike.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ from __future__ import annotations
 import json
 import re
 import stat
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from engine.base import assets
 from engine.base.assets import Content
-from engine.base.choices import CLIPS
+from engine.base.choices import CLIPS, CONTEXTS
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
 from engine.base.recipe import Recipe
@@ -29,10 +33,14 @@ DTYPES = ("float32", "float16")
 @dataclass(frozen=True)
 class Interface:
     """What a compiled network takes and gives. A gear is the first dimension of its first input:
-    samples in layout ``clips``, frames in layout ``shared``."""
+    samples in layout ``clips``, otherwise frames. `layout`: as
+    files call it. `levels`: in layout
+    ``contexts``, by gear, how many rows each level has.
+    """
 
     layout: str
     recipe: Recipe
+    levels: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def whole(self) -> bool:
@@ -40,16 +48,44 @@ class Interface:
         return self.layout == CLIPS
 
     @property
+    def tabled(self) -> bool:
+        """Whether it takes tables of contexts."""
+        return self.layout == CONTEXTS
+
+    @property
     def unit(self) -> int:
         """Of a gear: a sample, or a distinct frame, which may come with a flipped twin."""
         return 2 if self.recipe.flip and not self.whole else 1
 
     def inputs(self, gear: int) -> list[tuple[int, ...]]:
-        """Shapes: whole clips, or frames and a plan."""
+        """Shapes: whole clips, or frames and a plan, or frames, tables and what rows count in
+        clips. Raises `ModelError` for a gear whose tables are not known."""
         recipe = self.recipe
         if self.whole:
             return [(gear, recipe.views, *recipe.clip_shape)]
-        return [(gear, *recipe.frame_shape), (recipe.views, recipe.length)]
+        frames = (gear, *recipe.frame_shape)
+        if not self.tabled:
+            return [frames, (recipe.views, recipe.length)]
+        if (levels := self.levels.get(gear)) is None:
+            raise ModelError(f"a graph of {gear} frames, of which nothing says how many contexts")
+        last = (levels or (gear,))[-1]
+        return [frames, *((3, count) for count in levels), (recipe.views, last)]
+
+    def room(self, gear: int) -> list[tuple[int, ...]]:
+        """Shapes that hold the inputs of this gear and of smaller ones."""
+        if not self.tabled:
+            return self.inputs(gear)
+        known = [self.inputs(one) for one in self.levels if one <= gear]
+        return [tuple(map(max, *shapes, shapes[0])) for shapes in zip(*known, strict=True)]
+
+    def types(self, dtype: str) -> list[str]:
+        """Of the inputs; `dtype`: of the first of them."""
+        if self.whole:
+            return [dtype]
+        if not self.tabled:
+            return [dtype, "int32"]
+        [levels] = {len(levels) for levels in self.levels.values()}
+        return [dtype, *["int32"] * levels, "float32"]
 
     def rows(self, gear: int) -> int:
         """Clips of a run, each of which gets a row of logits."""
@@ -64,15 +100,21 @@ class Interface:
         return size // self.size(1)
 
 
+def within(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
+    """The first part of a contiguous array, as one of a smaller shape."""
+    return array.reshape(-1)[: prod(shape)].reshape(shape)
+
+
 @dataclass(frozen=True)
 class Description:
     """What ``NAME.om.json`` says of ``NAME.om``.
 
     `gears`: how large the first dimension of the first input may be, ascending: samples in
-    layout ``clips``, frames in layout ``shared``. `geared`: whether one graph has them all
+    layout ``clips``, otherwise frames. `geared`: whether one graph has them all
     (``--dynamic_batch_size``); otherwise there is one. `dtype`: of that input. `precision`,
-    `network` and `split`: as of a `ModelFile`; `published`: the name of the checkpoint there. These
-    are left out where they are None. `sha256`: of the OM.
+    `network` and `split`: as of a `ModelFile`; `published`: the name of the checkpoint there.
+    `strides` and `levels`: in layout ``contexts``, the temporal stride of each level and how many
+    rows it has. These are left out where they are None. `sha256`: of the OM.
     """
 
     layout: str
@@ -87,6 +129,8 @@ class Description:
     network: str | None = None
     split: str | None = None
     published: str | None = None
+    strides: tuple[int, ...] | None = None
+    levels: tuple[int, ...] | None = None
 
     def write(self, om: Path) -> None:
         """Write it beside an OM. Raises `OutputError`."""
@@ -96,14 +140,15 @@ class Description:
 
 @dataclass(frozen=True)
 class CompiledFile:
-    """An OM to load, of that SHA-256, hex. `gears` are empty and `geared` and `soc_version` None
-    where nothing says so."""
+    """An OM or a static ONNX file to load, of that SHA-256, hex. `gears` are empty and `geared` and
+    `soc_version` None where nothing says so; `levels` as of a `Description`."""
 
     path: Path
     sha256: str
     gears: tuple[int, ...] = ()
     geared: bool | None = None
     soc_version: str | None = None
+    levels: tuple[int, ...] = ()
 
     def content(self) -> bytes:
         """Its bytes. Raises `ModelError` where the file is another one now. To be asked when the
@@ -145,21 +190,33 @@ def describe(om: Path) -> Description | None:
         for name in ("network", "split", "published"):
             if not isinstance(values[name], str | None):
                 raise TypeError(f"{name} {values[name]!r:.40}")
-        for name in ("gears", "classes"):
-            values[name] = tuple(values[name])
+        for name in ("gears", "classes", "strides", "levels"):
+            if values[name] is not None:
+                values[name] = tuple(values[name])
         description = Description(**values)
         gears = description.gears
         if not gears or list(gears) != sorted({int(gear) for gear in gears}) or gears[0] < 1:
             raise ValueError(f"gears {gears}")
         if description.dtype not in DTYPES:
             raise ValueError(f"dtype {description.dtype!r}")
-        if not description.geared and len(gears) > 1:
+        if len(gears) > 1 and (not description.geared or description.layout == CONTEXTS):
             raise ValueError(f"a static graph of gears {gears}")
+        if description.layout == CONTEXTS:
+            _check_levels(description)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ModelError(f"{path} is damaged ({error!r:.200}); {again}") from None
     if description.sha256 != assets.file_sha256(om):
         raise ModelError(f"{path} describes another file than {om.name} is now; {again}")
     return description
+
+
+def _check_levels(description: Description) -> None:
+    """Raise `ValueError` unless it says of each level how large it is and how it strides."""
+    strides, levels = description.strides, description.levels
+    if strides is None or levels is None or len(strides) != len(levels):
+        raise ValueError(f"levels {levels} with strides {strides}")
+    if not all(type(number) is int and number > 0 for number in (*strides, *levels)):
+        raise ValueError(f"levels {levels} with strides {strides}")
 
 
 def check_path(om: Path) -> Path:

@@ -77,10 +77,9 @@ class Subgraph:
         self._constants[name] = self._weights[name]
         return name
 
-    def column(self, name: str, values: NDArray[np.float32]) -> str:
-        """A constant for each channel of tensors [n, channels, height, width]."""
-        column = np.ascontiguousarray(values.reshape(-1, 1, 1), np.float32)
-        self._constants[name] = numpy_helper.from_array(column, name)
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """A constant of its own; one of the same name is the same."""
+        self._constants[name] = numpy_helper.from_array(array, name)
         return name
 
     def kernel(self, source: str, name: str, tap: int) -> str:
@@ -125,9 +124,8 @@ class Subgraph:
         to its shortcut in place, and would bring such a sum into another order and back."""
         x = self.tensor(name)
         zero = self._weights.plain(self._makers[name].input[2])
-        least = numpy_helper.from_array(np.array(np.iinfo(zero.dtype).min, zero.dtype), "least")
-        self._constants[least.name] = least
-        return self.channels_last(self.node("Max", f"{x}.again", [x, least.name]))
+        least = self.constant("least", np.array(np.iinfo(zero.dtype).min, zero.dtype))
+        return self.channels_last(self.node("Max", f"{x}.again", [x, least]))
 
     def _copy(self, node: onnx.NodeProto, name: str, inputs: Sequence[str]) -> str:
         """A node like another one, with these inputs and its output of that name."""

@@ -19,6 +19,7 @@ from engine.base.assets import DEMO
 from engine.base.choices import (
     AUTO,
     CLIPS,
+    CONTEXTS,
     FASTEST,
     FRAMES,
     INT8,
@@ -72,9 +73,10 @@ class Setup:
         name, reason = registry.choose(
             options.backend,
             options.device,
-            compiled=bool(model.compiled),
+            compiled=model.compiled,
             quantised=model.precision == INT8,
             network=model.network,
+            static=model.form == CONTEXTS,
         )
         devices = registry.devices(options.device)
         if model.compiled:

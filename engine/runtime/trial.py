@@ -74,7 +74,7 @@ def _answer(
 ) -> dict[str, Any]:
     """What the process says."""
     about = {
-        "model": str(settings.model.path),
+        "model": settings.model.spec,
         "sha256": settings.model.sha256,
         "layout": settings.model.layout,
         "backend": settings.backend,

@@ -295,13 +295,13 @@ def test_the_script_for_owners_of_an_npu(
     assert found["failed"] == []
     pure = {
         f"pure_{n}_{backend}"
-        for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "fp16")
+        for n in ("bs1", "bs4", "bs8", "dyn8", "shared", "frames", "fp16")
         for backend in ("acl", "pyacl")
     }
     assert pure < found.keys()
     runs = {
         f"run_{what}_{backend}"
-        for what in ("bs8", "fp16", "shared")
+        for what in ("bs8", "fp16", "shared", "frames")
         for backend in ("acl", "pyacl")
     }
     assert runs < found.keys()

@@ -84,7 +84,7 @@ def check_accuracies(predictions: Sequence[Prediction]) -> None:
     assert round(mean_class_accuracy(scores, labels), 4) == 0.7966
 
 
-@pytest.fixture(params=["clips, gears", "clips, static", "frames and plan"])
+@pytest.fixture(params=["clips, gears", "clips, static", "frames and plan", "shared"])
 def compiled(
     request: pytest.FixtureRequest,
     shared: Path,
@@ -100,8 +100,12 @@ def compiled(
         "clips, gears": (["--gears", "1,2,4,8"], "net_dyn.om"),
         "clips, static": (["--batch", "1,4"], "net_bs4.om,net_bs1.om"),
         "frames and plan": (
-            ["--layout", "shared", "--unique", "32,64"],
-            "net_shared_u32.om,net_shared_u64.om",
+            ["--layout", "frames", "--unique", "32,64"],
+            "net_frames_u32.om,net_frames_u64.om",
+        ),
+        "shared": (
+            ["--layout", "shared", "--unique", "32,48"],
+            "net_shared_u32.om,net_shared_u48.om",
         ),
     }
     arguments, names = forms[request.param]
@@ -121,10 +125,29 @@ def test_the_whole_test_split_as_on_an_npu(shared: Path, compiled: str) -> None:
     predictions = score(shared, model=compiled)
     check(predictions, recorded(shared))
     check_accuracies(predictions)
-    plain = score(shared, backend="openvino", layout="clips")
-    for found, other in zip(predictions, plain, strict=True):
-        error = np.abs(found.logits - other.logits).max() / np.abs(other.logits).max()
-        assert error <= 1e-5, f"{found.id}: {error}"
+    agree(predictions, score(shared, backend="openvino", layout="clips"))
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("compiled", ["shared"], indirect=True)
+def test_the_whole_test_split_by_pyacl(shared: Path, compiled: str) -> None:
+    predictions = score(shared, model=compiled, backend="pyacl")
+    check(predictions, recorded(shared))
+    check_accuracies(predictions)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("which", ["golden/annotations.pkl", "data/real_excerpts.pkl"])
+def test_one_graph_agrees(shared: Path, tmp_path: Path, which: str, backend: str) -> None:
+    """Static files of the sizes that are made by default, with whole clips."""
+    model = str(shared / "models" / "posec3d_jhmdb_split1.pth")
+    about = ["--layout", "shared", "--onnx", "--output", str(tmp_path / "net")]
+    assert onnx2om.main([model, *about]) == 0
+    files = ",".join(map(str, sorted(tmp_path.glob("net_shared_u*.onnx"))))
+    agree(score(shared, which, model=files, backend=backend), score(shared, which, layout="clips"))
 
 
 @pytest.mark.full
@@ -136,12 +159,11 @@ def test_layouts_agree(shared: Path, tmp_path: Path, which: str) -> None:
     if not which:
         dataset = tmp_path / "lengths.pkl"
         dataset.write_bytes(pickle.dumps([annotation(n, seed=n) for n in range(1, 301)]))
-    pairs = zip(
-        score(shared, dataset, layout="shared"),
-        score(shared, dataset, layout="clips"),
-        strict=True,
-    )
-    for found, whole in pairs:
+    agree(score(shared, dataset, layout="shared"), score(shared, dataset, layout="clips"))
+
+
+def agree(predictions: Sequence[Prediction], expected: Sequence[Prediction]) -> None:
+    for found, whole in zip(predictions, expected, strict=True):
         assert found.id == whole.id
         error = np.abs(found.logits - whole.logits).max() / np.abs(whole.logits).max()
         assert error <= 1e-5, f"{found.id}: {error}"

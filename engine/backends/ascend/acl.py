@@ -137,7 +137,8 @@ class _Graph:
         shapes = [tuple(desc.shape) for desc in inputs]
         cells = check_shapes(file, shapes, len(outputs), interface)
         self.dtype = str(inputs[0].datatype.name)
-        if self.dtype not in DTYPES or (inputs[1:] and inputs[1].datatype.name != "int32"):
+        types = [str(desc.datatype.name) for desc in inputs]
+        if self.dtype not in DTYPES or types != interface.types(self.dtype):
             raise ModelError(f"{file.path} takes {self.dtype}; known: {', '.join(DTYPES)}")
         gears = self._gears(file, shapes[0][0])
         self.file = replace(file, gears=gears, geared=shapes[0][0] == -1)

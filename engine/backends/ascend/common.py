@@ -64,7 +64,8 @@ def check_shapes(
 ) -> int:
     """The cells of a sample (layout ``clips``) or a frame, after checking that a file takes what
     its interface says, and gives one output. Raises `ModelError`."""
-    wanted = interface.inputs(-1)
+    frames, *rest = interface.inputs(file.gears[0] if interface.tabled else -1)
+    wanted = [(-1, *frames[1:]), *rest]
     found = [(-1, *shape[1:]) for shape in inputs[:1]] + list(inputs[1:])
     if outputs != 1 or found != wanted:
         expected = ", ".join(str(list(shape)).replace("-1", "N") for shape in wanted)

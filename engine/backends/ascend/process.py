@@ -86,10 +86,18 @@ def _serve(line: Line, said: Printed) -> None:
     request = line.receive()
     module, _, name = request["opener"].partition(":")
     files = tuple(
-        CompiledFile(**{**about, "path": Path(about["path"]), "gears": tuple(about["gears"])})
+        CompiledFile(
+            **{
+                **about,
+                "path": Path(about["path"]),
+                "gears": tuple(about["gears"]),
+                "levels": tuple(about["levels"]),
+            }
+        )
         for about in request["files"]
     )
-    interface = Interface(request["layout"], Recipe.from_json(request["recipe"]))
+    levels = {gear: tuple(counts) for gear, counts in request["levels"]}
+    interface = Interface(request["layout"], Recipe.from_json(request["recipe"]), levels)
     try:
         opener: Opener = getattr(importlib.import_module(module), name)
         session = opener(files, interface, request["device"], said)

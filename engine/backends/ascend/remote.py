@@ -23,7 +23,7 @@ from engine.backends.ascend.slots import Line, Slot, SlotShape
 from engine.base import subprocesses
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
-from engine.network.backend import Array, ClipsBackend, PlanBackend, split_rows
+from engine.network.backend import Array, ClipsBackend, PlanBackend, TablesBackend, split_rows
 from engine.network.models import ModelFile
 from engine.network.om import CompiledFile, Interface, memory_advice
 
@@ -34,12 +34,14 @@ _STOP_S = 5.0
 _DOCTOR = "python -m engine.doctor says what this host lacks"
 
 
-def open_remote(opener: str, model: ModelFile, device: int) -> ClipsBackend | PlanBackend:
+def open_remote(
+    opener: str, model: ModelFile, device: int
+) -> ClipsBackend | PlanBackend | TablesBackend:
     """A compiled network on a device, by its layout. `opener`: ``module:name`` of the
     `engine.backends.ascend.process.Opener` in the device process. Raises `UsageError`, `ModelError`
     or `BackendError` where the device or a file cannot be opened."""
-    interface = Interface(model.layout, model.recipe)
-    remote = RemoteClips if interface.whole else RemotePlan
+    interface = model.interface
+    remote = RemoteTables if interface.tabled else RemoteClips if interface.whole else RemotePlan
     return remote(opener, model, interface, device)
 
 
@@ -52,7 +54,7 @@ class _Remote:
     def __init__(self, opener: str, model: ModelFile, interface: Interface, device: int) -> None:
         self._opener, self._model, self._device = opener, model, device
         self._interface = interface
-        self._given = sorted(model.compiled, key=lambda file: file.gears, reverse=True)
+        self._given = sorted(model.files, key=lambda file: file.gears, reverse=True)
         self._files = self._given  # those in use
         self._slots: list[Slot] = []
         self._jobs: deque[tuple[int, int, list[tuple[int, int]]]] = deque()
@@ -101,6 +103,7 @@ class _Remote:
                 opener=self._opener,
                 layout=self._interface.layout,
                 recipe=self._interface.recipe.to_json(),
+                levels=[*self._interface.levels.items()],
                 device=self._device,
                 files=[{**asdict(file), "path": str(file.path)} for file in self._files],
             )
@@ -234,6 +237,13 @@ class RemotePlan(_Remote):
     def planned(self, lane: int, size: int) -> tuple[Array, Array]:
         frames, plan = self._slots[lane].inputs(0, size)
         return frames, plan
+
+
+class RemoteTables(_Remote):
+    """Distinct frames and tables of contexts."""
+
+    def tabled(self, lane: int, size: int) -> tuple[Array, ...]:
+        return self._slots[lane].inputs(0, size)
 
 
 def _pieces(size: int, sizes: Sequence[int]) -> list[tuple[int, int]]:

@@ -19,7 +19,7 @@ import numpy as np
 import orjson
 
 from engine.network.backend import Array
-from engine.network.om import Interface
+from engine.network.om import Interface, within
 
 _PAGE = mmap.ALLOCATIONGRANULARITY
 _MAX_MESSAGE = 1 << 17
@@ -43,12 +43,8 @@ class SlotShape:
                 ((self.size, *interface.recipe.clip_shape), self.dtype),
                 ((self.size, self.classes), "float32"),
             ]
-        frames, plan = interface.inputs(self.size)
-        return [
-            (frames, self.dtype),
-            (plan, "int32"),
-            ((interface.rows(self.size), self.classes), "float32"),
-        ]
+        inputs = zip(interface.room(self.size), interface.types(self.dtype), strict=True)
+        return [*inputs, ((interface.rows(self.size), self.classes), "float32")]
 
     def nbytes(self) -> int:
         """Of the whole slot."""
@@ -59,7 +55,7 @@ class Slot:
     """A slot, mapped into this process. `fd`: a file in memory, without a name."""
 
     def __init__(self, fd: int, shape: SlotShape) -> None:
-        self.fd = fd
+        self.fd, self._interface = fd, shape.interface
         memory = mmap.mmap(fd, shape.nbytes())
         arrays, start = [], 0
         for dimensions, dtype in shape.arrays():
@@ -77,9 +73,12 @@ class Slot:
         return cls(fd, shape)
 
     def inputs(self, first: int, size: int) -> tuple[Array, ...]:
-        """Clips or frames `first`, `first` + 1, …, and the plan if there is one."""
+        """Clips or frames `first`, `first` + 1, …, and what else a run of so many takes."""
         rows, *rest = self._inputs
-        return rows[first : first + size], *rest
+        if not rest:
+            return (rows[first : first + size],)
+        _, *shapes = self._interface.inputs(size)
+        return rows[first : first + size], *map(within, rest, shapes)
 
 
 def _rounded(shape: tuple[int, ...], dtype: str) -> int:

@@ -57,7 +57,7 @@ class Half:
     @property
     def rows(self) -> NDArray[np.int64]:
         """How many it has, by level, the first that of the frames."""
-        return np.array([self.contexts.frames, *map(len, self.contexts.levels)])
+        return np.array(self.contexts.rows)
 
 
 class Levels:

@@ -12,6 +12,7 @@ from engine.network.backend import (
     ClipsBackend,
     PartsBackend,
     PlanBackend,
+    TablesBackend,
     WavesBackend,
 )
 from engine.network.clip_rules import ALL, ClipRule
@@ -22,6 +23,7 @@ from engine.network.runners.planned import PlannedRunner
 from engine.network.runners.resident import ResidentRunner
 from engine.network.runners.shared import SharedRunner
 from engine.network.runners.staged_clips import StagedClipsRunner
+from engine.network.runners.tables import TablesRunner
 from engine.network.runners.whole import ClipsRunner
 
 _BATCH = 4  # samples
@@ -52,13 +54,16 @@ def _suitable(
 ) -> Runner | None:
     classes = len(model.classes)
     if model.layout == SHARED:
-        if isinstance(backend, PlanBackend):
+        if isinstance(backend, PlanBackend | TablesBackend):
             if rule != ALL:
                 raise UsageError(
                     f"--clips {rule}: a compiled file of layout shared runs all of a sample's "
                     "clips at once; --clips all does, or a file of layout clips"
                 )
-            return PlannedRunner(backend, classes, model.recipe, recipe.views)
+            about = classes, model.recipe, recipe.views
+            if isinstance(backend, PlanBackend):
+                return PlannedRunner(backend, *about)
+            return TablesRunner(backend, *about, model.strides, model.interface)
         if isinstance(backend, WavesBackend):
             return ResidentRunner(backend, classes, recipe, rule)
         if isinstance(backend, PartsBackend):

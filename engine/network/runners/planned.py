@@ -16,23 +16,26 @@ from numpy.typing import NDArray
 
 from engine.base.errors import SampleError
 from engine.base.recipe import Recipe
-from engine.network.backend import PlanBackend
+from engine.network.backend import Array, PlanBackend, TablesBackend
 from engine.network.runners.base import Logits, Runner
 from engine.skeletons.clips import Clips, HeatmapClips, JointClips
+from engine.skeletons.sparse import Frames
 
 
 class PlannedRunner(Runner):
     """`recipe`: of the file; `views`: clips of every sample. Filler is frames here, not clips."""
 
-    _backend: PlanBackend
+    _backend: PlanBackend | TablesBackend
 
-    def __init__(self, backend: PlanBackend, classes: int, recipe: Recipe, views: int) -> None:
+    def __init__(
+        self, backend: PlanBackend | TablesBackend, classes: int, recipe: Recipe, views: int
+    ) -> None:
         super().__init__(backend, classes)
         self._planned, self._views = recipe.views, views  # clips of a run, those of a sample
         self._left: list[NDArray[np.int64] | None] = [None] * backend.lanes
         self._runs: deque[tuple[int, int]] = deque()  # under way: lane, key
         self._turns = count()
-        self._backend.start(0, backend.sizes[0])
+        self._backend.start(0, self._written(0, _nobody(recipe)) or backend.sizes[0])
         self._tried(self._backend.finish(0), self._planned)
 
     @property
@@ -45,12 +48,16 @@ class PlannedRunner(Runner):
 
     def check(self, clips: Clips | JointClips) -> None:
         assert isinstance(clips, HeatmapClips)
-        largest = self._backend.sizes[-1]
-        if len(clips.frames) > largest:
+        if self._size(clips) is None:
+            room = self._backend.sizes[-1] // (1 + clips.twins)
+            frames = f"{clips.unique} distinct frames"
             raise SampleError(
-                f"{clips.unique} distinct frames, and the largest file takes "
-                f"{largest // (1 + clips.twins)}: "
-                "python -m converters.onnx2om --layout shared --unique compiles for more",
+                (
+                    f"{frames}, and the largest file takes {room}"
+                    if clips.unique > room
+                    else f"{frames} in more contexts than the largest file has room for"
+                )
+                + ": python -m converters.onnx2om --unique makes larger ones",
                 stage="infer",
             )
 
@@ -64,8 +71,8 @@ class PlannedRunner(Runner):
             if len(self._runs) == self._backend.lanes:
                 yield from self.collect()
             lane = next(self._turns) % self._backend.lanes
-            self._write(lane, clips)
-            size = next(size for size in self._backend.sizes if size >= len(clips.frames))
+            size = self._written(lane, clips)
+            assert size is not None  # `check` has looked
             self._backend.start(lane, size)
             self._runs.append((lane, key))
             meanwhile()
@@ -76,16 +83,42 @@ class PlannedRunner(Runner):
         self.clips_run += self._views
         yield key, logits[: self._views]
 
-    def _write(self, lane: int, clips: HeatmapClips) -> None:
-        """Write a sample over the one that was there before: only its cells are cleared."""
-        frames, plan = self._backend.planned(lane, self._backend.sizes[-1])
+    def _size(self, clips: HeatmapClips) -> int | None:
+        """The smallest run that takes a sample."""
+        return next((size for size in self._backend.sizes if size >= len(clips.frames)), None)
+
+    def _written(self, lane: int, clips: HeatmapClips) -> int | None:
+        """Write a sample over the one that was there before. Returns the size of its run, None, and
+        writes nothing, where there is none that takes it."""
+        if (size := self._size(clips)) is None:
+            return None
+        frames, *_ = self._inputs(lane, self._backend.sizes[-1])
         canvas, left = frames.reshape(-1), self._left[lane]
-        if left is not None:
+        if left is not None:  # only its cells are cleared
             canvas[left] = 0
         places, values = clips.frames.entries()
         canvas[places] = values
         self._left[lane] = places
+        _, *others = self._inputs(lane, size)
+        self._place(clips, size, others)
+        return size
+
+    def _inputs(self, lane: int, size: int) -> tuple[Array, ...]:
+        """Where a run's inputs are written."""
+        assert isinstance(self._backend, PlanBackend)
+        return self._backend.planned(lane, size)
+
+    def _place(self, clips: HeatmapClips, size: int, others: Sequence[Array]) -> None:
+        """Write what tells the clips from the frames."""
+        [plan] = others
         plan[:] = 0  # rows beyond the sample's own are filler, too
         plan[: len(clips.plan)] = clips.plan
         if clips.twins:
             plan[len(clips.plan) :] = clips.plan + clips.unique
+
+
+def _nobody(recipe: Recipe) -> HeatmapClips:
+    """A clip of one frame in which nobody is."""
+    nothing = np.zeros(0, np.uint32), np.zeros(0, np.float32)
+    frame = Frames(np.zeros(2, np.int32), *nothing, recipe.frame_shape)
+    return HeatmapClips(frame, np.zeros((1, recipe.length), np.int32), twins=False)

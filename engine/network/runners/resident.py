@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from engine.base.recipe import Recipe
 from engine.network.backend import Wave, WavesBackend
 from engine.network.clip_rules import ALL, ClipRule
-from engine.network.contexts import PADDING, Contexts, contexts
+from engine.network.contexts import Contexts, contexts, moved
 from engine.network.runners.base import F32, Logits, Runner
 from engine.network.runners.progress import Progress
 from engine.skeletons.clips import Clips, ClipTensor, HeatmapClips, JointClips
@@ -211,10 +211,10 @@ class _Filling:
         tables = [table for table, _ in self._halves]
         begins = np.array([begin for _, begin in self._halves])
         levels = [
-            _moved([table.levels[number].sources for table in tables], begins[:, number])
+            moved([table.levels[number].sources for table in tables], begins[:, number])
             for number in range(len(tables[0].levels))
         ]
-        clips = _moved([table.clips for table in tables], begins[:, -2])
+        clips = moved([table.clips for table in tables], begins[:, -2])
         halves = iter(begins[:, 0].tolist())
         firsts = []
         for sample in self._samples:
@@ -226,11 +226,4 @@ class _Filling:
 
 def _counts(table: Contexts) -> NDArray[np.int64]:
     """Frames, rows of each level, clips of one half."""
-    return np.array([table.frames, *map(len, table.levels), len(table.clips)])
-
-
-def _moved(ids: Sequence[NDArray[np.int32]], begins: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Ids of several halves, each counted from where its rows begin; `PADDING` stays."""
-    joined = np.concatenate(ids)
-    rows = np.repeat(begins.astype(np.int32), [len(one) for one in ids])
-    return np.where(joined == PADDING, joined, joined + rows[:, None])
+    return np.array([*table.rows, len(table.clips)])

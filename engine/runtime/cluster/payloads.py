@@ -30,10 +30,10 @@ _FIELDS = (  # that are read
 def files_of(model: ModelFile) -> dict[str, bytes]:
     """A model as its files, and what stands beside them, by name. Raises `ModelError` where they
     are not what was opened."""
-    if not model.compiled:
+    if not model.files:
         return {model.path.name: model.content()}
-    files = {one.path.name: one.content() for one in model.compiled}
-    beside = [one.path.with_name(f"{one.path.name}.json") for one in model.compiled]
+    files = {one.path.name: one.content() for one in model.files}
+    beside = [one.path.with_name(f"{one.path.name}.json") for one in model.files]
     return files | {path.name: path.read_bytes() for path in beside if path.is_file()}
 
 

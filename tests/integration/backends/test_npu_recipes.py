@@ -19,11 +19,13 @@ from converters.network import Architecture
 from converters.onnx2om import main
 from converters.x3d import X3D
 from engine.backends.registry import load
+from engine.base.choices import Precision
 from engine.base.errors import ModelError
 from engine.base.recipe import HMDB51_RECIPE, Recipe, exchanged
 from engine.base.records import Prediction
-from engine.network.models import open_model
+from engine.network.models import ModelFile, open_model
 from engine.network.recogniser import infer
+from engine.network.runners.base import Runner
 from engine.network.runners.opening import open_runner
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import HeatmapClips, decode
@@ -77,16 +79,20 @@ def network(
     return Network(request.param)
 
 
+def runner(name: str, model: ModelFile, precision: Precision) -> Runner:
+    backend = load(name, model, device=None, precision=precision, threads=0)
+    return open_runner(backend, model, model.recipe)
+
+
 def scored(files: str, name: str, network: Network) -> list[Any]:
     """The logits of the network's samples by OM files."""
     model = open_model(files)
     assert model.recipe == network.recipe
-    backend = load(name, model, device=None, precision="f16", threads=0)
-    runner = open_runner(backend, model, model.recipe)
+    opened = runner(name, model, "f16")
     try:
-        return list(infer(runner, network.samples()))
+        return list(infer(opened, network.samples()))
     finally:
-        runner.close()
+        opened.close()
 
 
 def test_whole_clips(name: str, network: Network) -> None:
@@ -104,8 +110,8 @@ def test_frames_and_a_plan(name: str, network: Network, option: str) -> None:
     """The bits of the graph of frames and plan, which computes what the network does."""
     recipe = network.recipe
     sizes = 10, recipe.clips * recipe.length  # distinct frames
-    files = network.compile("--layout", "shared", option, "{},{}".format(*sizes))
-    graph = ort.InferenceSession("net_shared.onnx")
+    files = network.compile("--layout", "frames", option, "{},{}".format(*sizes))
+    graph = ort.InferenceSession("net_frames.onnx")
     for clips, found in zip(network.samples(), scored(files, name, network), strict=True):
         twins = 1 + clips.twins
         room = next(size for size in sizes if size >= clips.unique)
@@ -118,7 +124,27 @@ def test_frames_and_a_plan(name: str, network: Network, option: str) -> None:
         np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
 
 
-@pytest.mark.parametrize("layout", ["clips", "shared"])
+def test_every_context_once(name: str, network: Network) -> None:
+    """Through the runtime what ONNX Runtime computes of the same file: the bits of the static
+    graph, which computes what the network does."""
+    recipe = network.recipe
+    sizes = 10, recipe.clips * recipe.length
+    files = network.compile("--layout", "shared", "--unique", "{},{}".format(*sizes))
+    about = json.loads(Path(f"{files.split(',')[0]}.json").read_text())
+    assert (about["layout"], about["strides"]) == ("contexts", [1, 1, 1])
+    same = ",".join(f"net_shared_u{size}.onnx" for size in sizes)
+    plain = runner("onnxruntime", open_model(same), "f32")
+    expected = list(infer(plain, network.samples()))
+    plain.close()
+    for clips, bits, found in zip(
+        network.samples(), expected, scored(files, name, network), strict=True
+    ):
+        np.testing.assert_array_equal(found, bits)
+        whole = network.logits(clips)
+        np.testing.assert_allclose(found, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
+
+
+@pytest.mark.parametrize("layout", ["clips", "frames", "shared"])
 @pytest.mark.parametrize("network", [RECIPES["limbs, mirrored"]], indirect=True)
 def test_streaming(doubles: None, network: Network, tmp_path: Path, layout: str) -> None:
     """Limbs through worker, executor and device process."""
@@ -149,10 +175,16 @@ def test_a_file_that_does_not_say_its_recipe(name: str, network: Network) -> Non
 @pytest.mark.parametrize("network", [RECIPES["one clip"]], indirect=True)
 def test_default_sizes(network: Network, capsys: pytest.CaptureFixture[str]) -> None:
     """No video has more distinct frames than all of its clips."""
+    assert main(["net.onnx", "--layout", "frames", "--dry-run"]) == 0
+    [command] = map(shlex.split, capsys.readouterr().out.splitlines())
+    assert "--output=net_frames_u32" in command
+    assert "--input_shape=frames:32,17,64,64;plan:1,32" in command
     assert main(["net.onnx", "--layout", "shared", "--dry-run"]) == 0
     [command] = map(shlex.split, capsys.readouterr().out.splitlines())
-    assert "--output=net_shared_u32" in command
-    assert "--input_shape=frames:32,17,64,64;plan:1,32" in command
+    assert {"--output=net_shared_u32", "--model=net_shared_u32.onnx"} < set(command)
+    # one clip: as many contexts as it has positions
+    shape = "--input_shape=frames:32,17,64,64;level1:3,32;level2:3,32;level3:3,32;clips:1,32"
+    assert shape in command
     assert main(["net.onnx", "--layout", "shared", "--unique", "33", "--dry-run"]) == 2
     assert "--unique 33: numbers from 1 to 32" in capsys.readouterr().err
 

@@ -70,11 +70,11 @@ def test_sizes(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [geared] = commands(capsys, "net.onnx", "--gears", "1,2,4,8", "--fp16-inputs")
     assert "--input_shape=onnx::Reshape_0:-1,20,17,48,56,56" in geared
     assert geared[-2:] == ["--dynamic_batch_size=1,2,4,8", "--input_fp16_nodes=onnx::Reshape_0"]
-    shared = commands(capsys, "net.onnx", "--layout", "shared")
-    assert Path("net_shared.onnx").is_file()  # for another host, with the commands
-    assert [c[3] for c in shared] == [f"--output=net_shared_u{u}" for u in (64, 96, 160, 480)]
-    assert "--input_shape=frames:128,17,56,56;plan:20,48" in shared[0]
-    [geared] = commands(capsys, "net.onnx", "--layout", "shared", "--gears", "64,480")
+    planned = commands(capsys, "net.onnx", "--layout", "frames")
+    assert Path("net_frames.onnx").is_file()  # for another host, with the commands
+    assert [c[3] for c in planned] == [f"--output=net_frames_u{u}" for u in (64, 96, 160, 480)]
+    assert "--input_shape=frames:128,17,56,56;plan:20,48" in planned[0]
+    [geared] = commands(capsys, "net.onnx", "--layout", "frames", "--gears", "64,480")
     assert "--input_shape=frames:-1,17,56,56;plan:20,48" in geared
     assert "--dynamic_batch_size=128,960" in geared
     [tuned] = commands(capsys, "net.onnx", "--atc=--keep_dtype=x", "--precision-mode", "force_fp32")
@@ -93,7 +93,9 @@ def test_a_chip_as_npu_smi_shows_it(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["net.onnx", "--unique", "64"], "--unique is for --layout shared"),
+        (["net.onnx", "--unique", "64"], "--unique is for --layout shared and frames"),
+        (["net.onnx", "--layout", "shared", "--gears", "8,9"], "--gears is for --layout clips and"),
+        (["net.onnx", "--layout", "frames", "--onnx"], "--onnx is for --layout shared"),
         (["net.onnx", "--layout", "shared", "--batch", "1"], "--batch is for --layout clips"),
         (["net.onnx", "--gears", "8"], "2 to 100 of them"),
         (["net.onnx", "--gears", "1,x"], "--gears 1,x: numbers from 1 to 4096"),

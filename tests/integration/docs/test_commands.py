@@ -17,7 +17,12 @@ import numpy as np
 import orjson
 import pytest
 
+from converters import onnx2om
+from engine.base.records import Prediction
+from engine.pipeline import Pipeline
 from tests.integration.docs.commands import PAGES, ROOT, Command, blocks, check, commands
+from tests.support.runs import options
+from tests.support.samples import annotation
 
 NOT_OURS = {
     "source": "a shell's",
@@ -70,7 +75,7 @@ def test_a_command_is_parsed(command: Command) -> None:
         return
     if Path(words[0]).name == "pip" or module == "pip":
         _check_installation(words)
-    elif words[0] == "bash":
+    elif words[0] == "bash" or (words[0] == "python" and words[1].endswith(".py")):
         assert (ROOT / words[1]).is_file()
     elif module == "pytest":
         assert all((ROOT / word).exists() for word in command.arguments if word.startswith("tests"))
@@ -157,3 +162,32 @@ def test_every_reason_is_needed() -> None:
 def test_every_page_is_there() -> None:
     assert [page for page in PAGES if not page.is_file()] == []
     assert len((ROOT / "README.md").read_text().splitlines()) <= 180
+
+
+@pytest.mark.parametrize(
+    "frames", [60, *(pytest.param(frames, marks=pytest.mark.slow) for frames in (7, 130))]
+)
+def test_a_static_file_without_the_engine(strided_model: Path, tmp_path: Path, frames: int) -> None:
+    """The script has few lines and needs numpy and ONNX Runtime alone; its scores are ours."""
+    script = ROOT / "docs" / "score_static.py"
+    text = script.read_text()
+    assert len(text.splitlines()) < 40
+    assert set(re.findall(r"^import (.*?)(?:  #|$)", text, re.MULTILINE)) == {
+        "json, sys",
+        "numpy as np, onnxruntime as ort",
+    }
+    about = ["--layout", "shared", "--onnx", "--unique", "160", "--output", str(tmp_path / "net")]
+    assert onnx2om.main([str(strided_model), *about]) == 0
+    data = tmp_path / "data.pkl"
+    data.write_bytes(pickle.dumps([annotation(frames, 1, 0), annotation(frames, 2, 1)]))
+    _, record = Pipeline(options(data, strided_model, in_process=True))
+    assert isinstance(record, Prediction)
+    found = subprocess.run(
+        [sys.executable, str(script), "net_shared_u160.onnx", "data.pkl", "1"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    scores = np.array(found.stdout.split(), float)
+    np.testing.assert_allclose(scores, record.scores, rtol=0, atol=1e-5)
