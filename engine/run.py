@@ -43,12 +43,9 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except Interrupted:
         print("engine.run: interrupted while starting; nothing was on its way", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(
-            "engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
-            "with --output's file)",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as error:
+        said = "interrupted at once; what is not written yet is lost"
+        print(f"engine.run: {said}{error}", file=sys.stderr)
     except OSError as error:  # of standard output: nobody reads it, or its disk is full
         if not isinstance(error, BrokenPipeError):
             print(f"engine.run: {error}", file=sys.stderr)

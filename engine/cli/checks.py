@@ -16,7 +16,7 @@ from engine.base.option_field import about, files_written, flag, names_read
 from engine.base.options import Options
 from engine.base.published import CHECKPOINTS, DATASETS
 from engine.outputs.formats import format_of, is_result, journal_of, result_of
-from engine.outputs.journal import holds_records, identity_path
+from engine.outputs.journal import can_go_on, holds_records, identity_path
 from engine.sources.contents import FOLDER
 
 _PUBLISHED: Final = {**DATASETS, **CHECKPOINTS}
@@ -99,7 +99,7 @@ def check_outputs(options: Options) -> None:
         if writes == "results" and not is_stream(path):
             _check_beside(flag(f.name), path, path, taken)
             if not options.overwrite:
-                _check_free(flag(f.name), path)
+                _check_free(flag(f.name), path, live=bool(options.source or options.windows))
     if options.resume is not None:
         path = Path(options.resume)
         if format_of(result_of(path)) == "csv":
@@ -131,8 +131,9 @@ def _check_beside(option: str, named: Path, result: Path, taken: Taken) -> None:
             taken.claim(option, str(beside))
 
 
-def _check_free(option: str, path: Path) -> None:
-    """Raise `UsageError` where a file of results would replace something."""
+def _check_free(option: str, path: Path, *, live: bool) -> None:
+    """Raise `UsageError` where a file of results would replace something. Runs that are `live`
+    cannot be resumed."""
     for there in (path, journal_of(path)):
         if is_stream(there) or not holds_records(there):
             continue
@@ -141,7 +142,7 @@ def _check_free(option: str, path: Path) -> None:
                 f"{option} {there} is there, and no run has written it; --overwrite replaces it"
             )
         journal = journal_of(path)
-        goes_on = holds_records(journal) and identity_path(journal).is_file()
+        goes_on = can_go_on(journal) and not live
         others = f", --resume {journal} goes on with them" if goes_on else ""
         raise UsageError(
             f"{option} {there} holds records of an earlier run: --overwrite replaces them{others}"
