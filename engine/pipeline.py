@@ -126,8 +126,9 @@ class Pipeline(Execution[Record]):
 
     def _items(self) -> Iterator[Record]:
         for record in self._records():
-            named = isinstance(record, Prediction)
-            yield replace(record, classes=self.model.classes) if named else record
+            if isinstance(record, Prediction):
+                record = replace(record, classes=self.model.classes)
+            yield record
 
     def _said_of_poses(self) -> str:
         """What the user says of recorded poses, which is part of their digest."""
@@ -191,7 +192,9 @@ def _predicted(
     found = None
     if isinstance(dataset, (str, os.PathLike)):
         name = os.fspath(dataset)
-        chosen = Options(dataset=name, joints=layout and layout.name, **options)
+        if layout is not None:
+            options["joints"] = layout.name
+        chosen = Options(dataset=name, **options)
     else:
         chosen = Options(dataset=GIVEN, **options)
         Reading.of(chosen.size, None).leave_out("a list of annotations")

@@ -46,8 +46,15 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
     except KeyboardInterrupt as error:
         said = "interrupted at once; what is not written yet is lost"
         print(f"engine.run: {said}{error}", file=sys.stderr)
-    except OSError as error:  # of standard output: nobody reads it, or its disk is full
-        if not isinstance(error, BrokenPipeError):
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        from engine.base import memory
+
+        if memory.ran_out(error):
+            print(f"engine.run: {memory.in_words()}", file=sys.stderr)
+        elif not isinstance(error, OSError):
+            raise
+        elif not isinstance(error, BrokenPipeError):
+            # of standard output: nobody reads it, or its disk is full
             print(f"engine.run: {error}", file=sys.stderr)
         return EngineError.exit_code
     return Interrupted.exit_code

@@ -174,7 +174,11 @@ def run_child(address: str, name: str, serve: Callable[[ChildLink], None]) -> No
     except EngineError as error:
         log.error("%s", error)
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception as error:
+        from engine.base import memory
+
+        if memory.ran_out(error):  # of which a traceback would say nothing more
+            sys.exit(memory.EXIT_CODE)
         log.exception("crashed")
         sys.exit(1)
     finally:

@@ -1,5 +1,5 @@
-"""Plain arrays: ``.npy``, ``.npz`` with one array of keypoints, and in ``.json`` nested lists, or an
-object that has them as an annotation does.
+"""Plain arrays: ``.npy``, ``.npz`` with one array of keypoints, and in ``.json`` nested lists, or
+an object that has them as an annotation does.
 
 [frames, joints, 2 or 3] is one person, [persons, frames, joints, 2 or 3] several, whose rows may be
 tracks or not; the third number is a score. Scores may stand apart, and a size (height, width) as
