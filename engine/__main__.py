@@ -85,6 +85,9 @@ def _start(
         hint = meant(word, [*programs, "bench"]) or f"; there are {', '.join(programs)}"
         print(f"posec3d: {word[:80]!r} is no {kind}{hint}", file=sys.stderr)
         return 2
+    if rest == ["--version"]:
+        print(VERSION)
+        return 0
     name, _ = programs[word]
     try:
         module = import_module(name)

@@ -17,8 +17,8 @@ EXIT_CODE: Final = 72
 """Of a child that ended for want of memory."""
 
 _SAID: Final = re.compile(
-    r"bad_alloc|bad allocation|out of memory|not enough memory|failed to allocate|unable to allocate"
-    r"|cannot allocate memory|can't allocate|failed to map segment|std::length_error|ENOMEM",
+    r"bad_alloc|bad allocation|out of memory|not enough memory|length_error|failed to map segment"
+    r"|(cannot|can't|unable to|failed to|could not) allocate",
     re.IGNORECASE,
 )
 """As C++ libraries and the dynamic linker say it."""
@@ -30,8 +30,10 @@ def ran_out(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     causes = (error.__cause__, error.__context__)
-    said = isinstance(error, (RuntimeError, ImportError)) and _SAID.search(str(error))
-    return bool(said) or any(ran_out(cause) for cause in causes if cause is not None)
+    ours = isinstance(error, (RuntimeError, ImportError)) and "CUDA" not in str(error)
+    return (ours and _SAID.search(str(error)) is not None) or any(
+        ran_out(cause) for cause in causes if cause is not None
+    )
 
 
 def in_words() -> str:

@@ -2,26 +2,61 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.support import ROOT
 
 
-def test_wheel(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
     subprocess.run(build, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("*.whl")
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what an installation has, and nothing of this tree."""
+    folder = tmp_path_factory.mktemp("installed")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder
+
+
+def run_installed(installed: Path, folder: Path, *words: str) -> str:
+    """What the program prints that an installation has, started in a folder."""
+    done = subprocess.run(
+        [installed / "bin" / "posec3d", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         [metadata] = [n for n in names if n.endswith("METADATA")]
         text = archive.read(metadata).decode()
     tops = {name.split("/")[0] for name in names}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"engine", "converters"}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {
+        "engine",
+        "converters",
+        "benchmarks",
+    }
     assert {"engine/py.typed", "converters/py.typed", "converters/mmaction2_export.py"} <= set(
         names
     )
@@ -35,6 +70,24 @@ def test_wheel(tmp_path: Path) -> None:
     assert "aclruntime" not in [
         line.split()[-1] for line in text.splitlines() if "Requires" in line
     ]
+
+
+def test_a_benchmark_of_an_installation(installed: Path, tmp_path: Path) -> None:
+    bench = "bench", "pure_inference", "--model", "demo", "--loop", "1", "--json", "figures.json"
+    said = run_installed(installed, tmp_path, *bench)
+    assert "samples/s device only" in said
+    figures = orjson.loads((tmp_path / "figures.json").read_bytes())
+    assert figures["clips"]["throughput"] > 0
+    assert "--quick" in run_installed(installed, tmp_path, "bench", "end_to_end", "--help")
+
+
+@pytest.mark.slow
+def test_the_quick_comparison_of_an_installation(installed: Path, tmp_path: Path) -> None:
+    less = "--workload", "demo", "--precision", "f32", "--json", "figures.json"
+    said = run_installed(installed, tmp_path, "bench", "end_to_end", "--quick", *less)
+    assert "samples/s, demo" in said
+    figures = orjson.loads((tmp_path / "figures.json").read_bytes())
+    assert figures["ratios"]["end_to_end_over_pure/demo/f32"] > 0
 
 
 def test_preprocessing_imports_no_runtime() -> None:
