@@ -29,11 +29,11 @@ def ran_out(error: BaseException) -> bool:
     """Whether an error says that there was no more memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
+    host_s = isinstance(error, (RuntimeError, ImportError)) and "CUDA" not in str(error)
+    if host_s and _SAID.search(str(error)):
+        return True
     causes = (error.__cause__, error.__context__)
-    ours = isinstance(error, (RuntimeError, ImportError)) and "CUDA" not in str(error)
-    return (ours and _SAID.search(str(error)) is not None) or any(
-        ran_out(cause) for cause in causes if cause is not None
-    )
+    return any(ran_out(cause) for cause in causes if cause is not None)
 
 
 def in_words() -> str:

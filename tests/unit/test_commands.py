@@ -71,9 +71,8 @@ def test_flags_alone_are_those_of_run(capsys: pytest.CaptureFixture[str]) -> Non
         main(["--datset=demo", "--limit", "1"])
     assert ended.value.code == 2
     said = capsys.readouterr().err
-    assert (
-        "engine.run: error: unrecognized arguments: --datset=demo; did you mean --dataset?" in said
-    )
+    assert "engine.run: error: unrecognized" in said
+    assert "--datset=demo; did you mean --dataset?" in said
 
 
 @pytest.mark.parametrize(
