@@ -10,10 +10,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from engine.base import console
+from engine.base import console, memory
 from engine.base.errors import EngineError, Interrupted
 from engine.base.signals import deferred
 from engine.base.threads import require_for_numpy
+
+log = logging.getLogger("engine")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
+        if (few := memory.scarce()) is not None:
+            log.warning("%s", few)
         require_for_numpy()
         with deferred():  # an exception in the middle of loading a library may be lost there
             from engine.cli.dispatch import dispatch
@@ -47,8 +51,6 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         said = "interrupted at once; what is not written yet is lost"
         print(f"engine.run: {said}{error}", file=sys.stderr)
     except (OSError, MemoryError, RuntimeError, ImportError) as error:
-        from engine.base import memory
-
         if memory.ran_out(error):
             print(f"engine.run: {memory.in_words()}", file=sys.stderr)
         elif not isinstance(error, OSError):

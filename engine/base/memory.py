@@ -22,6 +22,7 @@ _SAID: Final = re.compile(
     re.IGNORECASE,
 )
 """As C++ libraries and the dynamic linker say it."""
+_USUAL: Final = 4 * 10**9  # bytes of addresses that a run has; memory it takes far less
 _STACK: Final = 8 << 20  # bytes that the address space gives a thread, at the least
 
 
@@ -56,6 +57,18 @@ def address_space() -> int | None:
     """Bytes of addresses that this process may use; None where nothing limits them."""
     least = resource.getrlimit(resource.RLIMIT_AS)[0]
     return None if least == resource.RLIM_INFINITY else least
+
+
+def scarce() -> str | None:
+    """What to say beforehand where addresses are few: libraries that lack some abort, hang, or blame
+    a file."""
+    space = address_space()
+    if space is None or space >= _USUAL:
+        return None
+    return (
+        f"this process may have {space / 1e9:.1f} GB of addresses (ulimit -v, prlimit --as), and "
+        f"runtimes take {_USUAL / 1e9:.0f} or more: what fails from here on, or hangs, may lack memory"
+    )
 
 
 def leaves_room_for(threads: int) -> bool:

@@ -77,7 +77,7 @@ class IteratedSamples(Sequence[Sample]):
         self._all: list[Sample] | None = None
 
     def __iter__(self) -> Iterator[Sample]:
-        return self._rest if self._all is None else iter(self._all)
+        yield from self._rest if self._all is None else self._all
 
     def __len__(self) -> int:
         return len(self._read())

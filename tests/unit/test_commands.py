@@ -57,7 +57,7 @@ def test_an_option_that_is_mistyped(module: str, capsys: pytest.CaptureFixture[s
         "converters.quantize": ["x", "--dataset", "y", "--output-file", "z"],
         "converters.calibrate": ["x", "--model", "y", "--output", "z"],
         "converters.annotations": ["x", "y"],
-        "converters.oracle": ["x", "y", "z"],
+        "converters.oracle": ["x", "y", "z", "--python", "p"],
         "converters.survey": ["x"],
     }
     with pytest.raises(SystemExit) as ended:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
 
 import pytest
 
@@ -42,32 +40,3 @@ def test_it_is_known(error: BaseException) -> None:
 )
 def test_what_is_something_else(error: BaseException) -> None:
     assert not memory.ran_out(error)
-
-
-@pytest.mark.parametrize("limit", [3 << 30, -1])
-def test_the_limits_in_words(limit: int) -> None:
-    found = printed(
-        f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))\n"
-        "from engine.base import memory; print(memory.in_words(), memory.leaves_room_for(9))"
-    )
-    assert found.startswith("there is not enough memory: this process may have ")
-    assert (" and 3.2 GB of addresses (ulimit -v, prlimit --as)" in found) == (limit > 0)
-    assert found.endswith(" True\n")
-
-
-def test_no_room_for_threads() -> None:
-    script = (
-        "import resource\n"
-        "from pathlib import Path\n"
-        "from engine.base import memory\n"
-        "size = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (size + (20 << 20),) * 2)\n"
-        "print(memory.leaves_room_for(1), memory.leaves_room_for(4))"
-    )
-    assert printed(script) == "True False\n"
-
-
-def printed(script: str) -> str:
-    """By a process of its own."""
-    command = [sys.executable, "-c", script]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
