@@ -60,14 +60,14 @@ def address_space() -> int | None:
 
 
 def scarce() -> str | None:
-    """What to say beforehand where addresses are few: libraries that lack some abort, hang, or blame
-    a file."""
+    """What to say beforehand where addresses are few: libraries that lack some abort, hang, or
+    blame a file."""
     space = address_space()
     if space is None or space >= _USUAL:
         return None
     return (
         f"this process may have {space / 1e9:.1f} GB of addresses (ulimit -v, prlimit --as), and "
-        f"runtimes take {_USUAL / 1e9:.0f} or more: what fails from here on, or hangs, may lack memory"
+        f"runtimes take {_USUAL / 1e9:.0f} or more: what fails or hangs may lack memory"
     )
 
 

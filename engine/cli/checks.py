@@ -51,7 +51,9 @@ class Taken:
             raise UsageError(f"{option} - : a file is needed; standard output is /dev/stdout")
         if (path.is_file() or not path.exists()) and name not in STANDARD:
             self._take(option, path)
-        if path.is_dir() or (is_stream(path) and not lines):
+        if path.is_dir():
+            raise OutputError(f"{option} {name} is a folder; name a file in it")
+        if is_stream(path) and not lines:
             raise OutputError(f"{name} exists and is not a file")
         if not is_stream(path):
             guarded(path, partial(_probe, part_of(path)))

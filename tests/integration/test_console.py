@@ -114,11 +114,14 @@ def test_variables_that_nobody_reads_are_named(tiny_model: Path, tmp_path: Path)
 
 def test_a_folder_as_output_is_one_message(tiny_model: Path, tmp_path: Path) -> None:
     data = write(tmp_path / "one.pkl", 1)
-    for name in (".", str(tmp_path), f"{tmp_path}/"):
-        done = run("--dataset", data, "--model", tiny_model, "--output", name)
-        assert done.returncode in (1, 2)
-        assert done.stderr.count("\n") == 1, done.stderr
-        assert "is a folder" in done.stderr
+    words = "--dataset", data, "--model", tiny_model
+    for option, name in (
+        *(("--output", "."), ("--output", f"{tmp_path}/"), ("--resume", ".")),
+        *(("--report", str(tmp_path)), ("--log-json", ".")),
+    ):
+        done = run(*words, option, name)
+        said = f"engine.run: {option} {name} is a folder; name a file in it\n"
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
 def test_own_data_without_a_model_may_try_the_demo(tmp_path: Path) -> None:

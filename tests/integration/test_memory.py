@@ -72,7 +72,7 @@ def test_few_addresses(words: list[Any]) -> None:
 
 
 def test_a_group_without_memory(words: list[Any]) -> None:
-    """Enough for the parent, not for the runtime: the system kills that, and the message says so."""
+    """Enough for the parent, not for the runtime: the system kills that, and it is said."""
     with groups.group("memory") as group:
         group.limit(110 << 20)
         command = [sys.executable, "-m", "engine.run", *map(str, words)]
