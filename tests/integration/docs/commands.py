@@ -59,6 +59,8 @@ class Command:
         programs = COMMANDS
         if words[:1] == ["bench"]:
             programs, words = BENCHMARKS, words[1:]
+        if words[:1] in ([], ["COMMAND"]):  # only named
+            return "engine.__main__", []
         return programs[words[0]][0], words[1:]
 
 

@@ -37,6 +37,7 @@ PARSED = {
     "ws:": "waits for a browser",
     "webcam:": "needs a camera",
     "video:": "needs a video; tests/integration/video has one",
+    "sequences": "of the tutorial, which test_tutorial runs from its first block",
     "--source demo": "has no end",
     "--cluster": "needs Ray; tests/cluster runs it",
     "--listen": "needs two machines; tests/chaos runs guests on one",
