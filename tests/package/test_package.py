@@ -72,9 +72,9 @@ def test_wheel(wheel: Path) -> None:
     ]
 
 
-def test_a_benchmark_of_an_installation(installed: Path, tmp_path: Path) -> None:
-    bench = "bench", "pure_inference", "--model", "demo", "--loop", "1", "--json", "figures.json"
-    said = run_installed(installed, tmp_path, *bench)
+def test_a_benchmark_of_an_installation(installed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    bench = "bench", "pure_inference", "--model", str(tiny_model), "--loop", "1"
+    said = run_installed(installed, tmp_path, *bench, "--json", "figures.json")
     assert "samples/s device only" in said
     figures = orjson.loads((tmp_path / "figures.json").read_bytes())
     assert figures["clips"]["throughput"] > 0
@@ -82,12 +82,14 @@ def test_a_benchmark_of_an_installation(installed: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_the_quick_comparison_of_an_installation(installed: Path, tmp_path: Path) -> None:
-    less = "--workload", "demo", "--precision", "f32", "--json", "figures.json"
-    said = run_installed(installed, tmp_path, "bench", "end_to_end", "--quick", *less)
-    assert "samples/s, demo" in said
+def test_the_quick_comparison_of_an_installation(
+    installed: Path, tiny_model: Path, data: Path, tmp_path: Path
+) -> None:
+    less = "--workload", str(data), "--model", str(tiny_model), "--precision", "f32"
+    quick = "bench", "end_to_end", "--quick", *less, "--json", "figures.json"
+    assert "samples/s, data" in run_installed(installed, tmp_path, *quick)
     figures = orjson.loads((tmp_path / "figures.json").read_bytes())
-    assert figures["ratios"]["end_to_end_over_pure/demo/f32"] > 0
+    assert figures["ratios"]["end_to_end_over_pure/data/f32"] > 0
 
 
 def test_preprocessing_imports_no_runtime() -> None:
