@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +151,26 @@ def test_resuming_is_advised_where_it_would_help(tiny_model: Path, tmp_path: Pat
     assert done.returncode == 2
     assert "--overwrite replaces them" in done.stderr
     assert "--resume" not in done.stderr, "no live run can be resumed"
+
+
+def test_resuming_is_not_advised_where_nothing_was_written(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "many.pkl", 300)
+    words = "--dataset", str(data), "--model", str(tiny_model), "--workers", "1"
+    with subprocess.Popen(
+        [sys.executable, "-m", "engine.run", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any(line.startswith("running") for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in said
+    assert "--resume" not in said
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import zipfile
@@ -12,6 +13,7 @@ import orjson
 import pytest
 
 from tests.support import ROOT
+from tests.support.samples import annotation
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +85,15 @@ def test_a_benchmark_of_an_installation(installed: Path, tiny_model: Path, tmp_p
 
 @pytest.mark.slow
 def test_the_quick_comparison_of_an_installation(
-    installed: Path, tiny_model: Path, data: Path, tmp_path: Path
+    installed: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
+    data = tmp_path / "some.pkl"
+    data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
     less = "--workload", str(data), "--model", str(tiny_model), "--precision", "f32"
     quick = "bench", "end_to_end", "--quick", *less, "--json", "figures.json"
-    assert "samples/s, data" in run_installed(installed, tmp_path, *quick)
+    assert "samples/s, some" in run_installed(installed, tmp_path, *quick)
     figures = orjson.loads((tmp_path / "figures.json").read_bytes())
-    assert figures["ratios"]["end_to_end_over_pure/data/f32"] > 0
+    assert figures["ratios"]["end_to_end_over_pure/some/f32"] > 0
 
 
 def test_preprocessing_imports_no_runtime() -> None:
