@@ -11,8 +11,6 @@ import resource
 from pathlib import Path
 from typing import Final
 
-from engine.base import host
-
 EXIT_CODE: Final = 72
 """Of a child that ended for want of memory."""
 
@@ -47,6 +45,8 @@ def in_words() -> str:
 
 def limits() -> str:
     """How much memory a process may have, and by what."""
+    from engine.base import host  # on use: what it imports takes its time
+
     allowed = f"{host.memory_limit() / 1e9:.1f} GB (the machine's, or its control group's)"
     if (space := address_space()) is not None:
         allowed += f" and {space / 1e9:.1f} GB of addresses (ulimit -v, prlimit --as)"

@@ -10,6 +10,7 @@ import os
 import threading
 from typing import Final
 
+from engine.base import memory
 from engine.base.errors import EngineError
 
 LIMITS: Final = "ulimit -u, or pids.max of the control group, which a container has, too"
@@ -45,8 +46,6 @@ def require(count: int = _OWN) -> None:
 
 def reason(wanted: int) -> str:
     """Why so many threads more cannot be started, in words."""
-    from engine.base import memory  # on use: workers import this module
-
     if not memory.leaves_room_for(wanted):
         return memory.in_words()
     return f"the limit on processes is reached ({LIMITS})"
