@@ -52,6 +52,7 @@ PARSED = {
     "engine.inspect": "needs a file; tests/unit/test_inspect.py has every format",
     "engine.doctor": "asks every runtime on the machine; tests/integration/backends runs it",
     "benchmarks.": "measures for minutes; tests/benchmarks runs them with less",
+    "posec3d bench": "as benchmarks.",
     "tests.fuzz": "throws inputs for minutes; tests/chaos throws fewer",
     "tests.integration.docs": "writes docs/cli.md",
 }
