@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from benchmarks.memory import PeakMemory
 from converters import quantize
 from engine.base.assets import DEMO
 from engine.base.choices import CLIPS, SHARED
+from engine.base.command_parser import CommandParser
 from engine.base.constants import VIEWS
 from engine.base.errors import EngineError, UsageError
 from engine.base.recipe import HMDB51_RECIPE
@@ -46,9 +47,9 @@ _ABLATION_SAMPLES = 24
 _CALIBRATION_CLIPS = 32
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.end_to_end", description=__doc__)
+    parser = CommandParser(prog="python -m benchmarks.end_to_end", description=__doc__)
     parser.add_argument(
         "--workload",
         nargs="+",
@@ -82,7 +83,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw them into FOLDER")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if args.quick:
         args.rounds, args.ablations = 1, False
         args.workload = [f"{name.partition(':')[0]}:6" for name in args.workload]

@@ -19,6 +19,7 @@ from typing import Any
 
 from converters import piecemeal
 from converters.output import exit_code
+from engine.base.command_parser import CommandParser
 from engine.base.errors import DatasetError, OutputError, UsageError
 from engine.base.files import part_of, real
 from engine.base.host import peak_memory
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.annotations",
         description="Convert an annotation file to a folder of columns, which the engine reads as "
         "it goes: for data larger than memory.",

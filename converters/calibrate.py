@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.output import exit_code
+from engine.base.command_parser import CommandParser
 from engine.base.errors import DatasetError, UsageError
 from engine.base.files import place_of, write_json
 from engine.base.npz import npz_file
@@ -35,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.calibrate",
         description="Fit --clips adaptive to a model: from the logits of all clips of samples that "
         "it was not trained on, how many of them tell the best class already.",

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from converters.old_python import run_script
+from engine.base.command_parser import CommandParser
 from engine.base.errors import EngineError
 from engine.base.options import Options
 from engine.base.records import Prediction
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.oracle",
         description="Compare this engine with mmaction2 0.24.1 on the same samples.",
     )

@@ -27,6 +27,7 @@ from converters.old_python import run_script
 from converters.output import exit_code, proven
 from converters.verification import TOLERANCE, difference, example_clip, run_checkpoint, run_onnx
 from engine.base.assets import file_sha256
+from engine.base.command_parser import CommandParser
 from engine.base.errors import ModelError, UsageError
 from engine.base.files import write_json
 from engine.base.published import CHECKPOINTS, Benchmark, config_of, read_class_names
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.pytorch2onnx",
         description="Convert a PoseC3D checkpoint (mmaction2) to ONNX and prove the result.",
     )

@@ -26,6 +26,7 @@ from onnx import version_converter
 from converters.output import exit_code, proven
 from engine.base.assets import DEMO
 from engine.base.choices import Precision
+from engine.base.command_parser import CommandParser
 from engine.base.errors import DatasetError, EngineError, SampleError, UsageError
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.quantize",
         description="Quantise a PoseC3D to int8 and measure what that costs in accuracy. Needs "
         "NNCF: pip install '.[quantize]'. Exit code 1: it costs more than allowed.",

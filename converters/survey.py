@@ -17,6 +17,7 @@ from converters.architectures import read_network
 from converters.config import read_config
 from converters.network import Architecture
 from converters.output import exit_code
+from engine.base.command_parser import CommandParser
 from engine.base.errors import ModelError, UsageError
 from engine.base.recipe import Recipe
 
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.survey",
         description="Say which PoseC3D configurations of a checkout of mmaction2 or pyskl this "
         "converter takes, and what they mean to it, as a table in Markdown.",

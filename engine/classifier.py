@@ -26,6 +26,7 @@ from engine.base.options import Options
 from engine.base.records import Cause
 from engine.network.recogniser import scored
 from engine.runtime.setup import Setup
+from engine.skeletons.joints import take_layout
 from engine.skeletons.poses import unmasked
 from engine.skeletons.samples import ANY_CLASSES, Sample
 
@@ -57,15 +58,24 @@ def classify(
     COCO's joints (or those that the model was made for), or with x and y of all joints in a row,
     [frames, 34]; zeros where somebody is absent. `scores`: one a joint, [frames, 17], or None where
     there are none. `img_shape`: (height, width).
-    `options`: fields of `Options` about model and device, and ``coordinates``. Raises `SampleError`
-    that says what is wrong with the arrays, and `UsageError`.
+    `options`: fields of `Options` about model and device, ``coordinates``, and ``layout``, which
+    names another numbering of the joints than COCO's, such as ``body25``
+    (`engine.skeletons.joints`): keypoints are [.., joints, 2] then. Raises `SampleError` that says
+    what is wrong with the arrays, and `UsageError`.
     """
+    layout = take_layout(options)
     found = _array(keypoints, "keypoints")
+    given = None if scores is None else _array(scores, "scores")
+    if layout is not None:
+        try:
+            found, given = layout.of_arrays(found, given)
+        except (ValueError, TypeError) as error:
+            raise SampleError(str(error), stage="read") from None
     in_a_row = found.ndim > 1 and found.shape[-1] > 3
     annotation = {
         "keypoint": _persons(found, 3 if in_a_row else 4),
         "img_shape": img_shape,
-        "keypoint_score": None if scores is None else _persons(_array(scores, "scores"), 3),
+        "keypoint_score": None if given is None else _persons(given, 3),
     }
     return _network(tuple(sorted(options.items())), _state(options), os.getpid()).answer(annotation)
 

@@ -7,13 +7,13 @@ the line to the supervisor, which goes over TCP and may break.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.base.command_parser import CommandParser
 from engine.base.console import expendable
 from engine.base.curve import ClientKeys
 from engine.base.errors import EngineError
@@ -24,7 +24,7 @@ from engine.runtime.worker import Worker
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m engine.join",
         description="Decode for an engine that runs with --listen, until its run is over.",
     )

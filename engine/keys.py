@@ -7,11 +7,11 @@ named worker. The engine's side reads the folder; a worker gets ``NAME.key_secre
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from engine.base.command_parser import CommandParser
 from engine.base.console import expendable
 from engine.base.curve import ENGINE, make
 from engine.base.errors import EngineError
@@ -19,7 +19,7 @@ from engine.base.errors import EngineError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns its exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m engine.keys",
         description="Make CURVE keys for --listen, and for workers that join from elsewhere.",
     )

@@ -4,13 +4,15 @@ Comes in: `Options`. Goes out: `Prediction` and `Failure`, exactly one for each 
 
     if __name__ == "__main__":
         for record in engine.predict("annotations.pkl", model="posec3d.onnx"):
-            print(record.id, record.scores.argmax())
+            print(record.id, record.name, record.score)
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,17 +24,21 @@ from engine.base.errors import UsageError, printable
 from engine.base.option_field import identity_of
 from engine.base.options import Options
 from engine.base.recipe import HMDB51_RECIPE, Recipe
-from engine.base.records import PersonFigures, Record
+from engine.base.records import PersonFigures, Prediction, Record
 from engine.network.clip_rules import ALL
 from engine.outputs.formats import journal_of, result_of
 from engine.outputs.journal import NAMED, Identity, holds_records, read_journal
+from engine.predictions import Predictions
 from engine.runtime.execution import Driver, Execution
 from engine.runtime.in_process import InProcessDriver
 from engine.runtime.scheduler import Listed
 from engine.runtime.setup import Setup
+from engine.skeletons.joints import take_layout
 from engine.skeletons.samples import Sample
 from engine.sources.dataset import Selection, find_dataset
 from engine.sources.formats.poses import Reading
+from engine.sources.given import NAME as GIVEN
+from engine.sources.given import find_given
 
 
 class Pipeline(Execution[Record]):
@@ -43,13 +49,15 @@ class Pipeline(Execution[Record]):
     process. `facts` tell what the device really runs; `resumed` has the records that
     ``--resume`` found, which iteration leaves out (`resumes`: whether there were any). `persons`:
     what the videos of `dataset` came to with ``--per person``, which has their persons as samples.
+    `found`: a data set in place of the one that the options name.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, found: Selection | None = None) -> None:
         super().__init__()
         self.options = options
-        reading = Reading.of(options.size, options.joints, coordinates=options.coordinates)
-        found = find_dataset(options.dataset, options.ann_file, reading)
+        if found is None:
+            reading = Reading.of(options.size, options.joints, coordinates=options.coordinates)
+            found = find_dataset(options.dataset, options.ann_file, reading)
         self.setup = Setup.of(options)
         self.model, self.workers = self.setup.model, self.setup.workers
         self.persons: PersonFigures | None = None
@@ -117,7 +125,10 @@ class Pipeline(Execution[Record]):
         )
 
     def _items(self) -> Iterator[Record]:
-        return self._records()
+        for record in self._records():
+            if isinstance(record, Prediction):
+                record = replace(record, classes=self.model.classes)
+            yield record
 
     def _said_of_poses(self) -> str:
         """What the user says of recorded poses, which is part of their digest."""
@@ -163,12 +174,32 @@ class Pipeline(Execution[Record]):
         return None if listening is None or port is None else tcp_endpoint(listening.host, port)
 
 
-def predict(dataset: str, **options: Any) -> Iterator[Record]:
-    """Score a dataset (a name or a path) and yield its records as they come.
+def predict(dataset: str | os.PathLike[str] | Iterable[Any], **options: Any) -> Predictions:
+    """Score a data set and yield its records as they come.
 
-    `options` are the fields of `Options`. Raises `EngineError` for what ends the run.
+    `dataset`: a name, a path, or annotations, in a list or from an iterator, which is read as it is
+    needed, in the thread that asks for records. `options` are the fields of `Options`; ``layout``
+    may be one of joints as well, such as ``body25`` (`engine.skeletons.joints`). Nothing is done
+    before the first record is asked for. Raises `EngineError` for what ends the run.
     """
-    with Pipeline(Options(dataset=dataset, **options)) as pipeline:
+    return Predictions(_predicted(dataset, options))
+
+
+def _predicted(
+    dataset: str | os.PathLike[str] | Iterable[Any], options: dict[str, Any]
+) -> Iterator[Record]:
+    layout = take_layout(options)
+    found = None
+    if isinstance(dataset, (str, os.PathLike)):
+        name = os.fspath(dataset)
+        if layout is not None:
+            options["joints"] = layout.name
+        chosen = Options(dataset=name, **options)
+    else:
+        chosen = Options(dataset=GIVEN, **options)
+        Reading.of(chosen.size, None).leave_out("a list of annotations")
+        found = find_given(dataset, chosen.coordinates, layout)
+    with Pipeline(chosen, found) as pipeline:
         yield from pipeline
 
 

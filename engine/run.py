@@ -10,10 +10,12 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from engine.base import console
+from engine.base import console, memory
 from engine.base.errors import EngineError, Interrupted
 from engine.base.signals import deferred
 from engine.base.threads import require_for_numpy
+
+log = logging.getLogger("engine")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
     try:
+        if (few := memory.scarce()) is not None:
+            log.warning("%s", few)
         require_for_numpy()
         with deferred():  # an exception in the middle of loading a library may be lost there
             from engine.cli.dispatch import dispatch
@@ -43,14 +47,16 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         return error.exit_code
     except Interrupted:
         print("engine.run: interrupted while starting; nothing was on its way", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(
-            "engine.run: interrupted at once; what is not written yet is lost (--resume goes on "
-            "with --output's file)",
-            file=sys.stderr,
-        )
-    except OSError as error:  # of standard output: nobody reads it, or its disk is full
-        if not isinstance(error, BrokenPipeError):
+    except KeyboardInterrupt as error:
+        said = "interrupted at once; what is not written yet is lost"
+        print(f"engine.run: {said}{error}", file=sys.stderr)
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        if memory.ran_out(error):
+            print(f"engine.run: {memory.in_words()}", file=sys.stderr)
+        elif not isinstance(error, OSError):
+            raise
+        elif not isinstance(error, BrokenPipeError):
+            # of standard output: nobody reads it, or its disk is full
             print(f"engine.run: {error}", file=sys.stderr)
         return EngineError.exit_code
     return Interrupted.exit_code

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from engine.backends.compilations import Compilations
 from engine.backends.registry import require_precision
 from engine.backends.static import Inputs, files_by_size
-from engine.base import host
+from engine.base import host, memory
 from engine.base.choices import CONTEXTS, INT8, SHARED, Precision
 from engine.base.errors import BackendError, ModelError, UsageError
 from engine.base.records import Facts
@@ -50,6 +50,8 @@ class _Device:
             known in (name, name.split(".")[0]) or known.split(".")[0] == name
             for known in core.available_devices
         ):
+            if not core.available_devices and memory.address_space() is not None:
+                raise MemoryError  # it passes over what it cannot load
             raise UsageError(
                 f"OpenVINO has no device {name!r} here, only {', '.join(core.available_devices)}"
             )

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,28 @@ def memory_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup
     """Bytes of memory that this process may use: the machine's, or the least that its control
     group or one above it allows (both versions of control groups)."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for place in _memory_groups(proc, groups):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            if (limit := _number(place / name)) is not None:
+                limits.append(limit)
+    return min(limits)
+
+
+def memory_kills(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """How many processes of this one's control group, or of those above it, the system has killed
+    since they had no more memory."""
+    found = 0
+    for place in _memory_groups(proc, groups):
+        for name in ("memory.events", "memory.oom_control"):
+            with suppress(OSError):
+                counts = dict(line.split() for line in (place / name).read_text().splitlines())
+                found = max(found, int(counts.get("oom_kill", 0)))
+    return found
+
+
+def _memory_groups(proc: Path, groups: Path) -> Iterator[Path]:
+    """The folders of this process's control group of memory and of those above it, of both
+    versions."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
     except OSError:
@@ -31,16 +55,13 @@ def memory_limit(proc: Path = Path("/proc"), groups: Path = Path("/sys/fs/cgroup
     for line in ["0::/", ":memory:/", *lines]:  # the roots too: what a container sees of its own
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            root, name = groups, "memory.max"
+            root = groups
         elif "memory" in controllers.split(","):
-            root, name = groups / "memory", "memory.limit_in_bytes"
+            root = groups / "memory"
         else:
             continue
         folder = root / path.strip("/")
-        for place in (folder, *folder.parents):
-            if place.is_relative_to(root) and (limit := _number(place / name)) is not None:
-                limits.append(limit)
-    return min(limits)
+        yield from (one for one in (folder, *folder.parents) if one.is_relative_to(root))
 
 
 def peak_memory() -> int:

@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # on use: plain lines need nothing of it
@@ -73,7 +74,7 @@ class _Progress(ABC):
         rate = self._rate(now)
         if self._total is None or rate <= 0:
             return "?"
-        return f"{(self._total - self._done) / rate:.0f} s"
+        return str(timedelta(seconds=round((self._total - self._done) / rate)))
 
     @abstractmethod
     def _columns(self) -> tuple[ProgressColumn, ...]:

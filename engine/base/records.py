@@ -6,6 +6,7 @@ restarts, `PersonFigures` persons; `Facts` are what a device really runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
@@ -37,7 +38,9 @@ class Prediction:
     `logits`: float32 [clips, classes], of the clips that were run, in the order of the views.
     `scores`: float32 [classes], sums to one. `ms`: milliseconds of work or waiting, by stage.
     `who`: whom of a video it is about; None for all together. `notes`: what was decided about its
-    poses. `clips`: how many were averaged; None where a file of records does not say.
+    poses. `clips`: how many were averaged; None where a file of records does not say. `classes`:
+    names, one a score, where they are known. `label` is the annotation's class; the answer is
+    `best`, `name` and `score`.
     """
 
     index: int
@@ -49,6 +52,30 @@ class Prediction:
     who: Who = None
     notes: tuple[Note, ...] = ()
     clips: int | None = None
+    classes: Sequence[str] = field(default=(), repr=False)
+
+    @property
+    def best(self) -> int:
+        """The class with the highest score; the first of several."""
+        return int(self.scores.argmax())
+
+    @property
+    def name(self) -> str:
+        """Of the best class."""
+        return self._name(self.best)
+
+    @property
+    def score(self) -> float:
+        """Of the best class."""
+        return float(self.scores[self.best])
+
+    def top(self, k: int = 5) -> list[tuple[str, float]]:
+        """Names and scores of the `k` best classes, or of all where there are fewer, best first."""
+        order = np.argsort(-self.scores, kind="stable")[: max(k, 0)].tolist()
+        return [(self._name(number), float(self.scores[number])) for number in order]
+
+    def _name(self, number: int) -> str:
+        return self.classes[number] if self.classes else f"class_{number}"
 
 
 @dataclass(frozen=True)

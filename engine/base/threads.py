@@ -10,6 +10,7 @@ import os
 import threading
 from typing import Final
 
+from engine.base import memory
 from engine.base.errors import EngineError
 
 LIMITS: Final = "ulimit -u, or pids.max of the control group, which a container has, too"
@@ -39,9 +40,15 @@ def require(count: int = _OWN) -> None:
     """Raise `EngineError` where so many threads cannot be started."""
     if (there := room(count)) < count:
         raise EngineError(
-            f"{there} more threads can be started here, and {count} are needed: the limit on "
-            f"processes is reached ({LIMITS})"
+            f"{there} more threads can be started here, and {count} are needed: {reason(count)}"
         )
+
+
+def reason(wanted: int) -> str:
+    """Why so many threads more cannot be started, in words."""
+    if not memory.leaves_room_for(wanted):
+        return memory.in_words()
+    return f"the limit on processes is reached ({LIMITS})"
 
 
 def start(thread: threading.Thread) -> None:
@@ -49,9 +56,7 @@ def start(thread: threading.Thread) -> None:
     try:
         thread.start()
     except RuntimeError as error:
-        raise EngineError(
-            f"{thread.name}: {error}: the limit on processes is reached ({LIMITS})"
-        ) from None
+        raise EngineError(f"{thread.name}: {error}: {reason(1)}") from None
 
 
 def require_for_numpy() -> None:
@@ -61,8 +66,7 @@ def require_for_numpy() -> None:
     if (there := room(wanted := min(wanted, _MOST) + _OWN)) < wanted:
         raise EngineError(
             f"{there} more threads can be started here; numpy starts one for each core "
-            f"(OPENBLAS_NUM_THREADS=1: one), and the engine {_OWN} of its own. The limit on "
-            f"processes is reached ({LIMITS})"
+            f"(OPENBLAS_NUM_THREADS=1: one), and the engine {_OWN} of its own: {reason(wanted)}"
         )
 
 

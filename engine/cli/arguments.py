@@ -9,20 +9,31 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from engine.base.addresses import is_video
-from engine.base.errors import UsageError
+from engine.base.command_parser import CommandParser
+from engine.base.errors import UsageError, printable
 from engine.base.option_field import GROUPS, TYPES, about, flag, texts
 from engine.base.options import Options
 from engine.base.run_kinds import without_effect
+from engine.base.suggestions import meant
 from engine.cli.ais_bench import refuse_in
 
 log = logging.getLogger("engine")
 
 OptionsT = TypeVar("OptionsT", bound=Options)
+
+_PREFIX: Final = "ENGINE_"
+NO_OPTIONS: Final = frozenset({"ENGINE_CACHE_DIR", "ENGINE_DATA_DIR"})
+"""Variables that are read elsewhere."""
+
+
+def variable(name: str) -> str:
+    """An option's name in the environment."""
+    return _PREFIX + name.upper()
 
 
 def parse(
@@ -37,7 +48,7 @@ def parse_as(
 ) -> OptionsT:
     """As `parse`, of a class that adds options of its own."""
     environment = os.environ if environment is None else environment
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m engine.run",
         usage="%(prog)s [options]",  # all of them would hide the message above which they stand
         description="Recognise actions in 2-D skeletons with PoseC3D.",
@@ -52,6 +63,8 @@ def parse_as(
         _add(groups[about(f).group], f)
     refuse_in(parser)
     given = vars(parser.parse_args(arguments))
+    for said in _unknown(options, environment):
+        log.warning("%s", said)
     try:
         values = {f.name: _value(f, given, environment) for f in fields(options)}
         if given["resume"] is not None and given["output"] is None:  # nor does this one need it
@@ -67,6 +80,16 @@ def parse_as(
         return options(**{**values, **{f.name: f.default for f in unset}})
     except UsageError as error:
         parser.error(str(error))
+
+
+def _unknown(options: type[Options], environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables that look like ours and are nobody's, which would be passed over in silence."""
+    known = {variable(f.name) for f in fields(options)} | NO_OPTIONS
+    for name in sorted(environment):
+        if name.startswith(_PREFIX) and name not in known:
+            yield f"{printable(name)} is no variable of the engine and has no effect" + meant(
+                name, known
+            )
 
 
 def _as_source(values: dict[str, Any], given: dict[str, Any]) -> None:
@@ -116,16 +139,16 @@ def _value(f: Field[Any], given: Mapping[str, Any], environment: Mapping[str, st
     if given[f.name] is not None:
         value = given[f.name]
         return tuple(value) if about(f).kind is texts else value
-    variable = "ENGINE_" + f.name.upper()
-    text = environment.get(variable)
+    name = variable(f.name)
+    text = environment.get(name)
     if not text:
         return f.default
     kind = about(f).kind
     if kind is bool:
         if text not in ("0", "1"):
-            raise UsageError(f"{variable}={text}: expected 0 or 1")
+            raise UsageError(f"{name}={text}: expected 0 or 1")
         return text == "1"
     try:
         return kind(text)
     except (ValueError, argparse.ArgumentTypeError):
-        raise UsageError(f"{variable}={text}: {TYPES[kind][1]} is needed") from None
+        raise UsageError(f"{name}={text}: {TYPES[kind][1]} is needed") from None

@@ -16,7 +16,7 @@ from engine.base.option_field import about, files_written, flag, names_read
 from engine.base.options import Options
 from engine.base.published import CHECKPOINTS, DATASETS
 from engine.outputs.formats import format_of, is_result, journal_of, result_of
-from engine.outputs.journal import holds_records, identity_path
+from engine.outputs.journal import can_go_on, holds_records, identity_path
 from engine.sources.contents import FOLDER
 
 _PUBLISHED: Final = {**DATASETS, **CHECKPOINTS}
@@ -51,7 +51,9 @@ class Taken:
             raise UsageError(f"{option} - : a file is needed; standard output is /dev/stdout")
         if (path.is_file() or not path.exists()) and name not in STANDARD:
             self._take(option, path)
-        if path.is_dir() or (is_stream(path) and not lines):
+        if path.is_dir():
+            raise OutputError(f"{option} {name} is a folder; name a file in it")
+        if is_stream(path) and not lines:
             raise OutputError(f"{name} exists and is not a file")
         if not is_stream(path):
             guarded(path, partial(_probe, part_of(path)))
@@ -99,7 +101,7 @@ def check_outputs(options: Options) -> None:
         if writes == "results" and not is_stream(path):
             _check_beside(flag(f.name), path, path, taken)
             if not options.overwrite:
-                _check_free(flag(f.name), path)
+                _check_free(flag(f.name), path, live=bool(options.source or options.windows))
     if options.resume is not None:
         path = Path(options.resume)
         if format_of(result_of(path)) == "csv":
@@ -131,8 +133,9 @@ def _check_beside(option: str, named: Path, result: Path, taken: Taken) -> None:
             taken.claim(option, str(beside))
 
 
-def _check_free(option: str, path: Path) -> None:
-    """Raise `UsageError` where a file of results would replace something."""
+def _check_free(option: str, path: Path, *, live: bool) -> None:
+    """Raise `UsageError` where a file of results would replace something. Runs that are `live`
+    cannot be resumed."""
     for there in (path, journal_of(path)):
         if is_stream(there) or not holds_records(there):
             continue
@@ -141,7 +144,7 @@ def _check_free(option: str, path: Path) -> None:
                 f"{option} {there} is there, and no run has written it; --overwrite replaces it"
             )
         journal = journal_of(path)
-        goes_on = holds_records(journal) and identity_path(journal).is_file()
+        goes_on = can_go_on(journal) and not live
         others = f", --resume {journal} goes on with them" if goes_on else ""
         raise UsageError(
             f"{option} {there} holds records of an earlier run: --overwrite replaces them{others}"

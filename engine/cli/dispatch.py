@@ -21,7 +21,7 @@ from engine.base.signals import deferred
 from engine.cli.arguments import parse
 from engine.cli.checks import check_outputs
 from engine.outputs.formats import journal_of, result_of
-from engine.outputs.journal import holds_records, identity_path
+from engine.outputs.journal import can_go_on
 
 log = logging.getLogger("engine")
 
@@ -65,18 +65,14 @@ def _scored(options: Options) -> int:
         ends_with = getattr(error, "exit_code", ends_with)
         about = event("gave up", error=type(error).__name__, exit_code=ends_with)
         log.debug("%s", error or "interrupted", extra=about)  # `engine.run` prints it
-        cut_short = isinstance(error, EngineError) and not isinstance(error, UsageError)
-        if cut_short and journal is not None and _can_go_on(journal):
+        cut_short = isinstance(error, (EngineError, KeyboardInterrupt))
+        in_vain = isinstance(error, (UsageError, Interrupted))  # it would not help to go on
+        if cut_short and not in_vain and journal is not None and can_go_on(journal):
             said = f"The records in {journal} are whole; --resume {journal} goes on"
             error.args = (f"{error}\n{said}",)
         raise
     log.debug("exit code %d", code, extra=event("ended", exit_code=code))
     return code
-
-
-def _can_go_on(path: Path) -> bool:
-    """Whether a later run could go on with these records."""
-    return holds_records(path) and identity_path(path).is_file()
 
 
 def _offer() -> Sequence[str]:

@@ -6,7 +6,6 @@ a host without an NPU is no fault.
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -19,7 +18,8 @@ import orjson
 from engine.backends.ascend import npus
 from engine.base import host
 from engine.base.assets import DEMO
-from engine.base.console import needed
+from engine.base.command_parser import CommandParser
+from engine.base.console import needed, prepare
 from engine.base.errors import EngineError
 from engine.cli import speeds as table
 
@@ -155,7 +155,7 @@ def _spelt(about: Mapping[str, Any]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the findings."""
-    parser = argparse.ArgumentParser(prog="python -m engine.doctor", description=__doc__)
+    parser = CommandParser(prog="python -m engine.doctor", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.add_argument(
         "--measure",
@@ -166,6 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--precision fastest then knows",
     )
     args = parser.parse_args(argv)
+    prepare()
     try:
         with needed():
             _print(args.measure, as_json=args.json)
@@ -173,6 +174,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"engine.doctor: {error}", file=sys.stderr)
         return error.exit_code
     return 0
+
+
+def marks(encoding: str | None) -> Sequence[str]:
+    """What stands before a thing that is there, one that is missing, and what to do; in characters
+    that a terminal has."""
+    try:
+        return list("✓✗→".encode(encoding or "ascii").decode(encoding or "ascii"))
+    except (UnicodeError, LookupError):
+        return ["+", "-", ">"]
 
 
 def _print(model: str | None, *, as_json: bool) -> None:
@@ -185,9 +195,10 @@ def _print(model: str | None, *, as_json: bool) -> None:
         print(orjson.dumps(about, option=orjson.OPT_INDENT_2).decode())
         return
     width = max(len(finding.topic) for finding in findings)
+    there, lacking, advised = marks(getattr(sys.stdout, "encoding", None))
     for finding in findings:
-        print(f"{'✓' if finding.there else '✗'} {finding.topic:{width}}  {finding.found}")
+        print(f"{there if finding.there else lacking} {finding.topic:{width}}  {finding.found}")
         if finding.advice:
-            print(f"  {'':{width}}  → {finding.advice}")
+            print(f"  {'':{width}}  {advised} {finding.advice}")
     if cells is not None:
         print(f"\n{table.printed(cells)}")

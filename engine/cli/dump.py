@@ -70,6 +70,7 @@ def dump(options: Options, folder: Path) -> int:
     about = {"shape": shape, "dtype": "float32", "recipe": recipe.to_json()}
     write_json(folder / ABOUT, about)
     print(f"wrote {len(samples) - failed} tensors {list(shape)} to {folder / 'bin'}")
+    print(f"wrote {labels}\nwrote {folder / ABOUT}")
     return SampleError.exit_code if failed else 0
 
 

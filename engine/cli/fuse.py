@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from engine.base.command_parser import CommandParser
 from engine.base.console import expendable, needed
 from engine.base.errors import EngineError, UsageError, printable
 from engine.base.files import place_of, write_json
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m engine.fuse",
         description="Fuse the scores of several networks for the same samples, such as of joints "
         "and limbs: their weighted mean.",

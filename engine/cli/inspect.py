@@ -20,6 +20,7 @@ from rich.text import Text
 
 from engine.base.assets import DEMO
 from engine.base.choices import AUTO
+from engine.base.command_parser import CommandParser
 from engine.base.console import expendable, needed
 from engine.base.errors import EngineError, UsageError, printable
 from engine.cli.checks import Taken
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m engine.inspect",
         description="Say what the engine sees in a file or folder of poses, and what looks odd.",
         allow_abbrev=False,

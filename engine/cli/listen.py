@@ -48,6 +48,7 @@ def listen(options: Options) -> int:
             run = _described(stream)
             stream.watchers.append(outputs.tick)
             errors = outputs.follow(run, stream)
+        outputs.say_written(options.log_json)
         raise_first(errors)
     if stream.interrupted:
         return Interrupted.exit_code

@@ -10,6 +10,7 @@ import platform
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 
 from engine.base.errors import Interrupted, SampleError, printable
 from engine.base.events import event
@@ -18,6 +19,8 @@ from engine.base.published import other_classes
 from engine.base.records import PersonFigures
 from engine.base.signals import interruptible
 from engine.base.version import __version__
+from engine.outputs.formats import journal_of, result_of
+from engine.outputs.journal import can_go_on
 from engine.outputs.output import raise_first
 from engine.outputs.run_info import DatasetRun, ModelFacts
 from engine.outputs.table import outputs_of_dataset
@@ -45,11 +48,20 @@ def score(options: Options) -> int:
                 )
             pipeline.watchers.append(outputs.tick)
             errors = outputs.follow(run, pipeline)
+        outputs.say_written(options.log_json)
         raise_first(errors)
     if pipeline.interrupted:
-        print("engine.run: interrupted; the records so far are written", file=sys.stderr)
+        print(f"engine.run: interrupted{_left_by(options)}", file=sys.stderr)
         return Interrupted.exit_code
     return SampleError.exit_code if run.totals.failed else 0
+
+
+def _left_by(options: Options) -> str:
+    """What there is of a run that was interrupted, in words."""
+    if (name := options.resume or options.output) is None:
+        return ""
+    journal = journal_of(result_of(Path(name)))
+    return f"; --resume {journal} goes on" if can_go_on(journal) else ""
 
 
 def _described(pipeline: Pipeline, opened: float, begun: float) -> DatasetRun:

@@ -78,6 +78,11 @@ def holds_records(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
+def can_go_on(path: Path) -> bool:
+    """Whether a later run could go on with the records of a journal."""
+    return holds_records(path) and identity_path(path).is_file()
+
+
 def read_journal(
     path: Path, identity: Identity, samples: Sequence[Sample], classes: int
 ) -> list[Record]:

@@ -5,9 +5,11 @@ Comes in: labels. Goes out: the file that ``--output`` names, and standard outpu
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engine.base.console import say
 from engine.base.errors import printable
@@ -18,6 +20,8 @@ from engine.outputs.line_file import LineFile
 from engine.outputs.output import LiveOutput
 from engine.outputs.run_info import LiveRun
 from engine.outputs.totals import NO_ACTION
+
+_A_DATE: Final = 1e9  # seconds; as an age it would be 31 years
 
 
 class LabelLines(LiveOutput):
@@ -46,11 +50,15 @@ class PrintedLabels(LiveOutput):
     def __init__(self) -> None:
         self._said: dict[tuple[str, Any], str | None] = {}
 
+    def begin(self, run: LiveRun) -> None:
+        self._live = any(source.live for source in run.sources)
+
     def record(self, record: Label) -> None:
         key = record.stream, record.who
         if record.error is None and self._said.get(key, "") != record.name:
             self._said[key] = record.name
-            say(spelt(record))
+            last = time.time() - record.latency_ms / 1e3 if self._live else record.t
+            say(spelt(record, clock(last)))
 
 
 def label_json(label: Label, classes: Sequence[str], top_k: int) -> dict[str, Any]:
@@ -65,8 +73,19 @@ def label_json(label: Label, classes: Sequence[str], top_k: int) -> dict[str, An
     return line | fields_of(label.notes)
 
 
-def spelt(label: Label) -> str:
+def spelt(label: Label, when: str) -> str:
     """A label as a line for people."""
     who = "" if label.who is None else f" {label.who}"
     what = NO_ACTION if label.name is None else f"{label.name} {label.score:.2f}"
-    return f"{printable(label.stream)}{who}  {label.t:.2f} s  {what}  ({label.latency_ms:.0f} ms)"
+    return f"{when}  {printable(label.stream)}{who}  {what}  ({label.latency_ms:.0f} ms)"
+
+
+def clock(t: float) -> str:
+    """Seconds as a clock shows them: the time of day where they are since 1970, else since the
+    beginning, as of a film: minutes, or hours."""
+    if t >= _A_DATE:
+        return f"{datetime.fromtimestamp(t):%H:%M:%S}"
+    minutes, seconds = divmod(round(max(t, 0.0) * 10), 600)
+    hours, minutes = divmod(minutes, 60)
+    before = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{before}:{seconds / 10:04.1f}"

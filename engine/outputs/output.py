@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from engine.base.console import say
 from engine.base.errors import EngineError, OutputError, printable
+from engine.base.files import is_stream
 from engine.base.records import Record
 from engine.live.labels import Label
 from engine.outputs.run_info import DatasetRun, LiveRun, Run
@@ -73,6 +75,7 @@ class Outputs(Generic[RunT, RecordT]):
     def __init__(self, outputs: Iterable[Output[RunT, RecordT]]) -> None:
         self._outputs: list[Output[RunT, RecordT]] = []
         self._errors: list[Exception] = []
+        self._written: list[Path] = []
         self._stack = ExitStack()
         with self._stack:  # those that are open already, where one cannot be opened
             for output in outputs:
@@ -120,9 +123,16 @@ class Outputs(Generic[RunT, RecordT]):
         for output in self._outputs:
             try:
                 output.end()
+                self._written += [] if output.path is None else [output.path]
             except Exception as error:
                 self._errors.append(_of_output(output, error))
         return self._errors
+
+    def say_written(self, *others: str | None) -> None:
+        """Print which files there are now, and `others` that are no output's."""
+        for path in [*self._written, *(Path(name) for name in others if name is not None)]:
+            if not is_stream(path):
+                say(f"wrote {printable(path)}")
 
     def _tell(self, tell: Callable[[Output[RunT, RecordT]], None]) -> None:
         """Tell all of them something while the records come."""

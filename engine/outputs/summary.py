@@ -7,8 +7,9 @@ ours.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Generic
 
@@ -28,6 +29,7 @@ from engine.outputs.run_info import DatasetRun
 from engine.sources.dataset import Dataset
 
 _FAILURES_SHOWN = 5
+_ANSWERS_SHOWN = 20
 
 
 class Summary(Output[RunT, Any], Generic[RunT]):
@@ -61,7 +63,7 @@ class DatasetSummary(Summary[DatasetRun]):
         return summarise(run)
 
     def _lines(self, run: DatasetRun, figures: dict[str, Any]) -> list[str]:
-        return _lines(figures, run.totals.failures)
+        return [*_answers(run), *_lines(figures, run.totals.failures)]
 
 
 def summarise(run: DatasetRun) -> dict[str, Any]:
@@ -184,6 +186,22 @@ def _published(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
         "dataset": checkpoint.dataset,
         "split": checkpoint.split,
     }
+
+
+def _answers(run: DatasetRun) -> Iterator[str]:
+    """What a run has found where no sample has a label: a line each of the first ones."""
+    predictions = run.totals.predictions
+    if run.totals.labelled or not predictions:
+        return
+    first = nsmallest(_ANSWERS_SHOWN, predictions, key=lambda prediction: prediction.index)
+    for one in first:
+        who = "" if one.who is None else f" {printable(one.who)[:40]}"
+        name = run.model.classes[one.best]
+        yield f"{printable(one.id)[:80]}{who}\t{printable(name)}\t{one.score:.2f}"
+    if more := len(predictions) - len(first):
+        where = run.options.resume or run.options.output
+        has = "--output FILE has" if where is None else f"{printable(where)} has"
+        yield f"… and {more} more: {has} all of them"
 
 
 def _lines(summary: dict[str, Any], failures: Sequence[Failure]) -> list[str]:

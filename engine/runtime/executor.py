@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from engine.base.errors import ModelError, UsageError, WireError, printable
 from engine.base.records import Cause
-from engine.base.threads import LIMITS, room
+from engine.base.threads import reason, room
 from engine.network.recogniser import prepared
 from engine.network.runners.base import Runner
 from engine.network.runners.opening import default_batch
@@ -64,7 +64,7 @@ def main(address: str, name: str, endpoint: str, settings: ExecutorSettings) -> 
 def _serve(link: Link, endpoint: str, settings: ExecutorSettings) -> None:
     wanted = _THREADS + settings.threads
     if (there := room(wanted)) < wanted:  # who lacks some may crash, or hang, or blame the device
-        log.warning("only %d threads can be started for the runtime (%s)", there, LIMITS)
+        log.warning("only %d threads can be started for the runtime: %s", there, reason(wanted))
     try:
         runner = settings.open_runner()
     except UsageError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from engine.base import signals
+from engine.base import host, memory, signals
 from engine.base.errors import EngineError, StallError, UsageError, WireError, WorkerError
 from engine.base.events import event
 from engine.base.subprocesses import KILL_GRACE_S
@@ -39,6 +39,7 @@ class Pool:
         self._address, self._watchdog = address, watchdog
         self._children: dict[str, Child] = {}
         self._incarnations: dict[str, int] = {}  # the newest in each slot
+        self._kills = host.memory_kills()  # before ours
 
     def start(self) -> None:
         """Start a child in every slot."""
@@ -99,26 +100,28 @@ class Pool:
                 '    if __name__ == "__main__":\n'
                 "since worker processes import the script that started them"
             )
+        if code == memory.EXIT_CODE and not child.ready:
+            raise WorkerError(f"{child.slot} cannot start: {memory.in_words()}")
         self._watchdog.died(child.slot, ready=child.ready)
         if self._watchdog.cannot_start(child.slot):
             raise _giving_up(
                 child,
                 f"{child.slot} failed to start {MAX_FAILED_STARTS} times; the last time it "
-                f"{_ended(child, code)}. What it printed is above",
+                f"{self._ended(child, code)}. What it printed is above",
             )
         if deaths := self._watchdog.in_vain(child.slot):
             raise _giving_up(
                 child,
                 f"{child.slot} died {deaths} times without a record between its deaths; the last "
-                f"time it {_ended(child, code)}. What it printed is above",
+                f"time it {self._ended(child, code)}. What it printed is above",
             )
         started = self._started_by(child)
         for left in (started_file(self._directory, child.name), self._directory / child.name):
             left.unlink(missing_ok=True)  # a long run has many dead children
         log.warning(
-            "%s died (exit code %s)",
+            "%s %s",
             child.name,
-            code,
+            self._ended(child, code),
             extra=event(
                 "died",
                 child.name,
@@ -182,6 +185,22 @@ class Pool:
             self._children[child.name] = child
         log.debug("%s started", child.name, extra=event("started", child.name, pid=child.pid))
 
+    def _ended(self, child: Child, code: int | None) -> str:
+        """How a process ended."""
+        if child.killed:
+            return f"was {child.killed}"
+        if code == memory.EXIT_CODE:
+            return f"ended: {memory.in_words()}"
+        if code is None or code >= 0:
+            return "ended" if code is None else f"ended with exit code {code}"
+        if -code == signal.SIGKILL:
+            if host.memory_kills() > self._kills:
+                return f"was killed by the system: {memory.in_words()}"
+            return "was killed from outside, by the system if memory ran out (dmesg tells)"
+        short = memory.address_space() is not None  # what many libraries end by where that is used
+        perhaps = f", perhaps since {memory.in_words()}" if short else ""
+        return f"was ended by {signal.Signals(-code).name}{perhaps}"
+
     def _endpoint(self, executor_name: str) -> str:
         return f"ipc://{self._directory}/{executor_name}"
 
@@ -192,17 +211,6 @@ class Pool:
         except (OSError, orjson.JSONDecodeError):
             return []
         return [number for number in leases if type(number) is int]
-
-
-def _ended(child: Child, code: int | None) -> str:
-    """How a process ended."""
-    if child.killed:
-        return f"was {child.killed}"
-    if code is None or code >= 0:
-        return "ended" if code is None else f"ended with exit code {code}"
-    if -code == signal.SIGKILL:
-        return "was killed from outside, by the system if memory ran out (dmesg tells)"
-    return f"was ended by {signal.Signals(-code).name}"
 
 
 def _giving_up(child: Child, message: str) -> EngineError:

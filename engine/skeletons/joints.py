@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.base.choices import AUTO
+from engine.base.choices import LAYOUTS as WAYS
 from engine.base.constants import JOINTS
+from engine.base.errors import UsageError
+from engine.base.suggestions import meant
 
 Place = int | tuple[int, int] | None
 """Where a joint of COCO's is: the number of the same joint, two whose middle it is, or nowhere."""
@@ -41,18 +45,42 @@ class JointLayout:
         return found
 
     def picked(self, kpts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """COCO's joints [17, 3] out of [n, 3], in the same units."""
+        """COCO's joints [.., 17, 3] out of [.., n, 3], in the same units."""
         if self._numbers is not None:
-            return kpts[self._numbers]
-        found = np.zeros((JOINTS, 3), np.float32)
+            return kpts[..., self._numbers, :]
+        found = np.zeros((*kpts.shape[:-2], JOINTS, 3), np.float32)
         for joint, place in enumerate(self.coco):
             if isinstance(place, int):
-                found[joint] = kpts[place]
+                found[..., joint, :] = kpts[..., place, :]
             elif place is not None:
-                ends = kpts[list(place)]
-                if ends[:, 2].all():  # the middle of two that were seen
-                    found[joint] = [*ends[:, :2].mean(axis=0), ends[:, 2].min()]
+                ends = kpts[..., list(place), :]
+                seen = ends[..., 2].all(axis=-1)  # the middle of two that were seen
+                found[seen, joint, :2] = ends[seen, :, :2].mean(axis=-2)
+                found[seen, joint, 2] = ends[seen, :, 2].min(axis=-1)
         return found
+
+    def of_arrays(
+        self, keypoint: NDArray[Any], score: NDArray[Any] | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """COCO's joints of [.., n, 2] and their scores [.., n], one where there are none: float32
+        [.., 17, 2] and [.., 17]. Raises `ValueError` for another number of joints."""
+        if keypoint.ndim < 2 or keypoint.shape[-2:] != (self.joints, 2):
+            raise ValueError(
+                f"keypoints of shape {list(keypoint.shape)}; joints of {self.name} are "
+                f"[…, {self.joints}, 2]"
+            )
+        kpts = np.ones((*keypoint.shape[:-1], 3), np.float32)
+        kpts[..., :2] = np.nan_to_num(keypoint)
+        if score is not None:
+            if score.shape != keypoint.shape[:-1]:
+                raise ValueError(
+                    f"scores of shape {list(score.shape)}; keypoints {list(keypoint.shape)} need "
+                    f"{list(keypoint.shape[:-1])}"
+                )
+            kpts[..., 2] = np.nan_to_num(score)
+        kpts[~kpts[..., :2].any(axis=-1), 2] = 0  # absent, and so is what would lie in between
+        found = self.picked(kpts)
+        return found[..., :2], found[..., 2]
 
     @cached_property
     def _numbers(self) -> list[int] | None:
@@ -130,6 +158,22 @@ _BY_NUMBER: Final = {
     if layout.name not in ("ros18", "h36m17", "h36m16")
 }
 _CLEARLY: Final = 0.5  # of the distance by which the other one is off
+
+
+def take_layout(options: dict[str, Any]) -> JointLayout | None:
+    """The layout of joints that keyword arguments name, and take it out of them: `joints`, or
+    `layout` where its value is no way to run a network. Raises `UsageError`."""
+    name = options.pop("joints", None)
+    if name is None and options.get("layout") not in (None, AUTO, *WAYS):
+        name = options.pop("layout")
+    if name is None:
+        return None
+    if name not in list(LAYOUTS):
+        raise UsageError(
+            f"layout {name!s:.40}: joints are numbered as {', '.join(LAYOUTS)}; the network is run "
+            f"as {', '.join((AUTO, *WAYS))}{meant(str(name), [*LAYOUTS, *WAYS])}"
+        )
+    return LAYOUTS[name]
 
 
 def bone_lengths(bodies: NDArray[np.float32]) -> NDArray[np.float32]:

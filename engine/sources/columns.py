@@ -257,7 +257,7 @@ class Columns:
         except Exception as error:  # each kind of place has its own
             raise EngineError(
                 f"{self._folder.name}/{file} cannot be read any more ({type(error).__name__}: "
-                f"{printable(error)}); a run with --output goes on with --resume"
+                f"{printable(error)})"
             ) from None
 
 

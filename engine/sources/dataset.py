@@ -23,6 +23,7 @@ from engine.base.choices import AUTO, Coordinates
 from engine.base.constants import DEFAULT_SPLIT
 from engine.base.errors import DatasetError, printable
 from engine.base.published import DATASETS
+from engine.base.suggestions import meant
 from engine.base.version import __version__
 from engine.skeletons.samples import MAX_ID, Sample, in_utf8
 from engine.sources.annotations import AnnotationFile, identifier_key, read_annotations
@@ -128,7 +129,7 @@ def _found(name: str, ann_file: str | None) -> Selection:
     if address == name and not path.suffix and not path.exists():
         raise DatasetError(
             f"dataset {name!r}: neither a path nor a known name ({DEMO}, hmdb51, …; --list shows "
-            "them all)"
+            f"them all){meant(name, (DEMO, *DATASETS))}"
         )
     content = read_annotations(path)
     if not content.annotations:

@@ -68,6 +68,35 @@ class GivenSamples(LazySamples):
         return replace(self._samples[index], coordinates=self._coordinates)
 
 
+class IteratedSamples(Sequence[Sample]):
+    """Samples of an iterator. Whoever goes through them once gets each as it comes, and none is
+    kept; whoever asks how many there are, or for one of them, has all read."""
+
+    def __init__(self, samples: Iterator[Sample]) -> None:
+        self._rest = samples
+        self._all: list[Sample] | None = None
+
+    def __iter__(self) -> Iterator[Sample]:
+        yield from self._rest if self._all is None else self._all
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        return self._read()[index]
+
+    def _read(self) -> list[Sample]:
+        if self._all is None:
+            self._all = list(self._rest)
+        return self._all
+
+
 class ListedSamples(LazySamples):
     """Samples of a table of contents."""
 

@@ -77,6 +77,7 @@ def test_a_dump_for_another_model(few: Path, tmp_path: Path) -> None:
     prep, results = tmp_path / "prep", tmp_path / "results"
     result = run("--dataset", few, "--model", model, "--dump-bin", prep)
     assert "wrote 2 tensors [3, 2, 8, 16, 16]" in result.stdout
+    assert result.stdout.endswith("clips.json\n")
     about = json.loads((prep / "clips.json").read_text())
     assert about == {"shape": [3, 2, 8, 16, 16], "dtype": "float32", "recipe": recipe.to_json()}
     network = ort.InferenceSession(str(model))

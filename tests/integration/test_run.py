@@ -229,6 +229,8 @@ def test_interrupted_run_keeps_what_it_has(
     with np.load(scores) as archive:
         assert len(archive["id"]) == written
     assert f"{written} ok, 0 failed, of 500" in stdout
+    assert stdout.endswith(f"wrote {output}\nwrote {scores}\n")
+    assert stderr.endswith(f"engine.run: interrupted; --resume {output} goes on\n")
 
 
 def test_console_script() -> None:

@@ -29,7 +29,7 @@ ALLOWED: dict[str, frozenset[str]] = {
 """What a package may import besides itself; ``top`` are the modules at the top, for users."""
 
 COMMANDS = frozenset(
-    f"engine.{name}" for name in ("run", "doctor", "fuse", "inspect", "join", "keys")
+    f"engine.{name}" for name in ("__main__", "run", "doctor", "fuse", "inspect", "join", "keys")
 )
 """Modules at the top that start what is in ``cli``, and may be imported by nobody."""
 

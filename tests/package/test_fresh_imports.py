@@ -17,6 +17,7 @@ HEAVY = ("onnx", "rich", "openvino", "onnxruntime", "torch", "engine.backends", 
     [
         ("engine", (*HEAVY, *LATER, "numpy")),
         ("engine.run", (*HEAVY, *LATER, "numpy")),
+        ("engine.__main__", (*HEAVY, *LATER, "numpy", "argparse", "engine.run")),
         ("engine.cli.dispatch", (*HEAVY, *LATER, "zmq")),
         ("engine.cli.score", LATER),
         ("engine.cli.listen", tuple(name for name in LATER if name != "scipy")),
@@ -34,6 +35,20 @@ def test_in_a_fresh_interpreter(module: str, unwanted: tuple[str, ...]) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
     assert found.stdout == "[]\n"
+
+
+def test_a_command_imports_what_it_alone_needs() -> None:
+    script = (
+        "import sys, engine.__main__\n"
+        "try:\n    engine.__main__.main(['keys', '--help'])\nexcept SystemExit:\n    pass\n"
+        f"unwanted = {(*HEAVY, *LATER, 'numpy', 'engine.run', 'converters')}\n"
+        "print([name for name in unwanted if name in sys.modules], file=sys.stderr)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert "engine.keys" in found.stdout
+    assert found.stderr == "[]\n"
 
 
 def test_help_loads_no_network() -> None:

@@ -2,26 +2,63 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import orjson
 import pytest
 
 from tests.support import ROOT
+from tests.support.samples import annotation
 
 
-def test_wheel(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ROOT]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", folder, ROOT]
     subprocess.run(build, check=True, capture_output=True)
-    [wheel] = tmp_path.glob("*.whl")
+    [wheel] = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what an installation has, and nothing of this tree."""
+    folder = tmp_path_factory.mktemp("installed")
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", folder, wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder
+
+
+def run_installed(installed: Path, folder: Path, *words: str) -> str:
+    """What the program prints that an installation has, started in a folder."""
+    done = subprocess.run(
+        [installed / "bin" / "posec3d", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         [metadata] = [n for n in names if n.endswith("METADATA")]
         text = archive.read(metadata).decode()
     tops = {name.split("/")[0] for name in names}
-    assert {t for t in tops if not t.endswith(".dist-info")} == {"engine", "converters"}
+    assert {t for t in tops if not t.endswith(".dist-info")} == {
+        "engine",
+        "converters",
+        "benchmarks",
+    }
     assert {"engine/py.typed", "converters/py.typed", "converters/mmaction2_export.py"} <= set(
         names
     )
@@ -35,6 +72,28 @@ def test_wheel(tmp_path: Path) -> None:
     assert "aclruntime" not in [
         line.split()[-1] for line in text.splitlines() if "Requires" in line
     ]
+
+
+def test_a_benchmark_of_an_installation(installed: Path, tiny_model: Path, tmp_path: Path) -> None:
+    bench = "bench", "pure_inference", "--model", str(tiny_model), "--loop", "1"
+    said = run_installed(installed, tmp_path, *bench, "--json", "figures.json")
+    assert "samples/s device only" in said
+    figures = orjson.loads((tmp_path / "figures.json").read_bytes())
+    assert figures["clips"]["throughput"] > 0
+    assert "--quick" in run_installed(installed, tmp_path, "bench", "end_to_end", "--help")
+
+
+@pytest.mark.slow
+def test_the_quick_comparison_of_an_installation(
+    installed: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "some.pkl"
+    data.write_bytes(pickle.dumps([annotation(20, seed=1), annotation(30, seed=2)]))
+    less = "--workload", str(data), "--model", str(tiny_model), "--precision", "f32"
+    quick = "bench", "end_to_end", "--quick", *less, "--json", "figures.json"
+    assert "samples/s, some" in run_installed(installed, tmp_path, *quick)
+    figures = orjson.loads((tmp_path / "figures.json").read_bytes())
+    assert figures["ratios"]["end_to_end_over_pure/some/f32"] > 0
 
 
 def test_preprocessing_imports_no_runtime() -> None:

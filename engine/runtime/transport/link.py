@@ -21,6 +21,7 @@ import multiprocess.connection
 import orjson
 import zmq
 
+from engine.base import memory
 from engine.base.errors import EngineError, WireError, printable
 from engine.base.records import Cause
 from engine.base.threads import require
@@ -174,7 +175,9 @@ def run_child(address: str, name: str, serve: Callable[[ChildLink], None]) -> No
     except EngineError as error:
         log.error("%s", error)
         sys.exit(error.exit_code)
-    except Exception:
+    except Exception as error:
+        if memory.ran_out(error):  # of which a traceback would say nothing more
+            sys.exit(memory.EXIT_CODE)
         log.exception("crashed")
         sys.exit(1)
     finally:

@@ -1,14 +1,17 @@
-"""Plain arrays: ``.npy``, ``.npz`` with one array of keypoints, and nested lists in ``.json``.
+"""Plain arrays: ``.npy``, ``.npz`` with one array of keypoints, and in ``.json`` nested lists, or
+an object that has them as an annotation does.
 
 [frames, joints, 2 or 3] is one person, [persons, frames, joints, 2 or 3] several, whose rows may be
 tracks or not; the third number is a score. Scores may stand apart, and a size (height, width) as
-``img_shape``, as in annotations. A file is one video: what looks like more keypoints, or like
+``img_shape``, a class as ``label`` and the number of frames that count as ``total_frames``, as in
+annotations. A file is one video: what looks like more keypoints, or like
 scores under another name, is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -18,11 +21,13 @@ from numpy.typing import NDArray
 
 from engine.base.errors import DatasetError, SourceError, printable
 from engine.skeletons.joints import by_number
+from engine.skeletons.poses import whole_number
 from engine.sources.formats.content import Content
 from engine.sources.formats.keypoints import keypoints_of
 from engine.sources.formats.recording import Detection, Frame, Recording, Size
 
 _POINTS: Final = ("keypoint", "keypoints", "kpts", "poses", "pose", "xy", "xyn", "arr_0")
+_OF_A_VIDEO: Final = ("keypoint", "keypoints")  # in an object of JSON
 _SCORES: Final = ("keypoint_score", "keypoint_scores", "scores", "score", "conf")
 _BY_POSITION: Final = {"arr_0", "arr_1"}  # np.savez without names
 _EXPECTED: Final = (
@@ -36,7 +41,8 @@ _METRES: Final = 10.0  # coordinates within it, with a third number that is no s
 
 
 def read(content: Content) -> list[Recording] | None:
-    arrays, path = content.arrays or _listed(content.json), content.path
+    arrays = content.arrays or _listed(content.json) or _named(content.json)
+    path = content.path
     if arrays is None:
         return None
     only = next(iter(arrays), "") if len(arrays) == 1 else ""
@@ -59,9 +65,9 @@ def read(content: Content) -> list[Recording] | None:
         points = _checked(points, scores)
     except ValueError as error:
         raise DatasetError(f"{path}: {error}") from None
-    return [
-        Recording(path.stem, partial(_of_rows, path, points), _size(arrays), rows=len(points) > 1)
-    ]
+    points = points[:, : _number(arrays.get("total_frames"))]
+    rows, label = partial(_of_rows, path, points), _number(arrays.get("label"))
+    return [Recording(path.stem, rows, _size(arrays), rows=len(points) > 1, label=label)]
 
 
 def _listed(whole: Any) -> dict[str, Any] | None:
@@ -77,6 +83,28 @@ def _listed(whole: Any) -> dict[str, Any] | None:
     except (TypeError, ValueError):
         return None
     return None if found.shape[-2] == _MEDIAPIPE else {"arr_0": found}
+
+
+def _named(whole: Any) -> dict[str, Any] | None:
+    """The lists and numbers of an object as arrays, by name; None where it has no keypoints of a
+    whole video."""
+    if not isinstance(whole, dict):
+        return None
+    found = {name: _listed(whole[name]) for name in _OF_A_VIDEO if name in whole}
+    arrays = {name: one["arr_0"] for name, one in found.items() if one is not None}
+    if not arrays:
+        return None
+    for name in (*_SCORES, "img_shape", "label", "total_frames"):
+        with suppress(TypeError, ValueError, OverflowError):  # said where it is needed
+            if whole.get(name) is not None:
+                arrays[name] = np.array(whole[name])
+    return arrays
+
+
+def _number(value: Any) -> int | None:
+    """A whole number that is not negative; None where there is no such."""
+    number = whole_number(value)
+    return number if number is not None and 0 <= number < 2**63 else None
 
 
 def _is_more(array: Any, points: NDArray[Any], used: tuple[Any, ...]) -> bool:

@@ -258,8 +258,12 @@ class RecordedAnnotation(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         if key == "frame_dir":
             return self._poses.recording.name
-        if key in ("label", "filename"):
+        if key == "filename":
             raise KeyError(key)  # never a recording's
+        if key == "label":
+            if (label := self._poses.recording.label) is None:
+                raise KeyError(key)
+            return label
         return self._fields[key]
 
     def __iter__(self) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Recording:
     format does not carry it. `rate`: frames/s. `layout`: None where only the number of joints
     tells. `shares`: coordinates are shares of width and height, by the format's definition. `rows`:
     an id is a row of the file's own array, which may be a person's or not. `error`: why nothing of
-    it can be read.
+    it can be read. `label`: the number of its class, where the file says it.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Recording:
     shares: bool = False
     rows: bool = False
     error: str | None = None
+    label: int | None = None
 
 
 def sides(width: Any, height: Any) -> Size | None:

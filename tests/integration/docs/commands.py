@@ -16,13 +16,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
+from engine.__main__ import BENCHMARKS, COMMANDS
 from engine.cli.arguments import parse
 
 ROOT = Path(__file__).parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 _FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
-_INLINE = re.compile(r"`(python -m [^`]+)`")
+_INLINE = re.compile(r"`((?:python -m|posec3d) [^`]+)`")
 _EXPANDED = re.compile(r"\$\(.*?\)|\$\w+")  # by a shell
 
 
@@ -38,15 +39,29 @@ class Command:
 
     @property
     def module(self) -> str | None:
-        """What ``python -m`` starts; None for another program."""
-        program = Path(self.words[0]).name
-        starts = program in ("python", "python3") and self.words[1:2] == ("-m",)
-        return self.words[2] if starts else None
+        """What ``python -m`` starts, or ``posec3d``; None for another program."""
+        return self._started[0]
 
     @property
     def arguments(self) -> list[str]:
         """Of the module."""
-        return list(self.words[3:])
+        return self._started[1]
+
+    @property
+    def _started(self) -> tuple[str | None, list[str]]:
+        program, words = Path(self.words[0]).name, list(self.words[1:])
+        if program in ("python", "python3") and words[:1] == ["-m"]:
+            program, words = words[1], words[2:]
+        elif program != "posec3d":
+            return None, []
+        if program not in ("engine", "posec3d"):
+            return program, words
+        programs = COMMANDS
+        if words[:1] == ["bench"]:
+            programs, words = BENCHMARKS, words[1:]
+        if words[:1] in ([], ["COMMAND"]):  # only named
+            return "engine.__main__", []
+        return programs[words[0]][0], words[1:]
 
 
 def blocks(text: str, language: str = "") -> list[str]:

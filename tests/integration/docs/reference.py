@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from engine.__main__ import BENCHMARKS, COMMANDS
 from tests.integration.docs.commands import ROOT, parser_of
 
 PAGE = ROOT / "docs" / "cli.md"
@@ -31,7 +32,16 @@ END = "<!-- end -->"
 
 def reference() -> str:
     """A section for each program, a table for each group of its options."""
-    return "\n".join(_section(program) for program in PROGRAMS)
+    return "\n".join([_commands(), *(_section(program) for program in PROGRAMS)])
+
+
+def _commands() -> str:
+    """The table of the words behind ``posec3d``."""
+    lines = ["## posec3d", "", "Also `python -m engine`.", "", "| command | module | what |"]
+    lines += ["|---|---|---|"]
+    for words, programs in (("posec3d", COMMANDS), ("posec3d bench", BENCHMARKS)):
+        lines += [f"| `{words} {w}` | `{m}` | {what} |" for w, (m, what) in programs.items()]
+    return "\n".join([*lines, ""])
 
 
 def page(text: str) -> str:
@@ -48,7 +58,7 @@ def _section(program: str) -> str:
     for group in parser._action_groups:
         shown = [a for a in group._group_actions if a.help is not argparse.SUPPRESS]
         title = f"### {group.title}" if program == "engine.run" else ""
-        tables.setdefault(title, []).extend(a for a in shown if a.dest != "help")
+        tables.setdefault(title, []).extend(a for a in shown if a.dest not in ("help", "version"))
     lines = [f"## python -m {program}", "", about, ""]
     for title, actions in tables.items():
         if actions:

@@ -42,6 +42,7 @@ PARSED = {
     "ws:": "waits for a browser",
     "webcam:": "needs a camera",
     "video:": "needs a video; tests/integration/video has one",
+    "sequences": "of the tutorial, which test_tutorial runs from its first block",
     "--source demo": "has no end",
     "--cluster": "needs Ray; tests/cluster runs it",
     "--listen": "needs two machines; tests/chaos runs guests on one",
@@ -56,6 +57,7 @@ PARSED = {
     "engine.inspect": "needs a file; tests/unit/test_inspect.py has every format",
     "engine.doctor": "asks every runtime on the machine; tests/integration/backends runs it",
     "benchmarks.": "measures for minutes; tests/benchmarks runs them with less",
+    "posec3d bench": "as benchmarks.",
     "tests.fuzz": "throws inputs for minutes; tests/chaos throws fewer",
     "tests.integration.docs": "writes docs/cli.md",
 }

@@ -78,3 +78,23 @@ def test_features_of_a_processor_do_not_change_with_its_clock() -> None:
     assert {"flags", "Features"} & found.keys()  # of x86 and of Arm
     assert not {"cpu MHz", "bogomips", "BogoMIPS", "processor"} & found.keys()
     assert found == host.cpu_features()
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "count"),
+    [
+        ("0::/a/b\n", {"a/b/memory.events": "low 0\noom 4\noom_kill 3\n"}, 3),
+        ("0::/a/b\n", {"a/memory.events": "oom_kill 2\n", "a/b/memory.events": "oom_kill 1\n"}, 2),
+        ("4:memory:/x\n", {"memory/x/memory.oom_control": "under_oom 0\noom_kill 5\n"}, 5),
+        ("4:memory:/x\n", {"memory/x/memory.oom_control": "under_oom 0\n"}, 0),
+        ("0::/\n", {}, 0),
+    ],
+)
+def test_whom_the_system_has_killed(tmp_path: Path, cgroup: str, files: Any, count: int) -> None:
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    (tmp_path / "proc" / "self" / "cgroup").write_text(cgroup)
+    for name, text in files.items():
+        path = tmp_path / "groups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert host.memory_kills(tmp_path / "proc", tmp_path / "groups") == count
