@@ -23,6 +23,7 @@ from engine.backends.ascend import npus
 from engine.backends.ascend.common import device_number
 from engine.base import host
 from engine.base.choices import AUTO, PRECISIONS
+from engine.base.command_parser import CommandParser
 from engine.base.errors import EngineError, UsageError
 from engine.base.options import Options
 from engine.base.progress import SampleProgress
@@ -43,7 +44,7 @@ Runs = ClipsBackend | PlanBackend | TablesBackend
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print. Returns the exit code."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m benchmarks.pure_inference", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--model", required=True, help="as --model of engine.run")

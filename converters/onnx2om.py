@@ -23,6 +23,7 @@ from converters.output import exit_code
 from engine.backends.ascend import npus
 from engine.base import assets
 from engine.base.choices import CLIPS, CONTEXTS, FRAMES, SHARED
+from engine.base.command_parser import CommandParser
 from engine.base.errors import ModelError, UsageError
 from engine.base.recipe import HMDB51_RECIPE, Recipe
 from engine.network import buckets
@@ -122,7 +123,7 @@ def default_unique(recipe: Recipe) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="python -m converters.onnx2om",
         description="Compile a PoseC3D network for an Ascend NPU with CANN's atc.",
     )
