@@ -119,7 +119,7 @@ class Pool:
         for left in (started_file(self._directory, child.name), self._directory / child.name):
             left.unlink(missing_ok=True)  # a long run has many dead children
         log.warning(
-            "%s %s",
+            "%s died: it %s",
             child.name,
             self._ended(child, code),
             extra=event(

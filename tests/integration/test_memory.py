@@ -85,5 +85,7 @@ def test_a_group_without_memory(words: list[Any]) -> None:
             check=False,
         )
     assert done.returncode == 1, done.stderr
-    assert "executor-0.1 was killed by the system: there is not enough memory" in done.stderr
+    assert (
+        "executor-0.1 died: it was killed by the system: there is not enough memory" in done.stderr
+    )
     assert "0.1 GB (the machine's, or its control group's)" in done.stderr.splitlines()[-1]

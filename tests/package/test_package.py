@@ -83,6 +83,22 @@ def test_a_benchmark_of_an_installation(installed: Path, tiny_model: Path, tmp_p
     assert "--quick" in run_installed(installed, tmp_path, "bench", "end_to_end", "--help")
 
 
+def test_in_a_folder_with_benchmarks_of_its_own(installed: Path, tmp_path: Path) -> None:
+    """Without site-packages, where an installation of this tree may be as well."""
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "engine", "bench", "pure_inference", "--model", "demo"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("posec3d: another benchmarks hides the one of benchmarks.pure_")
+
+
 @pytest.mark.slow
 def test_the_quick_comparison_of_an_installation(
     installed: Path, tiny_model: Path, tmp_path: Path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
 
 import pytest
@@ -91,12 +90,3 @@ def test_a_word_that_is_mistyped(
 ) -> None:
     assert main(words) == 2
     assert said in capsys.readouterr().err
-
-
-def test_somebody_elses_benchmarks(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """As in a folder with a package of that name."""
-    monkeypatch.setitem(sys.modules, "benchmarks.pure_inference", None)  # as if it had no such
-    assert main(["bench", "pure_inference", "--help"]) == 2
-    assert "another benchmarks hides" in capsys.readouterr().err
