@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -38,6 +38,7 @@ from engine.network.subgraph import OUT, Subgraph, Weights
 
 PREVIOUS, THIS, NEXT, SHORTCUT = HANDED = ("previous", "this", "next", "shortcut")
 ACTIVATION, FRAMES, FEATURES, PLAN, STEM = "activation", "frames", "features", "plan", "stem"
+_BY_VALUE: Final = [["Relu"], ["QuantizeLinear"], ["DequantizeLinear"]]
 Shape = tuple[int, ...]
 Types = dict[str, np.dtype[Any]]
 
@@ -184,14 +185,17 @@ class Cuts:
         assert conv is not None
         drawing = Subgraph(self._makers, self._weights)
         drawing.input(STEM, (rows, *self._frame[1:], self.stem.outputs))
-        x = drawing.channels_first(STEM)
+        x = STEM
         if quantised is not None:
             scale = self._weights.plain(quantised.input[1]) * self._weights.scale(conv.input[1])
-            x = drawing.node(
-                "Mul", "stem.scaled", [x, drawing.constant("stem.scale", _column(scale))]
-            )
-        bias = drawing.constant("stem.bias", _column(self._weights.array(conv.input[2])))
-        drawing.known[conv.output[0]] = drawing.node("Add", "stem.biased", [x, bias])
+            x = drawing.node("Mul", "stem.scaled", [x, drawing.constant("stem.scale", scale)])
+        bias = drawing.constant("stem.bias", self._weights.array(conv.input[2]))
+        x = drawing.node("Add", "stem.biased", [x, bias])
+        node = conv  # what follows value by value is cheapest before the transposition
+        while [n.op_type for n in self._users[node.output[0]]] in _BY_VALUE:
+            [node] = self._users[node.output[0]]
+            x = drawing.copied(node, x)
+        drawing.known[node.output[0]] = drawing.channels_first(x)
         return self._to_cut(drawing, 0, HANDED)
 
     def _first(self) -> tuple[onnx.NodeProto | None, onnx.NodeProto | None]:
@@ -345,8 +349,3 @@ class Cuts:
         if maker is None or maker.op_type != "Relu":
             return tensor
         return drawing.node("Relu", f"{tensor}.again", [tensor])
-
-
-def _column(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A value for each channel of tensors [n, channels, height, width]."""
-    return np.ascontiguousarray(values.reshape(-1, 1, 1), np.float32)

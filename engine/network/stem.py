@@ -26,13 +26,26 @@ _PRODUCT: Final = 1 << 18  # multiplications for which OpenBLAS wakes no other t
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """Cells that are drawn, in squares of `SIDE`, ordered by channel. `frames`, `channels`: whose
-    each is. `rows`, `columns`: of its first cell. `values`: float32 [tiles, cells]."""
+    """Cells that are drawn, in squares of `SIDE`. `frames`, `channels`: whose each is. `rows`,
+    `columns`: of its first cell. `values`: float32 [tiles, cells]."""
 
     frames: NDArray[np.int64]
     channels: NDArray[np.int64]
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
+    values: F32
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Where tiles give something, in runs of frames, and there by channel.
+
+    `ends`: for each run and channel, where its tiles end. `places`: of each tile the frame in its
+    run, then the part of that frame and the part of the window around the tile that meet: top,
+    bottom, left and right, the latter two counted in values. `values`: as of `Tiles`."""
+
+    ends: list[list[int]]
+    places: list[list[int]]
     values: F32
 
 
@@ -53,17 +66,14 @@ class Stem:
                 spread[:, row, column, row : row + size, column : column + size] = turned
         self._spread = spread.reshape(channels, SIDE**2, window * window * outputs)
 
-    def write(self, frames: Frames, out: F32) -> None:
-        """Write what the convolution makes of frames, without its bias, into `out`, float32
-        [rows, height, width, outputs]; rows beyond the frames are zero then."""
-        out[:] = 0
-        found = tiles(frames, self._scale)
-        height, width = frames.shape[1:]
+    def windows(self, frames: Frames, run: int) -> Windows:
+        """Where frames are drawn, for runs of so many."""
+        found, (channels, height, width) = tiles(frames, self._scale), frames.shape
         window, outputs = self._window, self.outputs
         top, left = found.rows - self._border, found.columns - self._border
-        places = np.stack(
+        place = np.stack(
             [
-                found.frames,
+                found.frames % run,
                 np.maximum(top, 0),
                 np.minimum(top + window, height),
                 np.maximum(left, 0) * outputs,
@@ -74,31 +84,44 @@ class Stem:
                 np.minimum(width - left, window) * outputs,
             ],
             axis=1,
-        ).tolist()
-        canvas = out.reshape(len(out), height, width * outputs)
-        step = len(out)
-        values = np.zeros((step, SIDE**2), np.float32)
-        given = np.empty((step, window, window * outputs), np.float32)
-        flat = given.reshape(step, -1)
+        )
+        keys = found.frames // run * channels + found.channels
+        order = np.argsort(keys, kind="stable")
+        runs = -(-len(frames) // run)
+        ends = np.searchsorted(keys[order], np.arange(runs * channels), side="right")
+        return Windows(
+            ends.reshape(runs, channels).tolist(), place[order].tolist(), found.values[order]
+        )
+
+    def write(self, windows: Windows, number: int, out: F32) -> None:
+        """Write what the convolution makes of the frames of a run, without its bias, into `out`,
+        float32 [run, height, width, outputs]; rows beyond the last frame are zero then."""
+        out[:] = 0
+        run, height, width, outputs = out.shape
+        canvas = out.reshape(run, height, width * outputs)
+        values = np.zeros((run, SIDE**2), np.float32)
+        given = np.empty((run, self._window, self._window * outputs), np.float32)
+        flat = given.reshape(run, -1)
         most = _PRODUCT // values.size
         parts = [slice(first, first + most) for first in range(0, flat.shape[1], most)]
-        ends = np.searchsorted(found.channels, np.arange(len(self._spread)), side="right").tolist()
-        first = 0
-        for channel, end in enumerate(ends):
-            for start in range(first, end, step):
-                chunk = places[start : min(start + step, end)]
-                values[: len(chunk)] = found.values[start : start + len(chunk)]
+        first = windows.ends[number - 1][-1] if number else 0
+        for spread, end in zip(self._spread, windows.ends[number], strict=True):
+            for start in range(first, end, run):
+                chunk = slice(start, min(start + run, end))
+                values[: chunk.stop - start] = windows.values[chunk]
                 for part in parts:
-                    np.matmul(values, self._spread[channel, :, part], out=flat[:, part])
-                for one, (frame, a, b, c, d, e, f, g, h) in zip(given, chunk, strict=False):
+                    np.matmul(values, spread[:, part], out=flat[:, part])
+                for one, (frame, a, b, c, d, e, f, g, h) in zip(
+                    given, windows.places[chunk], strict=False
+                ):
                     into = canvas[frame, a:b, c:d]
                     np.add(into, one[e:f, g:h], into)
             first = end
 
 
 def tiles(frames: Frames, scale: float | None = None) -> Tiles:
-    """All cells of frames, each in one tile; those of a channel in as few as its first row and
-    column give. `scale`: that values are quantised by, as whole numbers from 0 to 255."""
+    """All cells of frames, each in one tile; of a frame and channel first the one that begins with
+    its first row. `scale`: that values are quantised by, as whole numbers from 0 to 255."""
     channels, height, width = frames.shape
     places, values = frames.entries()
     if scale is not None:
@@ -128,6 +151,4 @@ def tiles(frames: Frames, scale: float | None = None) -> Tiles:
         none = np.zeros(0, np.int64)
         return Tiles(none, none, none, none, np.zeros((0, SIDE**2), np.float32))
     frame, channel, top, left = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    square = np.concatenate(squares)
-    order = np.argsort(channel, kind="stable")
-    return Tiles(frame[order], channel[order], top[order], left[order], square[order])
+    return Tiles(frame, channel, top, left, np.concatenate(squares))

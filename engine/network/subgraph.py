@@ -127,6 +127,11 @@ class Subgraph:
         least = self.constant("least", np.array(np.iinfo(zero.dtype).min, zero.dtype))
         return self.channels_last(self.node("Max", f"{x}.again", [x, least]))
 
+    def copied(self, node: onnx.NodeProto, x: str) -> str:
+        """A node of the network that changes each value by itself, of another tensor."""
+        constants = map(self.weight, node.input[1:])
+        return self._copy(node, f"{x}.{node.op_type}", [x, *constants])
+
     def _copy(self, node: onnx.NodeProto, name: str, inputs: Sequence[str]) -> str:
         """A node like another one, with these inputs and its output of that name."""
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}

@@ -118,7 +118,8 @@ class Levels:
         is in their slots then."""
         buffers = self._memory.of(np.sum([half.rows for half in wave], axis=0).tolist())
         frames = Frames.joined([half.frames for half in wave])
-        drawn = Drawn(frames) if self._stem is None else Convolved(frames, self._stem)
+        stem = self._stem
+        drawn = Drawn(frames) if stem is None else Convolved(frames, stem, self._rows)
         placed = Placed([(half.contexts.frames,) for half in wave], self._rows)
         for number, (networks, buffer) in enumerate(zip(self._levels, buffers, strict=True)):
             for array in buffer.values():

@@ -90,13 +90,14 @@ class Drawn:
 
 
 class Convolved:
-    """Writes what a network's stem makes of frames."""
+    """Writes what a network's stem makes of frames, `run` of them at a time."""
 
-    def __init__(self, frames: Frames, stem: Stem) -> None:
-        self._frames, self._stem = frames, stem
+    def __init__(self, frames: Frames, stem: Stem, run: int) -> None:
+        self._stem, self._run = stem, run
+        self._windows = stem.windows(frames, run)
 
     def read(self, first: int, last: int, out: dict[str, Array]) -> dict[str, Array]:
-        self._stem.write(self._frames[first:last], out[STEM])
+        self._stem.write(self._windows, first // self._run, out[STEM])
         return out
 
 
