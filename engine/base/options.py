@@ -239,7 +239,8 @@ class Options:
     model: str | None = _model(
         None,
         "an .onnx file, a checkpoint (.pth, converted once into the cache), an .om file or several "
-        "(a_bs8.om,a_bs1.om: as large as the device has memory for), demo (the "
+        "(a_bs8.om,a_bs1.om: as large as the device has memory for; so are .onnx files of "
+        "converters.onnx2om --layout shared given), demo (the "
         "weights that ship), or the name of a published checkpoint (--list; default: the one for a "
         "named dataset, demo for its own data, "
         f"else {DEFAULT_CHECKPOINT})",

@@ -33,9 +33,8 @@ DTYPES = ("float32", "float16")
 @dataclass(frozen=True)
 class Interface:
     """What a compiled network takes and gives. A gear is the first dimension of its first input:
-    samples in layout ``clips``, otherwise frames. `layout`: as
-    files call it. `levels`: in layout
-    ``contexts``, by gear, how many rows each level has.
+    samples in layout ``clips``, otherwise frames. `layout`: as files call it. `levels`: in
+    layout ``contexts``, by gear, how many rows each level has.
     """
 
     layout: str

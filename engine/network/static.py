@@ -59,7 +59,12 @@ def describe_static(content: Content, model: onnx.ModelProto) -> tuple[Descripti
     frames, counts = shapes[0][0], tuple(shape[-1] for shape in shapes[1:-1])
     interface = Interface(CONTEXTS, recipe, {frames: counts})
     columns = _shape(model.graph.output[0])
-    if min(frames, *counts, 1) < 1 or shapes != interface.inputs(frames) or len(columns) != 2:
+    most = recipe.views * recipe.length  # positions of all clips
+    if (
+        not all(0 < count <= most for count in (frames, *counts))
+        or shapes != interface.inputs(frames)
+        or len(columns) != 2
+    ):
         raise ModelError(f"{path}: inputs of shapes {shapes}, which are not its recipe's{_AGAIN}")
     types = [inputs[name].type.tensor_type.elem_type for name in names]
     kinds = {"float32": TensorProto.FLOAT, "int32": TensorProto.INT32}
@@ -109,5 +114,5 @@ def _preprocessing(properties: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
-    """Dimensions; 0 where the file leaves one free."""
-    return tuple(max(0, d.dim_value) for d in value.type.tensor_type.shape.dim)
+    """Dimensions; 0 where the file leaves one free, or has none."""
+    return tuple(max(0, d.dim_value) for d in value.type.tensor_type.shape.dim) or (0,)

@@ -163,6 +163,10 @@ def changed(path: Path, change: Callable[[onnx.ModelProto, dict[str, str]], None
     return str(target)
 
 
+def shapeless(model: onnx.ModelProto, about: dict[str, str]) -> None:
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+
+
 def test_what_a_file_says(files: str) -> None:
     first = Path(files.split(",")[0])
     model = open_model(str(first))
@@ -173,6 +177,7 @@ def test_what_a_file_says(files: str) -> None:
         (lambda m, about: about.update(strides='["1"]'), "damaged metadata .strides"),
         (lambda m, about: about.update(strides="[1, 2, 1]"), "expected frames, level1, level2, le"),
         (lambda m, about: about.update(classes=json.dumps(["one"])), "1 class names for 51 out"),
+        (shapeless, "which are not its recipe's; make it again"),
         (
             lambda m, about: about.update(preprocessing=json.dumps(SMALL.to_json())),
             "which are not its recipe's; make it again",
