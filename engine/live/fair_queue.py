@@ -8,6 +8,7 @@ does. Pure; not for several threads.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -51,21 +52,39 @@ class FairQueue(Generic[T]):
             )
         else:
             return None
-        self._pop(loser)
-        if loser not in self._lines:
-            self._turns.remove(loser)
+        self.leave_out(loser)
         return loser
 
-    def take(self) -> tuple[str, T, float] | None:
-        """The oldest item of the name whose turn it is, and when it arrived; None where there is
-        none."""
-        if not self._turns:
+    def turn(self, free: Callable[[str], bool] = lambda name: True) -> str | None:
+        """The name whose turn it is, of those that are `free`; None where there is none."""
+        return next(filter(free, self._turns), None)
+
+    def take(self, name: str | None = None) -> tuple[str, T, float] | None:
+        """The oldest item of a name, that whose turn it is unless another is given, and when it
+        arrived; None where there is none. Its next turn is behind all others."""
+        if name is None and (name := self.turn()) is None:
             return None
-        name = self._turns.popleft()
+        self._turns.remove(name)
         item, arrived = self._pop(name)
         if name in self._lines:
             self._turns.append(name)
         return name, item, arrived
+
+    def leave_out(self, name: str) -> None:
+        """Lose the oldest item of a name, which keeps its turn for the next."""
+        self._pop(name)
+        if name not in self._lines:
+            self._turns.remove(name)
+
+    def line(self, name: str) -> Sequence[tuple[T, float]]:
+        """What waits of a name, with when it arrived, the oldest first."""
+        return self._lines[name].items
+
+    def ahead(self, name: str) -> int:
+        """Items that would be taken before one more of a name."""
+        own = self.count(name)
+        others = (len(line.items) for other, line in self._lines.items() if other != name)
+        return own + sum(min(count, own + 1) for count in others)
 
     def count(self, name: str) -> int:
         """Items that wait of a name."""
