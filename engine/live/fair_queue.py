@@ -80,12 +80,6 @@ class FairQueue(Generic[T]):
         """What waits of a name, with when it arrived, the oldest first."""
         return self._lines[name].items
 
-    def ahead(self, name: str) -> int:
-        """Items that would be taken before one more of a name."""
-        own = self.count(name)
-        others = (len(line.items) for other, line in self._lines.items() if other != name)
-        return own + sum(min(count, own + 1) for count in others)
-
     def count(self, name: str) -> int:
         """Items that wait of a name."""
         line = self._lines.get(name)

@@ -1,12 +1,12 @@
 """Freshness: how much of a live run is asked of the device, so that labels are young.
 
-Comes in: what streams make, what is asked and what is answered, and when. Goes out: whether one more
-window may be under way, which windows are left out, and what there is to say about it.
+Comes in: what streams make, what is asked and what is answered, and when. Goes out: whether one
+more window may be under way, which windows are left out, and what there is to say about it.
 
-A late label is wrong. So no more is under way than the device does in a fraction of `--max-age`; what
-waits too long is left out; and where streams make more windows than the device answers, each
-gets the same share of it, windows left out evenly, as if the stride were longer. A stream that makes
-less than its share loses none. Pure, and the clock is an argument.
+A late label is wrong. So no more is under way than the device does in a fraction of the age allowed;
+what waits too long is left out; and where streams make more windows than the device answers, each
+gets the same share of it, its windows left out evenly, as if the stride were longer. A stream that
+makes less than its share loses none. Pure, and the clock is an argument.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Freshness:
         self._seconds: float | None = None  # a window
         self._share: float | None = None  # windows/s of a stream; None: as many as it makes
         self._looked = -math.inf
+        self._names, self._looks = Recent(), Recent()  # streams of which windows wait
         self._changing: float | None = None  # since when it has been the other way
         self._begun = 0.0
         self._lost = self._lost_before = 0
@@ -118,29 +119,33 @@ class Freshness:
 
     # What is made
 
-    def made(self, stream: str, now: float) -> None:
-        """A stream has made a window."""
-        self._streams.setdefault(stream, _Stream()).made.add(1, now)
+    def made(self, stream: str, count: int, now: float) -> None:
+        """A stream has made so many windows."""
+        self._streams.setdefault(stream, _Stream()).made.add(count, now)
 
-    def admits(self, stream: str, who: Who, ahead: int, now: float) -> bool:
-        """Whether it may wait, where `ahead` windows are taken before it. Of somebody whose stream
-        makes twice its share every second window may."""
+    def admits(self, stream: str, who: Who, own: int, names: int, now: float) -> bool:
+        """Whether it may wait, where `own` windows of its stream do, and some of `names` streams.
+        Of somebody whose stream makes twice its share every second window may."""
+        self._names.add(names, now)
+        self._looks.add(1, now)
         turns = self._streams[stream].turns
-        share = 1 / self.growth(stream, ahead, now)
+        share = 1 / self._growth(stream, own, now)
         turn = turns.pop(who) + share if who in turns else 1.0
         turns[who] = turn - (turn >= 1)
         if len(turns) > _PEOPLE:
             del turns[next(iter(turns))]
         return turn >= 1
 
-    def growth(self, stream: str, ahead: int, now: float) -> float:
+    def _growth(self, stream: str, own: int, now: float) -> float:
         """How much longer a stream's stride is than asked for, at the least 1."""
         if now - self._looked >= _LOOK_S:
             self._looked = now
             self._share = self._shared(now)
         if self._share is None or self._seconds is None:
             return 1.0
-        # more than its share while little waits, less while much does
+        # More than its share while little waits, less while much does. How many streams wait is
+        # taken as a mean: some would always come while many do.
+        ahead = (own + 1) * self._names.amount / self._looks.amount
         waits = ahead * self._seconds / (_WAITING * self._max_age)
         share = self._share * max(0.1, 1.5 - waits / 2)
         return max(1.0, self._streams[stream].made.of(now) / _MEMORY_S / share)

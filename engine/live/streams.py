@@ -179,6 +179,8 @@ class Streams:
     def _put(
         self, name: str, stream: _Stream, windows: list[Window], arrived: float, now: float
     ) -> None:
+        if self.freshness is not None and windows:
+            self.freshness.made(name, len(windows), now)
         for window in windows:
             if not self._admits(name, stream, window, now):
                 self.figures.thinned += 1
@@ -189,12 +191,10 @@ class Streams:
                 self._count_dropped(loser, now)
 
     def _admits(self, name: str, stream: _Stream, window: Window, now: float) -> bool:
-        if self.freshness is None:
+        if self.freshness is None or not stream.live:
             return True
-        self.freshness.made(name, now)
-        if not stream.live:
-            return True
-        return self.freshness.admits(name, window.who, self._queue.ahead(name), now)
+        waiting = self._queue.count(name), self._queue.names
+        return self.freshness.admits(name, window.who, *waiting, now)
 
     def _free(self, name: str) -> bool:
         """Whether a stream may have one more window under way."""
