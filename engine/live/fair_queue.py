@@ -33,9 +33,12 @@ class FairQueue(Generic[T]):
         self._turns: deque[str] = deque()
         self._bounded = 0  # items of bounded names
 
-    def put(self, name: str, item: T, arrived: float, *, bounded: bool = True) -> str | None:
+    def put(
+        self, name: str, item: T, arrived: float, *, bounded: bool = True, each: int = 0
+    ) -> str | None:
         """Add an item. Returns the name that has lost its oldest by it, if one has. `bounded`
-        counts from the first item that waits of a name."""
+        counts from the first item that waits of a name; `each`: items that may wait of it, where
+        that is more than usual."""
         line = self._lines.get(name)
         if line is None:
             line = self._lines[name] = _Line(bounded)
@@ -44,7 +47,7 @@ class FairQueue(Generic[T]):
         if not line.bounded:
             return None
         self._bounded += 1
-        if len(line.items) > self._each:
+        if len(line.items) > max(each, self._each):
             loser = name
         elif self._bounded > self._total:
             loser = max(
@@ -75,6 +78,20 @@ class FairQueue(Generic[T]):
         self._pop(name)
         if name not in self._lines:
             self._turns.remove(name)
+
+    def renew(self, name: str, same: Callable[[T], bool], item: T, arrived: float) -> int:
+        """An item takes the place of the oldest that is the `same` of its name; all others that
+        are make room. Returns how many; of none that is, nothing happens."""
+        line = self._lines[name]
+        places = [at for at, (other, _) in enumerate(line.items) if same(other)]
+        lost = sum(line.items[at][0] is not item for at in places)
+        if not lost:
+            return 0
+        line.items[places[0]] = item, arrived
+        for at in reversed(places[1:]):
+            del line.items[at]
+        self._bounded -= line.bounded * (len(places) - 1)
+        return lost
 
     def line(self, name: str) -> Sequence[tuple[T, float]]:
         """What waits of a name, with when it arrived, the oldest first."""

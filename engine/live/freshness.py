@@ -3,10 +3,11 @@
 Comes in: what streams make, what is asked and what is answered, and when. Goes out: whether one
 more window may be under way, which windows are left out, and what there is to say about it.
 
-A late label is wrong. So no more is under way than the device does in a fraction of the age allowed;
-what waits too long is left out; and where streams make more windows than the device answers, each
-gets the same share of it, its windows left out evenly, as if the stride were longer. A stream that
-makes less than its share loses none. Pure, and the clock is an argument.
+A late label is wrong. So no more is under way than the device does in a fraction of the age that is
+allowed, a window that is late makes room for the newest of the same person, and one that is too old
+is left out. Streams take turns: while the device cannot keep up, each has its windows less often,
+evenly, as if the stride were longer; one that makes less than its share loses none. Pure, and the
+clock is an argument.
 """
 
 from __future__ import annotations
@@ -15,14 +16,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from engine.base.choices import Who
-
 _UNDER_WAY = 1 / 4  # of the age: a batch that runs, and one that fills
-_WAITING = 1 / 8  # of the age: what may wait while streams have their shares
 _LEAST = 1 / 4  # of the age that a window may always wait, however slow the device is
 _MEMORY_S = 2.0  # of what is measured
-_LOOK_S = 0.1  # between two looks at the shares
-_PEOPLE = 1000  # of a stream whose turns are remembered
 _BEHIND, _OVER = 0.05, 0.01  # of the windows, left out
 _FEW = 0.5  # windows, of which nothing is said
 _LASTS_S = 2.0  # before it is said
@@ -48,7 +44,6 @@ class Recent:
 class _Stream:
     made: Recent = field(default_factory=Recent)
     left_out: Recent = field(default_factory=Recent)
-    turns: dict[Who, float] = field(default_factory=dict)  # by person; a whole one admits a window
 
 
 class Freshness:
@@ -62,9 +57,6 @@ class Freshness:
         self._since = 0.0  # when the device began, or last answered
         self._busy, self._answers = Recent(), Recent()
         self._seconds: float | None = None  # a window
-        self._share: float | None = None  # windows/s of a stream; None: as many as it makes
-        self._looked = -math.inf
-        self._names, self._looks = Recent(), Recent()  # streams of which windows wait
         self._changing: float | None = None  # since when it has been the other way
         self._begun = 0.0
         self._lost = self._lost_before = 0
@@ -95,8 +87,8 @@ class Freshness:
     def most(self) -> int:
         """Windows that may be under way."""
         if not self._seconds:
-            return 2 * self._devices
-        return max(2 * self._devices, int(_UNDER_WAY * self._max_age / self._seconds))
+            return self._devices
+        return max(self._devices, int(_UNDER_WAY * self._max_age / self._seconds))
 
     @property
     def full(self) -> bool:
@@ -110,52 +102,18 @@ class Freshness:
 
     # What waits
 
-    def stale(self, age: float, *, followed: bool) -> bool:
-        """Whether a window that arrived `age` seconds ago is left out: it could not be answered in
-        time, or it is late and `followed` by a newer one of the same person."""
+    @property
+    def patience(self) -> float:
+        """Seconds that a window may wait and still be answered in time. One that has waited for
+        half of it is late."""
         ahead = (self._count + 1) * (self._seconds or 0.0)
-        patience = max(self._max_age - ahead, _LEAST * self._max_age)
-        return age > (patience / 2 if followed else patience)
+        return max(self._max_age - ahead, _LEAST * self._max_age)
 
     # What is made
 
     def made(self, stream: str, count: int, now: float) -> None:
         """A stream has made so many windows."""
         self._streams.setdefault(stream, _Stream()).made.add(count, now)
-
-    def admits(self, stream: str, who: Who, own: int, names: int, now: float) -> bool:
-        """Whether it may wait, where `own` windows of its stream do, and some of `names` streams.
-        Of somebody whose stream makes twice its share every second window may."""
-        self._names.add(names, now)
-        self._looks.add(1, now)
-        turns = self._streams[stream].turns
-        share = 1 / self._growth(stream, own, now)
-        turn = turns.pop(who) + share if who in turns else 1.0
-        turns[who] = turn - (turn >= 1)
-        if len(turns) > _PEOPLE:
-            del turns[next(iter(turns))]
-        return turn >= 1
-
-    def _growth(self, stream: str, own: int, now: float) -> float:
-        """How much longer a stream's stride is than asked for, at the least 1."""
-        if now - self._looked >= _LOOK_S:
-            self._looked = now
-            self._share = self._shared(now)
-        if self._share is None or self._seconds is None:
-            return 1.0
-        # More than its share while little waits, less while much does. How many streams wait is
-        # taken as a mean: some would always come while many do.
-        ahead = (own + 1) * self._names.amount / self._looks.amount
-        waits = ahead * self._seconds / (_WAITING * self._max_age)
-        share = self._share * max(0.1, 1.5 - waits / 2)
-        return max(1.0, self._streams[stream].made.of(now) / _MEMORY_S / share)
-
-    def _shared(self, now: float) -> float | None:
-        """Windows/s of each stream such that they are together what the device answers."""
-        if not self._seconds:
-            return None
-        made = [stream.made.of(now) / _MEMORY_S for stream in self._streams.values()]
-        return level(made, 1 / self._seconds)
 
     def left_out(self, stream: str, now: float) -> None:
         """A window of a stream has been left out, for whatever reason."""
@@ -205,18 +163,5 @@ def _in_words(
     every = stride * made / max(made - lost, made / 100)
     return (
         f"the device cannot keep up: in {len(affected)} of {streams} streams a window every "
-        f"{every:.1f} s in place of {stride:g} s; what would help: {help}"
+        f"{every:.1f} s in place of {stride:.2g} s; what would help: {help}"
     )
-
-
-def level(made: Sequence[float], capacity: float) -> float | None:
-    """The level to which what each makes is cut such that all of it together is the capacity;
-    None where it is no more."""
-    if sum(made) <= capacity:
-        return None
-    left = capacity
-    for number, one in enumerate(ordered := sorted(made)):
-        if one >= left / (len(ordered) - number):
-            return left / (len(ordered) - number)
-        left -= one
-    return None  # by rounding alone

@@ -35,8 +35,7 @@ class StreamFigures:
 
     streams: int = 0  # seen
     refused: int = 0  # frames of streams beyond the limit
-    dropped: int = 0  # windows that had to make room, were too old, or beyond their share
-    thinned: int = 0  # of them, beyond their share
+    dropped: int = 0  # windows that had to make room, were too old, or late
     tracked: int = 0  # streams in which people had no ids of their own
     unseen: int = 0  # streams with people, none of them long enough for a window
     first_unseen: str | None = None
@@ -127,9 +126,7 @@ class Streams:
         if self.full:
             return None
         while (name := self._queue.turn(self._free)) is not None:
-            if self._is_stale(name, now):
-                self._queue.leave_out(name)
-                self._count_dropped(name, now)
+            if not self._make_room(name, now):
                 continue
             found = self._queue.take(name)
             assert found is not None
@@ -179,22 +176,31 @@ class Streams:
     def _put(
         self, name: str, stream: _Stream, windows: list[Window], arrived: float, now: float
     ) -> None:
+        each = 0
         if self.freshness is not None and windows:
             self.freshness.made(name, len(windows), now)
+            each = len(windows)  # one of everybody
+        crowded = self._crowded(name, stream, each, now)
         for window in windows:
-            if not self._admits(name, stream, window, now):
-                self.figures.thinned += 1
-                self._count_dropped(name, now)
+            if crowded and self._renew(name, window, arrived, now):
                 continue
-            loser = self._queue.put(name, window, arrived, bounded=stream.live)
+            loser = self._queue.put(name, window, arrived, bounded=stream.live, each=each)
             if loser is not None:
                 self._count_dropped(loser, now)
 
-    def _admits(self, name: str, stream: _Stream, window: Window, now: float) -> bool:
-        if self.freshness is None or not stream.live:
-            return True
-        waiting = self._queue.count(name), self._queue.names
-        return self.freshness.admits(name, window.who, *waiting, now)
+    def _crowded(self, name: str, stream: _Stream, more: int, now: float) -> bool:
+        """Whether windows of a stream are to take the places of those of the same people."""
+        if self.freshness is None or not stream.live or not (count := self._queue.count(name)):
+            return False
+        late = self._queue.line(name)[0][1] < now - self.freshness.patience / 2
+        return late or count + more > self._limits.waiting
+
+    def _renew(self, name: str, window: Window, arrived: float, now: float) -> int:
+        """A window takes the place of all others of the same person, if there are any."""
+        lost = self._queue.renew(name, lambda other: other.who == window.who, window, arrived)
+        for _ in range(lost):
+            self._count_dropped(name, now)
+        return lost
 
     def _free(self, name: str) -> bool:
         """Whether a stream may have one more window under way."""
@@ -202,12 +208,20 @@ class Streams:
             return True
         return not self.freshness.crowds(name)
 
-    def _is_stale(self, name: str, now: float) -> bool:
+    def _make_room(self, name: str, now: float) -> bool:
+        """Of a stream whose turn it is, let the newest window of whoever is next run in the place
+        of one that is late, and leave out what is too old. Whether anything is left."""
         if self.freshness is None or not self._streams[name].live:
-            return False
-        (window, arrived), *later = self._queue.line(name)
-        followed = any(other.who == window.who for other, _ in later)
-        return self.freshness.stale(now - arrived, followed=followed)
+            return True
+        line, patience = self._queue.line(name), self.freshness.patience
+        first, since = line[0]
+        if now - since > patience / 2:
+            same = [(other, at) for other, at in line if other.who == first.who]
+            self._renew(name, *same[-1], now)
+        while self._queue.count(name) and now - self._queue.line(name)[0][1] > patience:
+            self._queue.leave_out(name)
+            self._count_dropped(name, now)
+        return self._queue.count(name) > 0
 
     def _count_dropped(self, name: str, now: float) -> None:
         self._streams[name].dropped += 1

@@ -50,7 +50,6 @@ def _summarise(run: LiveRun) -> dict[str, Any]:
         "windows": {
             "made": windows.windows,
             "dropped": streams.dropped,
-            "thinned": streams.thinned,
             "waiting": windows.windows - streams.dropped - totals.done,
         },
         "sources": {name: about.to_json() for name, about in run.source_figures.items()},
@@ -69,9 +68,8 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         f"{frames['late']} late or twice, {summary['streams']['restarts']} restarts",
         f"people    tracked in {summary['streams']['tracked']} of {summary['streams']['seen']} "
         "streams; in the others ids, or rows of a file, say who is who",
-        f"windows   {windows['made']}, {windows['dropped']} left out, "
-        f"{windows['thinned']} of them as if the stride were longer, {windows['waiting']} at the "
-        "end",
+        f"windows   {windows['made']}, {windows['dropped']} left out for newer ones, "
+        f"{windows['waiting']} at the end",
         *_of_unseen(summary["streams"]),
         *_of_late(frames["late"], frames["taken"]),
         *(f"noted     {line}" for line in spelt(summary["notes"], "label")),

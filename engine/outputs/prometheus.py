@@ -78,7 +78,6 @@ class PrometheusExporter(LiveOutput):
             "frames_refused": "Frames of streams beyond the limit",
             "windows": "Windows made",
             "windows_dropped": "Windows left out",
-            "windows_thinned": "Windows left out as if the stride were longer",
             "windows_failed": "Windows without scores",
             "restarts": "Processes replaced",
         }
@@ -139,7 +138,6 @@ class PrometheusExporter(LiveOutput):
             "frames_refused": streams.refused,
             "windows": windows.windows,
             "windows_dropped": streams.dropped,
-            "windows_thinned": streams.thinned,
             "windows_failed": run.totals.failed,
             "restarts": run.state.figures.restarts,
         }

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.live.freshness import Freshness, level
+from engine.live.freshness import Freshness
 from engine.live.streams import StreamLimits, Streams
 from engine.live.windows import Grid
 from engine.sources.pose_frames import PoseFrame
@@ -130,7 +130,7 @@ def test_overload(count: int, window_s: float, max_age: float) -> None:
     """Two to five times what the device can: young labels, as many as it can, in equal shares."""
     found = simulated(whole(count, 60), 60, window_s=window_s, max_age=max_age)
     ages = [age for of in found.ages.values() for age in of]
-    assert p95(ages) <= max_age
+    assert p95(ages) <= max_age + 8 * window_s  # a batch
     assert len(ages) >= 0.95 * 55 / window_s
     share = len(ages) / count
     for of in found.ages.values():
@@ -184,42 +184,42 @@ def test_windows_are_left_out_evenly() -> None:
     """Not in bursts: nobody waits for more than two of the longer strides."""
     found = simulated(whole(30, 60), 60, window_s=0.04, after=10)
     for times in found.times.values():
-        assert max(np.diff(times)) < 2 * 30 * 0.04 + 0.5
+        assert max(np.diff(times)) < 1.5 * 30 * 0.04
 
 
-def test_people_of_a_stream_share_its_share() -> None:
+def test_people_of_a_stream_take_turns() -> None:
+    """More of them than windows may wait, and than are answered in a stride."""
     freshness = Freshness(2.0)
-    admitted: Counter[int] = Counter()
-    freshness.asked("a", 0.0)
-    freshness.answered("a", 0.2)
-    for tick in range(200):
-        now = 0.2 + tick * STRIDE
-        freshness.made("a", 5, now)
-        for who in range(5):
-            admitted[who] += freshness.admits("a", who, 0, 1, now)
-    assert 0 < min(admitted.values()) < 150
-    assert max(admitted.values()) - min(admitted.values()) <= 2
+    streams, answered = _Windows(freshness), Counter[object]()
+    for tick in range(400):
+        now = tick * STRIDE
+        streams.make("a", 20, now)
+        for part in range(3):
+            if (taken := streams.next(now)) is not None:
+                answered[taken[0].who] += 1
+                freshness.answered("a", now + (part + 1) * STRIDE / 3)
+    assert len(answered) == 20
+    assert max(answered.values()) - min(answered.values()) <= 2
 
 
 def test_the_newest_window_first_where_it_is_late() -> None:
-    freshness = Freshness(2.0)
-    assert not freshness.stale(0.9, followed=True)
-    assert freshness.stale(1.1, followed=True)
-    assert not freshness.stale(1.9, followed=False)
-    assert freshness.stale(2.1, followed=False)
-    streams = _Windows(freshness)
+    streams = _Windows(Freshness(2.0))
     for at in (0.0, 0.4, 0.8):
         streams.make("a", 1, at)
     streams.make("b", 1, 0.0)
-    assert [w.last for w, _ in iter(lambda: streams.next(1.7), None)] == [3, 1]
+    assert streams.next(2.1)[0].last == 3
     assert streams.dropped == {"a": 2}
+    streams = _Windows(Freshness(2.0, devices=9))
+    for at in (0.0, 0.4):
+        streams.make("a", 1, at)
+    assert [w.last for w, _ in iter(lambda: streams.next(0.9), None)] == [1, 2]
 
 
 def test_what_is_under_way_follows_the_device() -> None:
-    """Half a second's worth of windows, and never less than one that runs and one that waits."""
+    """Half a second's worth of windows, and never less than one."""
     freshness = Freshness(2.0)
-    assert freshness.most == 2
-    for seconds, most in ((0.01, 50), (10.0, 2)):
+    assert freshness.most == 1
+    for seconds, most in ((0.01, 50), (10.0, 1)):
         now = 1000 / seconds
         for _ in range(20):
             freshness.asked("a", now)
@@ -243,18 +243,6 @@ def test_recorded_windows_are_never_left_out() -> None:
         found, now = found + 1, now + 5
         freshness.answered(taken[0].stream, now)
     assert found == 50
-
-
-@given(
-    st.lists(st.floats(0, 1000), min_size=1, max_size=20),
-    st.floats(0.001, 5000),
-)
-def test_a_level_shares_the_capacity_out(made: list[float], capacity: float) -> None:
-    found = level(made, capacity)
-    if found is None:
-        assert sum(made) <= capacity * (1 + 1e-9)
-    else:
-        assert sum(min(one, found) for one in made) == pytest.approx(capacity)
 
 
 @given(st.data())
@@ -282,4 +270,3 @@ def test_whatever_comes(data: st.DataObject) -> None:
         elif what == "news":
             freshness.news(STRIDE, HELP, now)
     assert made == got + streams.waiting + streams.left_out
-    assert len(out) <= max(2, freshness.most) or freshness.full
