@@ -31,6 +31,7 @@ class FairQueue(Generic[T]):
         self._each, self._total = each, total
         self._lines: dict[str, _Line[T]] = {}
         self._turns: deque[str] = deque()
+        self._owed: set[str] = set()  # names that have a turn, and nothing that waits
         self._bounded = 0  # items of bounded names
 
     def put(
@@ -42,7 +43,10 @@ class FairQueue(Generic[T]):
         line = self._lines.get(name)
         if line is None:
             line = self._lines[name] = _Line(bounded)
-            self._turns.append(name)
+            if name in self._owed:
+                self._owed.remove(name)
+            else:
+                self._turns.append(name)
         line.items.append((item, arrived))
         if not line.bounded:
             return None
@@ -56,11 +60,12 @@ class FairQueue(Generic[T]):
         else:
             return None
         self.leave_out(loser)
+        self.forget(loser)
         return loser
 
     def turn(self, free: Callable[[str], bool] = lambda name: True) -> str | None:
         """The name whose turn it is, of those that are `free`; None where there is none."""
-        return next(filter(free, self._turns), None)
+        return next((name for name in self._turns if name in self._lines and free(name)), None)
 
     def take(self, name: str | None = None) -> tuple[str, T, float] | None:
         """The oldest item of a name, that whose turn it is unless another is given, and when it
@@ -74,9 +79,15 @@ class FairQueue(Generic[T]):
         return name, item, arrived
 
     def leave_out(self, name: str) -> None:
-        """Lose the oldest item of a name, which keeps its turn for the next."""
+        """Lose the oldest item of a name, which keeps its turn for the next that comes."""
         self._pop(name)
         if name not in self._lines:
+            self._owed.add(name)
+
+    def forget(self, name: str) -> None:
+        """A name of which nothing waits, and nothing is to come, has no turn any more."""
+        if name in self._owed:
+            self._owed.remove(name)
             self._turns.remove(name)
 
     def renew(self, name: str, same: Callable[[T], bool], item: T, arrived: float) -> int:

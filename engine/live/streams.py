@@ -243,6 +243,7 @@ class Streams:
     def _forget_if_done(self, name: str) -> None:
         if self._streams[name].over and not self._queue.count(name):
             del self._streams[name]
+            self._queue.forget(name)
             if self.freshness is not None:
                 self.freshness.forget(name)
 
