@@ -137,7 +137,8 @@ def test_overload(count: int, window_s: float, max_age: float) -> None:
         assert abs(len(of) - share) <= max(2, 0.2 * share)
     [(at, news)] = found.news
     assert at < 10
-    assert news.startswith(f"the device cannot keep up: in {count} of {count} streams a window ev")
+    assert news.startswith("the device cannot keep up: in ")
+    assert f" of {count} streams a window every " in news
 
 
 def test_nothing_is_left_out_while_the_device_keeps_up() -> None:
