@@ -20,7 +20,7 @@ _UNDER_WAY = 1 / 4  # of the age: a batch that runs, and one that fills
 _LEAST = 1 / 4  # of the age that a window may always wait, however slow the device is
 _MEMORY_S = 2.0  # of what is measured
 _BEHIND, _OVER = 0.05, 0.01  # of the windows, left out
-_FEW = 0.5  # windows, of which nothing is said
+_FEW = 1.0  # windows left out lately, of which nothing is said
 _LASTS_S = 2.0  # before it is said
 
 
@@ -97,7 +97,7 @@ class Freshness:
 
     def crowds(self, stream: str) -> bool:
         """Whether a stream has its share of that: what others bring next does not wait for long."""
-        each = max(2 * self._devices, math.ceil(self.most / max(1, len(self._streams))))
+        each = max(self._devices, math.ceil(self.most / max(1, len(self._streams))))
         return self._under_way.get(stream, 0) >= each
 
     # What waits
@@ -132,11 +132,11 @@ class Freshness:
         seconds that were asked for; `help`: what would."""
         streams = [(s.made.of(now), s.left_out.of(now)) for s in self._streams.values()]
         made, lost = (sum(column) for column in zip(*streams, strict=True)) if streams else (0, 0)
-        was, ratio = self.behind, lost / made if made > _FEW else 0.0
+        was, ratio = self.behind, lost / made if made else 0.0
         affected = [(made, lost) for made, lost in streams if lost > _BEHIND * made]
         if was is not None and affected:
             self.behind = _in_words(affected, len(streams), stride, help)
-        if (ratio <= _BEHIND) if was is None else (ratio >= _OVER):
+        if (ratio <= _BEHIND or lost <= _FEW) if was is None else (ratio >= _OVER):
             self._changing = None
             return None
         if self._changing is None:
