@@ -4,7 +4,8 @@
 a window, what they could save at best, and what the runner does save; then how many streams of
 one person at 30 frames/s are sustained (99 of 100 windows' worth of labels, none left out, the
 95th percentile of latency below half a second), with what is known computed once and anew, in
-turn. One process tree, sources in it; two cores are a machine.
+turn; then three times as many as are sustained, with and without a stream that floods, with
+bounded ages (`--max-age`) and unbounded. One process tree, sources in it; two cores are a machine.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import statistics
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ from engine import Options, Stream
 from engine.base import host
 from engine.base.progress import SampleProgress
 from engine.base.recipe import HMDB51_RECIPE
+from engine.live.fair_queue import FairQueue
 from engine.network.recogniser import infer
 from engine.network.runners.base import Runner
 from engine.runtime.setup import Setup
@@ -55,19 +58,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=45.0, help="of a measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most", type=int, default=20, help="streams that are tried")
+    parser.add_argument(
+        "--sustained", type=int, help="take it that so many streams are: the overload alone"
+    )
+    parser.add_argument("--max-age", type=float, default=2.0, help="seconds, in the overload")
     parser.add_argument("--json", type=Path, help="keep everything in a file")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg")
     args = parser.parse_args()
     samples = open_dataset("demo", None, "train", _SAMPLES).samples
-    results = {
+    results: dict[str, Any] = {
         "machine": host.describe(),
         "arguments": {k: str(v) for k, v in vars(args).items()},
-        "strides": _strides(args, samples),
-        "streams": _streams(args, samples),
     }
+    if (sustained := args.sustained) is None:
+        results["strides"] = _strides(args, samples)
+        results["streams"] = _streams(args, samples)
+        sustained = int(statistics.median(_best(results["streams"]["once"])))
+    results["overload"] = _overload(args, samples, 3 * max(1, sustained))
     print(_report(results))
     publish(args.json, results)
-    if args.plot is not None:
+    if args.plot is not None and args.sustained is None:
         from benchmarks.figures import live
 
         live(results, args.plot)
@@ -201,6 +211,75 @@ def _sustained(args: argparse.Namespace, motion: Sequence[Any], way: str) -> dic
     }
 
 
+def _overload(
+    args: argparse.Namespace, samples: Sequence[Sample], count: int
+) -> list[dict[str, Any]]:
+    """So many streams, which are too many, without a flood and with one; ages unbounded and
+    bounded, in turn."""
+    motion = [_long(samples, 3 * n, 900) for n in range(count)]
+    return [
+        _overloaded(args, motion, bounded=bounded, flood=flood)
+        for flood in (False, True)
+        for bounded in (False, True)
+    ]
+
+
+def _overloaded(
+    args: argparse.Namespace, motion: Sequence[Any], *, bounded: bool, flood: bool
+) -> dict[str, Any]:
+    """What becomes of the cameras' windows once the beginning is over."""
+    options = Options(
+        source=("live",),
+        model="demo",
+        precision=args.precision,
+        stride=args.stride / _RATE,
+        max_age=args.max_age,
+    )
+    sources = [Source("cameras", lambda stop: _cameras(motion, args.seconds, stop), live=True)]
+    if flood:
+        whole = (motion[0], args.seconds)
+        sources.append(Source("flood", lambda stop: _flooding(*whole, stop), live=True))
+    ages, infer, labels = [], [], Counter[str]()
+    with Stream(options, sources) as stream:
+        if not bounded:
+            stream.freshness = stream.streams.freshness = None
+            stream.streams._queue = FairQueue(each=8, total=64)  # as it was without
+        begun = time.monotonic()
+        for label in stream:
+            passed = time.monotonic() - begun
+            if _WARM_UP_S < passed < args.seconds and label.error is None:
+                labels[label.stream] += 1
+                if label.stream != "flood":
+                    ages.append(label.latency_ms / 1e3)
+                    infer.append(label.ms["infer"])
+    cameras = [labels[f"camera-{number}"] for number in range(len(motion))]
+    share, seconds = statistics.mean(cameras), args.seconds - _WARM_UP_S
+    found = {
+        "streams": len(motion),
+        "bounded": bounded,
+        "flood": flood,
+        "p50_s": float(np.percentile(ages, 50)),
+        "p95_s": float(np.percentile(ages, 95)),
+        "labels_per_s": labels.total() / seconds,
+        "of_flood": labels["flood"] / seconds,
+        "least_share": min(cameras) / share,
+        "largest_share": max(cameras) / share,
+        "window_ms": statistics.median(infer),
+    }
+    print(_in_words(found), file=sys.stderr, flush=True)
+    return found
+
+
+def _flooding(kpts: Any, seconds: float, stop: Stop) -> Iterator[PoseFrame]:
+    """Twenty people, as fast as they are taken."""
+    begun, number = time.monotonic(), 0
+    while time.monotonic() - begun < seconds and not stop():
+        at = kpts[0, number % kpts.shape[1]].astype(np.float32)
+        crowd = tuple(Person(who, at + np.float32(who)) for who in range(20))
+        yield PoseFrame("flood", number, number / _RATE, (640, 480), crowd, _RATE)
+        number += 1
+
+
 def _cameras(motion: Sequence[Any], seconds: float, stop: Stop) -> Iterator[PoseFrame]:
     """Every stream at its rate, none in step with another."""
     count, begun = len(motion), time.monotonic()
@@ -230,7 +309,21 @@ def _best(found: Sequence[dict[str, Any]]) -> list[int]:
     ]
 
 
+def _in_words(about: dict[str, Any]) -> str:
+    flood = f" and a flood ({about['of_flood']:.1f} labels/s)" if about["flood"] else ""
+    return (
+        f"overload, {about['streams']} streams{flood}, ages "
+        f"{'bounded' if about['bounded'] else 'unbounded'}: "
+        f"median {about['p50_s']:.2f} s, p95 {about['p95_s']:.2f} s, {about['labels_per_s']:.1f} "
+        f"labels/s in all, shares {about['least_share']:.2f} to {about['largest_share']:.2f}, "
+        f"{about['window_ms']:.0f} ms a window"
+    )
+
+
 def _report(results: dict[str, Any]) -> str:
+    overload = [_in_words(about) for about in results["overload"]]
+    if "streams" not in results:
+        return "\n".join(overload)
     rows = ["stride  GFLOP  at best  measured  ms: once, anew"]
     for stride, about in results["strides"].items():
         best = about["anew_operations"] / about["operations"]
@@ -244,7 +337,7 @@ def _report(results: dict[str, Any]) -> str:
         rows.append(f"streams sustained, {way}: median {statistics.median(counts):g} {counts}")
     ratio = statistics.median(best["once"]) / max(1, statistics.median(best["anew"]))
     rows.append(f"once / anew: {ratio:.2f}")
-    return "\n".join(rows)
+    return "\n".join([*rows, *overload])
 
 
 if __name__ == "__main__":

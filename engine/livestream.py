@@ -9,15 +9,18 @@ Comes in: `Options` and sources. Goes out: `Label`::
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from engine.base.choices import Who
+from engine.base.choices import FASTEST, Who
 from engine.base.constants import JOINTS
 from engine.base.errors import SourceError, UsageError
+from engine.base.events import event
 from engine.base.options import Options
+from engine.live.freshness import Freshness
 from engine.live.labels import Label, Labels, Smoother
 from engine.live.streams import StreamLimits, Streams
 from engine.live.supply import LiveSupply
@@ -28,6 +31,8 @@ from engine.runtime.setup import Setup
 from engine.sources.formats.poses import Reading
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.source import Message, Source, heeds, open_source
+
+log = logging.getLogger("engine")
 
 
 class Stream(Execution[Label]):
@@ -68,7 +73,12 @@ class Stream(Execution[Label]):
         self._labels = Labels(self.setup.model.classes, smoother)
         limits = StreamLimits(waiting=options.waiting)
         steady = options.crop == "steady" and self.setup.recipe.views == 1
-        self.streams = Streams(self._grid, lambda: Tracker().track, limits, steady=steady)
+        self.freshness = None
+        if any(source.live for source in self.sources):
+            self.freshness = Freshness(options.max_age, len(self.setup.executors))
+        self.streams = Streams(
+            self._grid, lambda: Tracker().track, limits, steady=steady, freshness=self.freshness
+        )
         self.supply = LiveSupply(
             self.sources, self.streams, self._labels.expect, options.fps, options.coordinates
         )
@@ -76,6 +86,7 @@ class Stream(Execution[Label]):
             self.supply, self._aggregator, lambda: self.interruptions
         )
         self._start(self._supervisor)
+        self.watchers.append(self._look)
 
     def close(self, *, at_once: bool = False) -> None:
         """End every process and every source."""
@@ -86,7 +97,23 @@ class Stream(Execution[Label]):
     def _items(self) -> Iterator[Label]:
         self.supply.start()
         for record in self._records():
+            self.supply.answered(record.index)
             yield from self._labels.complete(record, time.monotonic())
+
+    def _look(self, now: float) -> None:
+        """Say once that the device cannot keep up, and once that it can again."""
+        if self.freshness is None:
+            return
+        was = self.freshness.behind
+        news = self.freshness.news(self.options.stride, _help(self.options), now)
+        if news is not None:
+            log.warning("%s", news, extra=event("keeping up" if was else "behind"))
+
+    @property
+    def behind(self) -> str | None:
+        """That the device cannot keep up with live sources, and what would help; None while it
+        can."""
+        return None if self.freshness is None else self.freshness.behind
 
     @property
     def leases(self) -> int:
@@ -113,6 +140,12 @@ class Stream(Execution[Label]):
             options.sampling,
             self.setup.recipe,
         )
+
+
+def _help(options: Options) -> str:
+    """What would let a device keep up."""
+    faster = [] if options.precision == FASTEST else ["--precision fastest"]
+    return ", ".join([*faster, "a longer --stride", "fewer streams"])
 
 
 def stream(source: str | Source | Iterable[Message], **options: Any) -> Iterator[Label]:

@@ -236,6 +236,15 @@ class Options:
         within=(1, 10_000),
         only="sources",
     )
+    max_age: float = _live(
+        2.0,
+        "seconds from the last frame of a live stream's window to its label: what would be older "
+        "is left out, and the stride grows while the device cannot keep up; recorded sources "
+        "lose nothing",
+        metavar="S",
+        within=(0.05, 3600),
+        only="sources",
+    )
     model: str | None = _model(
         None,
         "an .onnx file, a checkpoint (.pth, converted once into the cache), an .om file or several "

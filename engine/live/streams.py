@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from engine.live.fair_queue import FairQueue
+from engine.live.freshness import Freshness
 from engine.live.windows import Grid, Window, WindowFigures, Windows
 from engine.sources.pose_frames import PoseFrame
 
@@ -24,7 +25,7 @@ class StreamLimits:
 
     streams: int = 256
     waiting: int = 8
-    total: int = 64
+    total: int = 256
     idle: float = 10.0
 
 
@@ -34,7 +35,7 @@ class StreamFigures:
 
     streams: int = 0  # seen
     refused: int = 0  # frames of streams beyond the limit
-    dropped: int = 0  # windows that had to make room
+    dropped: int = 0  # windows that had to make room, were too old, or late
     tracked: int = 0  # streams in which people had no ids of their own
     unseen: int = 0  # streams with people, none of them long enough for a window
     first_unseen: str | None = None
@@ -55,7 +56,7 @@ class _Stream:
 class Streams:
     """`grid_of`: the grid of a stream, by its first frame. `tracker_of`: makes what gives people
     ids where they have none, for one stream. `steady`: windows are drawn in crops that stay
-    where they are."""
+    where they are. `freshness`: bounds the age of windows of live streams, where there are any."""
 
     def __init__(
         self,
@@ -64,7 +65,9 @@ class Streams:
         limits: StreamLimits,
         *,
         steady: bool = False,
+        freshness: Freshness | None = None,
     ) -> None:
+        self.freshness = freshness
         self._number = partial(next, itertools.count()) if steady else None
         self._grid_of, self._tracker_of, self._limits = grid_of, tracker_of, limits
         self._streams: dict[str, _Stream] = {}
@@ -93,7 +96,7 @@ class Streams:
             self.figures.tracked += 1
         for watch in self.watchers:
             watch(tracked)
-        self._put(frame.stream, stream, stream.windows.add(tracked), arrived)
+        self._put(frame.stream, stream, stream.windows.add(tracked), arrived, stream.heard)
         if frame.end:
             self._end(frame.stream, stream, arrived)
 
@@ -112,13 +115,26 @@ class Streams:
             if not stream.over:
                 self._end(name, stream, now)
 
-    def next(self) -> tuple[Window, float] | None:
-        """The next window of the stream whose turn it is, and when its last frame arrived."""
-        if (found := self._queue.take()) is None:
+    @property
+    def full(self) -> bool:
+        """Whether nothing more may be under way."""
+        return self.freshness is not None and self.freshness.full
+
+    def next(self, now: float = 0.0) -> tuple[Window, float] | None:
+        """The next window of the stream whose turn it is, and when its last frame arrived. Those
+        that are too old make room on the way."""
+        if self.full:
             return None
-        name, window, arrived = found
-        self._forget_if_done(name)
-        return window, arrived
+        while (name := self._queue.turn(self._free)) is not None:
+            if not self._make_room(name, now):
+                continue
+            found = self._queue.take(name)
+            assert found is not None
+            self._forget_if_done(name)
+            if self.freshness is not None:
+                self.freshness.asked(name, now)
+            return found[1:]
+        return None
 
     @property
     def heard(self) -> dict[str, float]:
@@ -157,16 +173,65 @@ class Streams:
                 _add(total, stream.windows.figures)
         return total
 
-    def _put(self, name: str, stream: _Stream, windows: list[Window], now: float) -> None:
+    def _put(
+        self, name: str, stream: _Stream, windows: list[Window], arrived: float, now: float
+    ) -> None:
+        each = 0
+        if self.freshness is not None and windows:
+            self.freshness.made(name, len(windows), now)
+            each = len(windows)  # one of everybody
+        crowded = self._crowded(name, stream, each, now)
         for window in windows:
-            loser = self._queue.put(name, window, now, bounded=stream.live)
+            if crowded and self._renew(name, window, arrived, now):
+                continue
+            loser = self._queue.put(name, window, arrived, bounded=stream.live, each=each)
             if loser is not None:
-                self._streams[loser].dropped += 1
-                self.figures.dropped += 1
-                self._forget_if_done(loser)
+                self._count_dropped(loser, now)
+
+    def _crowded(self, name: str, stream: _Stream, more: int, now: float) -> bool:
+        """Whether windows of a stream are to take the places of those of the same people."""
+        if self.freshness is None or not stream.live or not (count := self._queue.count(name)):
+            return False
+        late = self._queue.line(name)[0][1] < now - self.freshness.patience / 2
+        return late or count + more > self._limits.waiting
+
+    def _renew(self, name: str, window: Window, arrived: float, now: float) -> int:
+        """A window takes the place of all others of the same person, if there are any."""
+        lost = self._queue.renew(name, lambda other: other.who == window.who, window, arrived)
+        for _ in range(lost):
+            self._count_dropped(name, now)
+        return lost
+
+    def _free(self, name: str) -> bool:
+        """Whether a stream may have one more window under way."""
+        if self.freshness is None or not self._streams[name].live:
+            return True
+        return not self.freshness.crowds(name)
+
+    def _make_room(self, name: str, now: float) -> bool:
+        """Of a stream whose turn it is, let the newest window of whoever is next run in the place
+        of one that is late, and leave out what is too old. Whether anything is left."""
+        if self.freshness is None or not self._streams[name].live:
+            return True
+        line, patience = self._queue.line(name), self.freshness.patience
+        first, since = line[0]
+        if now - since > patience / 2:
+            same = [(other, at) for other, at in line if other.who == first.who]
+            self._renew(name, *same[-1], now)
+        while self._queue.count(name) and now - self._queue.line(name)[0][1] > patience:
+            self._queue.leave_out(name)
+            self._count_dropped(name, now)
+        return self._queue.count(name) > 0
+
+    def _count_dropped(self, name: str, now: float) -> None:
+        self._streams[name].dropped += 1
+        self.figures.dropped += 1
+        if self.freshness is not None:
+            self.freshness.left_out(name, now)
+        self._forget_if_done(name)
 
     def _end(self, name: str, stream: _Stream, now: float) -> None:
-        self._put(name, stream, stream.windows.end(), now)
+        self._put(name, stream, stream.windows.end(), now, now)
         stream.over = True
         figures = stream.windows.figures
         if not figures.windows and figures.people >= stream.windows.grid.least:
@@ -178,6 +243,9 @@ class Streams:
     def _forget_if_done(self, name: str) -> None:
         if self._streams[name].over and not self._queue.count(name):
             del self._streams[name]
+            self._queue.forget(name)
+            if self.freshness is not None:
+                self.freshness.forget(name)
 
 
 def _add(total: WindowFigures, more: WindowFigures) -> None:

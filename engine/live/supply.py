@@ -143,6 +143,7 @@ class LiveSupply:
         ]
         self._stopping = False
         self._count = 0
+        self._under_way: dict[int, str] = {}  # streams, by the numbers of their samples
         self.fd: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self) -> None:
@@ -181,12 +182,18 @@ class LiveSupply:
 
     def next(self) -> Sample | None:
         self.poll()
-        while (found := self._streams.next()) is None:
+        while (found := self._streams.next(time.monotonic())) is None and not self._streams.full:
             if not any(self._take(feed) for feed in self._feeds if not feed.source.live):
                 self.poll()  # the last of them may have ended meanwhile
-                found = self._streams.next()
+                found = self._streams.next(time.monotonic())
                 break
         return None if found is None else self._sample(*found)
+
+    def answered(self, index: int) -> None:
+        """A sample has its record."""
+        stream = self._under_way.pop(index)
+        if self._streams.freshness is not None:
+            self._streams.freshness.answered(stream, time.monotonic())
 
     def close(self) -> None:
         """Tell sources to stop, and wait a moment for them."""
@@ -201,6 +208,7 @@ class LiveSupply:
 
     def _sample(self, window: Window, arrived: float) -> Sample:
         index, self._count = self._count, self._count + 1
+        self._under_way[index] = window.stream
         self._expect(index, window, arrived)
         poses = window.poses
         who = "" if window.who is None else f"/{window.who}"

@@ -65,6 +65,8 @@ class PrometheusExporter(LiveOutput):
             "windows_waiting": "Windows that wait",
             "leases": "Windows on their way",
             "processes": "Processes that are ready",
+            "behind": "1 while the device cannot keep up: --precision fastest, a longer --stride "
+            "or fewer streams would help",
         }
         self._gauges = {
             name: prometheus.Gauge(name, text, **about) for name, text in gauges.items()
@@ -75,7 +77,7 @@ class PrometheusExporter(LiveOutput):
             "frames_late": "Frames that came late or twice",
             "frames_refused": "Frames of streams beyond the limit",
             "windows": "Windows made",
-            "windows_dropped": "Windows left out for newer ones",
+            "windows_dropped": "Windows left out",
             "windows_failed": "Windows without scores",
             "restarts": "Processes replaced",
         }
@@ -129,6 +131,7 @@ class PrometheusExporter(LiveOutput):
         self._gauges["windows_waiting"].set(sum(waiting.values()))
         self._gauges["leases"].set(run.state.leases)
         self._gauges["processes"].set(run.state.ready)
+        self._gauges["behind"].set(run.state.behind is not None)
         counted = {
             "frames": windows.frames,
             "frames_late": windows.late,

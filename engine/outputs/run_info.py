@@ -53,6 +53,10 @@ class LiveState(RunState, Protocol):
     """Of a run over live sources."""
 
     @property
+    def behind(self) -> str | None:
+        """That the device cannot keep up, and what would help; None while it can."""
+
+    @property
     def leases(self) -> int:
         """Windows on their way."""
 

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -270,6 +272,41 @@ def test_a_flood_is_bounded(tiny_model: Path) -> None:
         assert len(found) + dropped == stream.streams.totals().windows
         assert lost > 2000  # more than four times what it says, which is 30 a second
         assert len(found) > 1
+
+
+def test_labels_are_young_while_the_device_cannot_keep_up(
+    tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three crowds at their own speed, which is several times what any machine can: the labels of
+    all are young, and it is said once."""
+    [sample] = recorded_samples()
+    frames = [frame for frame in frames_of(sample) if isinstance(frame, PoseFrame)]
+
+    def crowds(stop: Stop) -> Iterator[Any]:
+        begun = time.monotonic()
+        for number in range(240):
+            time.sleep(max(0.0, begun + number / 30 - time.monotonic()))
+            one = frames[number % 48].people[0]
+            people = tuple(replace(one, id=who) for who in range(20))
+            for name in "abc":
+                yield PoseFrame(name, number, number / 30, (640, 480), people, 30.0)
+
+    options = Options(model=str(tiny_model), **{**LIVE, "stride": 0.07, "max_age": 1.5})
+    with engine.Stream(options, [Source("crowds", crowds, live=True)]) as stream:
+        found = list(stream)
+        windows, dropped = stream.streams.totals().windows, stream.streams.figures.dropped
+    assert len(found) + dropped == windows
+    assert dropped > windows / 2
+    ages = [label.latency_ms / 1e3 for label in found]
+    assert np.percentile(ages, 95) < 1.5 + 1
+    counts = Counter(label.stream for label in found)
+    assert min(counts.values()) > 0.7 * max(counts.values())
+    said = [text for text in caplog.messages if text.startswith("the device")]
+    assert len(said) == 1
+    assert said[0].startswith("the device cannot keep up: in 3 of 3 streams a window every ")
+    assert said[0].endswith(
+        "what would help: --precision fastest, a longer --stride, fewer streams"
+    )
 
 
 def recorded_samples() -> Any:

@@ -178,6 +178,7 @@ class LiveDashboard(Dashboard[LiveRun, Label]):
             log.debug("%s", change, extra=event("stream"))
         return {
             "waiting": sum(streams.waiting.values()),
+            "behind": None if self._over else run.state.behind,
             "streams": shown,
             "sources": {printable(name): about.to_json() for name, about in sources.items()},
         }

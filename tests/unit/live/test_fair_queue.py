@@ -55,6 +55,42 @@ def test_who_is_not_bounded_loses_nothing_and_crowds_out_nobody() -> None:
     assert [queue.put("file", n, 3.0) for n in (11, 12)] == [None, "file"]
 
 
+def test_a_name_whose_items_are_left_out_keeps_its_turn() -> None:
+    queue = FairQueue[int](each=9, total=99)
+    for name in "abc":
+        queue.put(name, 0, 0.0)
+    assert queue.turn() == "a"
+    assert queue.turn(lambda name: name != "a") == "b"
+    queue.leave_out("a")
+    assert (queue.turn(), queue.names, queue.count("a")) == ("b", 2, 0)
+    queue.put("a", 1, 1.0)
+    assert taken(queue) == [("a", 1), ("b", 0), ("c", 0)]
+    queue.put("a", 2, 2.0)
+    queue.leave_out("a")
+    queue.forget("a")
+    assert queue.turn() is None
+    for name in "ba":
+        queue.put(name, 3, 3.0)
+    assert taken(queue) == [("b", 3), ("a", 3)]
+
+
+def test_the_newest_takes_the_place_of_its_kind() -> None:
+    queue = FairQueue[int](each=9, total=6)
+    for item in range(6):
+        queue.put("a", item, 0.0)
+    odd = lambda item: item % 2 == 1  # noqa: E731
+    assert queue.renew("a", odd, 7, 1.0) == 3
+    assert [item for item, _ in queue.line("a")] == [0, 7, 2, 4]
+    assert queue.renew("a", odd, 7, 1.0) == 0
+    assert queue.renew("a", lambda item: item > 8, 9, 1.0) == 0
+    assert [queue.put("b", item, 2.0) for item in range(3)] == [None, None, "a"], "six in all"
+
+
+def test_more_than_usual_may_wait_of_a_name() -> None:
+    queue = FairQueue[int](each=2, total=99)
+    assert [queue.put("crowd", n, 0.0, each=3) for n in range(4)] == [None] * 3 + ["crowd"]
+
+
 @given(
     st.lists(st.one_of(st.sampled_from("abcde"), st.none()), max_size=200),
     st.integers(1, 4),

@@ -17,6 +17,7 @@ const takers = {
   state(state) {
     over = state.about.over || null;
     introduce(state.about);
+    say($("behind"), state.behind || "");
     tiles(state);
     if (state.streams) stage.streams(state.streams);
     $("nobody").hidden = stage.cards.size > 0;
