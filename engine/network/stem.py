@@ -109,8 +109,9 @@ class Stem:
             for start in range(first, end, run):
                 chunk = slice(start, min(start + run, end))
                 values[: chunk.stop - start] = windows.values[chunk]
-                for part in parts:
-                    np.matmul(values, spread[:, part], out=flat[:, part])
+                with np.errstate(over="ignore", invalid="ignore"):  # as networks compute
+                    for part in parts:
+                        np.matmul(values, spread[:, part], out=flat[:, part])
                 for one, (frame, a, b, c, d, e, f, g, h) in zip(
                     given, windows.places[chunk], strict=False
                 ):
