@@ -152,7 +152,7 @@ function person() {
   const root = element("div", {class: "person"}, element("p", {}, what, who), bars);
   root.update = (value, more) => {
     say(what, value.name === null ? "no action" : `${value.name} ${percent(value.score)}`);
-    const when = value.here === false ? ", not here any more" : value.age === undefined ? "" : `, ${value.age.toFixed(1)} s old`;
+    const when = (value.age === undefined ? "" : `, ${value.age.toFixed(1)} s old`) + (value.here === false ? ", not here any more" : "");
     say(who, value.who + when + (more ? `, and ${more} more` : ""));
     root.classList.toggle("gone", value.here === false || value.age > OLD_S);
     each(bars, value.top, bar, (node, [name, score, past]) => node.update(name, score, past, value.truth === name));
