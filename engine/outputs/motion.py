@@ -38,7 +38,8 @@ def thinned(poses: PoseSequence) -> U8:
     scale = 254 / max(float((high - low).max()), 1.0)
     drawn = np.where(seen[..., None], np.rint((joints - low) * scale) + 1, 0)
     people: U8 = drawn.transpose(0, 2, 3, 1).astype(np.uint8)
-    return people[seen.any(axis=(1, 2))]
+    present: U8 = people[seen.any(axis=(1, 2))]
+    return present
 
 
 def packed(motions: Sequence[U8], limit: int) -> bytes:
