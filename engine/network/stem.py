@@ -93,6 +93,7 @@ class Stem:
             ends.reshape(runs, channels).tolist(), place[order].tolist(), found.values[order]
         )
 
+    @np.errstate(over="ignore", invalid="ignore")  # as networks compute: answers are looked at
     def write(self, windows: Windows, number: int, out: F32) -> None:
         """Write what the convolution makes of the frames of a run, without its bias, into `out`,
         float32 [run, height, width, outputs]; rows beyond the last frame are zero then."""
@@ -109,9 +110,8 @@ class Stem:
             for start in range(first, end, run):
                 chunk = slice(start, min(start + run, end))
                 values[: chunk.stop - start] = windows.values[chunk]
-                with np.errstate(over="ignore", invalid="ignore"):  # as networks compute
-                    for part in parts:
-                        np.matmul(values, spread[:, part], out=flat[:, part])
+                for part in parts:
+                    np.matmul(values, spread[:, part], out=flat[:, part])
                 for one, (frame, a, b, c, d, e, f, g, h) in zip(
                     given, windows.places[chunk], strict=False
                 ):

@@ -6,6 +6,8 @@ this module draws; what it draws is computed here.
 
 from __future__ import annotations
 
+import time
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -20,17 +22,20 @@ from engine.base.errors import printable
 from engine.base.files import write_atomically
 from engine.base.notes import spelt
 from engine.base.records import STAGES, Prediction
-from engine.outputs.accuracy import top_classes
+from engine.outputs.motion import packed, thinned
 from engine.outputs.output import DatasetOutput
 from engine.outputs.run_info import DatasetRun
 from engine.outputs.summary import summarise
 from engine.outputs.totals import SampleTotals
-from engine.skeletons.poses import PoseSequence
 
 _QUANTILES = (5, 25, 50, 75, 95)
-_RIGHT, _WRONG = 6, 2  # samples shown in motion
-_MAX_FRAMES = 60
 _MAX_FAILURES = 50
+_MAX_PAIRS = 12
+_MAX_ROWS = 20_000
+_MAX_MOTIONS = 2000
+_MOTIONS_S = 10.0  # for poses that are slow to come
+_MOTION_BYTES = 450_000
+_BARS = 12
 _RATE = 30.0  # frames a second that a video is taken to have
 
 
@@ -45,7 +50,8 @@ class HtmlReport(DatasetOutput):
 
     def end(self) -> None:
         run, totals, names = self._run, self._run.totals, self._run.model.classes
-        samples, recipe = run.dataset.samples, run.model.recipe
+        rows = sorted(totals.predictions, key=_how_bad)[:_MAX_ROWS]
+        seconds, motions = self._motions(rows)
         data = {
             "summary": summarise(run),
             "classes": _by_class(totals, names),
@@ -53,10 +59,13 @@ class HtmlReport(DatasetOutput):
             "throughput": _throughput(totals),
             "latency": _latency(totals.scored),
             "states": _shares(run.state.figures.states or {"all in one process": 1.0}),
-            "samples": [
-                in_motion(p, samples[p.index].poses(len(names), recipe), names)
-                for p in _chosen(totals.predictions)
-            ],
+            "seen": _seen(totals.predictions, names),
+            "pairs": _pairs(totals, names),
+            "names": list(names),
+            "rows": [_row(prediction) for prediction in rows],
+            "of": len(totals.predictions),
+            "seconds": seconds,
+            "motions": b64encode(motions).decode(),
             "failures": [
                 {"id": f.id, "stage": f.stage, "type": f.type, "message": f.message[:500]}
                 for f in totals.failures[:_MAX_FAILURES]
@@ -71,10 +80,23 @@ class HtmlReport(DatasetOutput):
         page = template.replace(b"__DATA__", text)
         write_atomically(self.path, lambda target: target.write(page))
 
+    def _motions(self, rows: Sequence[Prediction]) -> tuple[list[float], bytes]:
+        """How long the first rows' samples are, and their skeletons."""
+        run, seconds, motions = self._run, [], []
+        until = time.monotonic() + _MOTIONS_S
+        for row in rows[:_MAX_MOTIONS]:
+            if time.monotonic() > until:
+                break
+            poses = run.dataset.samples[row.index].poses(len(run.model.classes), run.model.recipe)
+            seconds.append(round(poses.total_frames / _RATE, 2))
+            motions.append(thinned(poses))
+        return seconds, packed(motions, _MOTION_BYTES)
+
 
 def _throughput(totals: SampleTotals) -> list[dict[str, float]]:
-    """Rates in equal parts of the run, each long enough for a few samples."""
-    parts = int(np.clip(len(totals.arrivals) // 8, 1, 60))
+    """Rates in equal parts of the run: a few, or as many as are long enough for some samples."""
+    came = len(totals.arrivals)
+    parts = int(np.clip(came // 8, min(came, _BARS), 60))
     if not totals.arrivals or totals.seconds <= 0:
         return []
     borders = np.linspace(0, totals.seconds, parts + 1)
@@ -119,33 +141,37 @@ def _confusion(totals: SampleTotals, names: Sequence[str]) -> dict[str, Any]:
     return {"names": [names[c] for c in present], "counts": counts}
 
 
-def _chosen(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Some that are right, of different classes, and some that are wrong, for a closer look."""
-    rows = sorted(predictions, key=lambda p: p.index)
-    wrong = [p for p in rows if p.label is not None and p.label != p.scores.argmax()]
-    firsts = {int(p.scores.argmax()): p for p in reversed(rows) if p not in wrong}
-    others = sorted(firsts.values(), key=lambda p: p.index)
-    return others[:: max(1, len(others) // _RIGHT)][:_RIGHT] + wrong[:_WRONG]
+def _pairs(totals: SampleTotals, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Which class was taken for which how often, the most frequent first."""
+    wrong = Counter({pair: n for pair, n in totals.answers.items() if pair[0] != pair[1]})
+    of: Counter[int] = Counter()
+    for (label, _), count in totals.answers.items():
+        of[label] += count
+    return [
+        {"true": names[label], "answer": names[answer], "count": n, "of": of[label]}
+        for (label, answer), n in wrong.most_common(_MAX_PAIRS)
+    ]
 
 
-def in_motion(prediction: Prediction, poses: PoseSequence, names: Sequence[str]) -> dict[str, Any]:
-    """A sample's skeletons, thinned out and rounded, with its first five answers of `names`: JSON
-    types. ``frames``: [x, y, hundred times the score] by frame, person and joint."""
-    total = poses.total_frames
-    frames = np.unique(np.linspace(0, total - 1, min(total, _MAX_FRAMES)).astype(int))
-    keypoint = np.nan_to_num(poses.keypoint[:, frames].astype(np.float32))
-    score = np.ones(keypoint.shape[:3], np.float32)
-    if poses.keypoint_score is not None:
-        score = poses.keypoint_score[:, frames].astype(np.float32)
-    score = score * (keypoint != 0).any(axis=-1)
-    persons = np.argsort(-score.mean(axis=(1, 2)))[:3]
-    drawn = np.concatenate([keypoint.clip(-1e5, 1e5), 100 * score.clip(0, 1)[..., None]], axis=-1)
-    shown = np.rint(drawn[persons]).astype(int).transpose(1, 0, 2, 3)
-    best = top_classes(prediction.scores[None], 5)[0].tolist()
-    return {
-        "id": printable(prediction.id),
-        "truth": None if prediction.label is None else names[prediction.label],
-        "top": [{"name": names[c], "score": float(prediction.scores[c])} for c in best],
-        "seconds": total / _RATE,
-        "frames": shown.tolist(),
-    }
+def _seen(predictions: Sequence[Prediction], names: Sequence[str]) -> list[dict[str, Any]]:
+    """How often each class was the answer, the most frequent first."""
+    counts = Counter(p.best for p in predictions)
+    return [{"name": names[c], "count": n} for c, n in counts.most_common()]
+
+
+def _how_bad(prediction: Prediction) -> tuple[bool, float, int]:
+    """Orders mistakes before all others, the surest first, and the others by how unsure they
+    are."""
+    score, label = prediction.score, prediction.label
+    if label is None or label == prediction.best:
+        return True, score, prediction.index
+    return False, float(prediction.scores[label]) - score, prediction.index
+
+
+def _row(prediction: Prediction) -> list[Any]:
+    """Its name, its class or -1, and the best five classes each with thousand times its score."""
+    best = np.argsort(-prediction.scores, kind="stable")[:5]
+    shares = np.rint(1000 * prediction.scores[best]).astype(int).tolist()
+    who = "" if prediction.who is None else f", {prediction.who}"
+    label = -1 if prediction.label is None else prediction.label
+    return [printable(prediction.id + who), label, best.tolist(), shares]

@@ -82,7 +82,8 @@ class Pool:
         seconds = now - child.started
         facts = asdict(said.facts if isinstance(said, ExecutorReady) else said)
         about = event("ready", child.name, seconds=seconds, facts=facts)
-        log.debug("%s is ready after %.1f s: %s", child.name, seconds, facts, extra=about)
+        words = ", ".join(f"{name} {value}" for name, value in facts.items())
+        log.debug("%s is ready after %.1f s: %s", child.name, seconds, words, extra=about)
         child.ready = True
         self._watchdog.ready(child.slot)
 

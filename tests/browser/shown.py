@@ -109,3 +109,38 @@ def drawn(browser: Any) -> bytes:
     """)
     )
     return found if np.count_nonzero(list(found)) > 500 else b""
+
+
+LOOKS = """
+const number = text => text.match(/[\\d.]+/g).map(Number);
+const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+  .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+const behind = e => {
+  for (; e; e = e.parentElement) {
+    const colour = number(getComputedStyle(e).backgroundColor);
+    if (colour.length < 4 || colour[3] > 0) return colour;
+  }
+};
+const found = [];
+for (const e of document.querySelectorAll("body *")) {
+  if (!e.getClientRects().length || e.closest("script")) continue;
+  if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+  const style = getComputedStyle(e), said = e.textContent.trim().slice(0, 30);
+  if (parseFloat(style.fontSize) < 11) found.push(`small: ${said}`);
+  const drawing = e.ownerSVGElement;
+  if (drawing && drawing.viewBox.baseVal?.width) found.push(`scaled: ${said}`);
+  const [a, b] = [number(drawing ? style.fill : style.color), behind(e)].map(light);
+  if ((Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) < 4.5) found.push(`faint: ${said}`);
+}
+if (document.documentElement.scrollWidth > innerWidth) found.push("something sticks out");
+return found;
+"""
+
+
+def looks_well(browser: Any) -> None:
+    """In both themes: no text that is small or faint, and nothing sticks out."""
+    for theme in ("dark", "light"):
+        feature = [{"name": "prefers-color-scheme", "value": theme}]
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": feature})
+        assert browser.execute_script(LOOKS) == [], theme

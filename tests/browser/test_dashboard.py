@@ -25,6 +25,7 @@ from tests.browser.shown import (
     drawn,
     drawn_at,
     fits,
+    looks_well,
     no_complaints,
     text,
     until,
@@ -33,6 +34,11 @@ from tests.integration.test_livestream import free_port
 from tests.support.samples import annotation
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+EMPTY_BATCHES = """
+return [...document.querySelectorAll("#batches span")].filter(e => e.textContent === "0").length
+"""
 
 
 class Cameras:
@@ -134,6 +140,11 @@ def test_streams(window: Any, run: Begin) -> None:
             ):
                 assert said in visible
             fits(window)
+            above = "return document.querySelector('#stage').getBoundingClientRect().top"
+            assert window.execute_script(above) < 220, "streams come first"
+            assert count(window, "#batches div") >= 1
+            assert window.execute_script(EMPTY_BATCHES) == 0
+            looks_well(window)
         no_complaints(window)
         running.process.send_signal(signal.SIGINT)
         until(lambda: text(window, "#link") == "the run is over", "the run is over")
@@ -238,6 +249,9 @@ def test_by_keyboard(browser: Any, run: Begin) -> None:
         browser.execute_script("document.querySelector('.card button').focus()")
         press(Keys.ENTER)
         assert count(browser, ".card.big") == 1
+        until(lambda: count(browser, ".card.big .person"), "it has a label")
+        low = "return document.querySelector('.card.big .person').getBoundingClientRect().bottom"
+        assert 0 < browser.execute_script(low) <= browser.execute_script("return innerHeight")
         press(Keys.ESCAPE)
         assert count(browser, ".card.big") == 0
         press("p")

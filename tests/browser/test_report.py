@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 import re
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from engine.run import main
-from tests.browser.shown import no_complaints
+from tests.browser.shown import count, looks_well, no_complaints, text, until
 from tests.support.samples import annotation
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
@@ -52,9 +54,13 @@ def test_numbers(tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
     for quantiles in data["latency"].values():
         assert quantiles == sorted(quantiles)
     assert data["failures"][0]["id"] == HOSTILE
-    for shown in data["samples"]:
-        assert [len(top) for top in shown["top"]] == [2] * 5
-        assert all(len(person) == 17 for frame in shown["frames"] for person in frame)
+    assert sum(pair["count"] for pair in data["pairs"]) == 12 - right
+    assert len(data["rows"]) == len(data["seconds"]) == 12
+    for _, label, best, shares in data["rows"]:
+        assert len(best) == len(shares) == 5
+        assert shares == sorted(shares, reverse=True)
+        assert 0 <= label < 51
+    assert zlib.decompress(base64.b64decode(data["motions"]))[0] in range(20, 32)
     assert HOSTILE not in page
     addresses = set(re.findall(r"https?://[^\"'\s]+", page))
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not a place
@@ -65,7 +71,10 @@ def test_without_labels(tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
     capfd.readouterr()
     data = embedded(page)
     assert data["classes"] == []
-    assert all(sample["truth"] is None for sample in data["samples"])
+    assert all(label == -1 for _, label, _, _ in data["rows"])
+    assert sum(row["count"] for row in data["seen"]) == 3
+    surest = [shares[0] for _, _, _, shares in data["rows"]]
+    assert surest == sorted(surest), "the least sure first"
 
 
 DRAWN = """
@@ -75,28 +84,84 @@ return Array.from(pixels.filter((_, i) => i % 4 === 3));
 """
 
 
-@pytest.mark.parametrize("width", [390, 1200])
-def test_in_a_browser(
-    browser: Any, tmp_path: Path, tiny_model: Path, capfd: Any, width: int
-) -> None:
+@pytest.fixture(params=[(1280, 900), (390, 844)], ids=str)
+def window(browser: Any, request: pytest.FixtureRequest) -> Any:
+    width, height = request.param
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    return browser
+
+
+def rows(browser: Any) -> list[list[str]]:
+    found: list[list[str]] = browser.execute_script(
+        "return [...document.querySelectorAll('#predictions tbody tr')]"
+        ".map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    return found
+
+
+def test_in_a_browser(window: Any, tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
     samples = [annotation(60, seed=i) for i in range(6)]
     broken = annotation(20, seed=99, frame_dir=HOSTILE, img_shape=(0, 0))
-    page = write(tmp_path, tiny_model, *samples, broken, code=3)
+    data = embedded(write(tmp_path, tiny_model, *samples, broken, code=3))
     capfd.readouterr()
-    browser.set_window_size(width, 900)
-    browser.get((tmp_path / "report.html").as_uri())
-    no_complaints(browser)
-    first = np.array(browser.execute_script(DRAWN))
+    window.get((tmp_path / "report.html").as_uri())
+    no_complaints(window)
+    until(lambda: count(window, "canvas"), "skeletons are unpacked")
+    mistakes = sum(label != best[0] for _, label, best, _ in data["rows"])
+    assert mistakes, "an untrained model makes mistakes"
+    until(lambda: count(window, "canvas") == mistakes, "of the worst mistakes")
+    first = np.array(window.execute_script(DRAWN))
     time.sleep(0.5)
-    second = np.array(browser.execute_script(DRAWN))
+    second = np.array(window.execute_script(DRAWN))
     assert (second > 0).sum() > 500, "a skeleton is drawn"
     assert (first != second).sum() > 50, "and it moves"
-    count = "return document.querySelectorAll(arguments[0]).length"
-    assert browser.execute_script(count, "canvas") == len(embedded(page)["samples"]) > 0
-    assert browser.execute_script(count, "#perclass rect") == 2 * 6
-    assert browser.execute_script(count, "img") == 0, "text stays text"
-    visible = browser.execute_script("return document.body.innerText")
-    for text in ("top-1 accuracy", "of 7 samples scored", "Samples that failed", HOSTILE):
-        assert text in visible
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    assert wide <= browser.execute_script("return innerWidth"), "nothing sticks out"
+    assert count(window, "#perclass .bar") == 6
+    assert count(window, "#rate rect") == len(data["throughput"]) == 6, "a short run has bars"
+    assert count(window, "img") == 0, "text stays text"
+    visible = text(window, "body")
+    for said in ("top-1 accuracy", "of 7 samples scored", "Samples that failed", HOSTILE):
+        assert said in visible
+    looks_well(window)
+
+
+def test_the_table(window: Any, tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
+    """It is sorted and filtered by what it shows, and has every sample's skeleton."""
+    data = embedded(write(tmp_path, tiny_model, *(annotation(20, seed=i) for i in range(60))))
+    capfd.readouterr()
+    window.get((tmp_path / "report.html").as_uri())
+    click = lambda what: window.execute_script(f"document.querySelector('{what}').click()")  # noqa: E731
+    assert len(rows(window)) == 50
+    click("#more")
+    assert [row[0] for row in rows(window)] == [row[0] for row in data["rows"]]
+    click("#predictions th button")
+    assert [row[0] for row in rows(window)][:3] == ["video_0", "video_1", "video_2"]
+    click("#predictions th button")
+    assert rows(window)[0][0] == "video_59"
+    click("#wrong")
+    wrong = {row[0] for row in data["rows"] if row[1] != row[2][0]}
+    assert text(window, "#shown") == f"{len(wrong)} of 60"
+    assert all(row[1] != row[2] for row in rows(window))
+    click("#wrong")
+    before = until(lambda: count(window, "canvas"), "the worst mistakes have skeletons")
+    click("#predictions tbody button")
+    until(lambda: count(window, ".detail canvas") == 1, "and so has any row")
+    click("#predictions tbody button")
+    assert count(window, "canvas") <= before
+    looks_well(window)
+    no_complaints(window)
+
+
+def test_without_labels_in_a_browser(
+    window: Any, tmp_path: Path, tiny_model: Path, capfd: Any
+) -> None:
+    write(tmp_path, tiny_model, *(annotation(30, seed=i, label=None) for i in range(3)))
+    capfd.readouterr()
+    window.get((tmp_path / "report.html").as_uri())
+    visible = text(window, "body")
+    for said in ("The least sure", "What was seen", "classes seen", "of 3 samples scored"):
+        assert said in visible
+    for absent in ("wrong only", "Confusion", "Accuracy by class", "mistakes"):
+        assert absent not in visible
+    looks_well(window)
+    no_complaints(window)

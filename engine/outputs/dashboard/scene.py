@@ -35,6 +35,7 @@ class _Actor:
     who: int | str | None
     seen: float
     label: Label | None = None  # the last one with scores
+    labelled: float = 0.0  # when it came
     past: deque[Any] = field(default_factory=lambda: deque(maxlen=_PAST))  # float16 [classes]
 
 
@@ -84,7 +85,7 @@ class Scene:
         if shown is None or label.scores is None:
             return
         actor = shown.actors.setdefault(label.who, _Actor(label.who, now))
-        actor.seen, actor.label = now, label
+        actor.seen, actor.label, actor.labelled = now, label, now
         actor.past.append(label.scores.astype(np.float16))
         if len(shown.actors) > _LISTED:
             del shown.actors[min(shown.actors.values(), key=lambda a: a.seen).who]
@@ -152,11 +153,12 @@ class Scene:
             "people": [
                 described
                 for actor in sorted(shown.actors.values(), key=shown.without)
-                if (described := self._acting(actor, here=not shown.without(actor))) is not None
+                if (described := self._acting(actor, now, here=not shown.without(actor)))
+                is not None
             ],
         }
 
-    def _acting(self, actor: _Actor, *, here: bool) -> dict[str, Any] | None:
+    def _acting(self, actor: _Actor, now: float, *, here: bool) -> dict[str, Any] | None:
         label = actor.label
         if label is None or label.scores is None:
             return None
@@ -166,7 +168,7 @@ class Scene:
             "here": here,
             "name": label.name,
             "score": round(label.score, 3),
-            "ms": round(label.latency_ms),
+            "age": round(label.latency_ms / 1000 + now - actor.labelled, 1),
             "top": [
                 [
                     self._classes[c],
@@ -180,7 +182,7 @@ class Scene:
     def _drawn(self, person: Person, shown: _Shown) -> list[Any]:
         actor = shown.actors.get(person.id) or shown.actors.get(None)
         label = actor.label if actor is not None else None
-        said = None if label is None or label.name is None else f"{label.name} {label.score:.0%}"
+        said = None if label is None else label.name
         joints = np.rint(np.nan_to_num(person.kpts) * _SCALE).astype(int)
         return [_spelt(person.id), said, joints.ravel().tolist()]
 

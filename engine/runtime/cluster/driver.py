@@ -257,7 +257,8 @@ class ClusterDriver:
         self.max_batch = max(self.max_batch, started.max_batch)
         self._seen.add(link.name)
         about = {"host": started.host, "pid": started.pid, "device": started.facts.device}
-        log.debug("%s is ready: %s", link.name, about, extra=event("ready", link.name, **about))
+        words = ", ".join(f"{name} {value}" for name, value in about.items())
+        log.debug("%s is ready: %s", link.name, words, extra=event("ready", link.name, **about))
 
     def _reported(self, link: _Link, report: Report, seconds: float) -> Iterator[Record]:
         link.rate = len(report.records) / max(1e-3, seconds)

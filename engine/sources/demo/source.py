@@ -6,14 +6,15 @@ weights have not seen. Ids tell what is done.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from functools import partial
+from string import ascii_lowercase
 
 import numpy as np
 
 from engine.base.assets import DEMO
-from engine.base.constants import HMDB51
 from engine.base.errors import UsageError
 from engine.sources.demo import generation
 from engine.sources.pose_frames import Person, PoseFrame
@@ -57,18 +58,14 @@ def _in_time(streams: int, stop: Stop) -> Iterator[PoseFrame]:
 
 def _scenes(first: int, step: int) -> Iterator[tuple[Person, ...]]:
     """People of frame after frame."""
-    number = first
+    number, letters = first, _letters()
     while True:
         sample = generation.sample("test1", number % generation.TEST_SAMPLES)
         number += step
         if sample["total_frames"] < _LONG:
             continue
         kpts = _fitted(sample)
-        action = HMDB51[sample["label"]]
-        names = [
-            f"{action} {number}",
-            *(f"{action} {number}, person {i + 1}" for i in range(1, len(kpts))),
-        ]
+        names = [f"{DEMO}-{first + 1}/{next(letters)}" for _ in kpts]
         for frame in range(kpts.shape[1]):
             yield tuple(
                 Person(name, one[frame])
@@ -77,6 +74,12 @@ def _scenes(first: int, step: int) -> Iterator[tuple[Person, ...]]:
             )
         for _ in range(_PAUSE):
             yield ()
+
+
+def _letters() -> Iterator[str]:
+    """a to z, then aa, ab and so on: nobody has the name of somebody before."""
+    for length in itertools.count(1):
+        yield from map("".join, itertools.product(ascii_lowercase, repeat=length))
 
 
 def _fitted(sample: dict[str, np.ndarray]) -> np.ndarray:

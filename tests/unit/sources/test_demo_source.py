@@ -10,7 +10,6 @@ import pytest
 from engine.base.errors import UsageError
 from engine.base.options import Options
 from engine.runtime import setup
-from engine.sources.demo.generation import CLASSES
 from engine.sources.pose_frames import PoseFrame
 from engine.sources.source import open_source
 
@@ -29,7 +28,8 @@ def test_streams_in_time() -> None:
         assert {frame.size for frame in mine} == {(640, 480)}
         people = [person for frame in mine for person in frame.people]
         ids = list(dict.fromkeys(str(person.id) for person in people))
-        assert ids[0].split()[0] in CLASSES
+        assert ids[0] == f"{name}/a"
+        assert all(one.startswith(f"{name}/") for one in ids)
         kpts = np.stack([person.kpts for person in people])
         assert kpts.shape[1:] == (17, 3)
         assert kpts.dtype == np.float32

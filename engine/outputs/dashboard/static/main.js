@@ -17,8 +17,9 @@ const takers = {
   state(state) {
     over = state.about.over || null;
     introduce(state.about);
-    say($("behind"), state.behind || "");
     tiles(state);
+    say($("lagging"), state.behind || "");  // that the device cannot keep up
+    $("lagging").hidden = !state.behind;
     if (state.streams) stage.streams(state.streams);
     $("nobody").hidden = stage.cards.size > 0;
     panels.latency(state.latency);
@@ -69,7 +70,7 @@ function introduce(about) {
   document.title = about.kind ? `${about.where[0]} · posec3d-engine` : "posec3d-engine";
   const recorded = about.kind === "dataset";
   say($("stage-title"), recorded ? "Samples" : "Streams");
-  say($("stage-about"), recorded ? "" : `Bold: the label, of the mean of ${about.smooth || 1} windows. Bars: the last window alone, and the ones before it as a line. `);
+  say($("stage-about"), recorded ? "" : `Bold: the label with its score, of the mean of ${about.smooth || 1} windows, and its age. Bars: the last window alone, and the ones before it as a line. `);
   $("progress").hidden = !recorded;
   camera(about.kind ? about.camera : []);  // before that nobody takes poses
 }

@@ -1,24 +1,20 @@
 // The panels below the stage: latency, rates, batches, processes, sources, events.
 
-import {$, bytes, each, element, percent, say, short, svg, table} from "./elements.js";
+import {$, bytes, each, element, say, short, svg, table} from "./elements.js";
 
-const NAMES = {assign: "to a worker", decode: "decode", transport: "transport", queue: "queue, and others of the batch", infer: "network, its share", total: "from sample to record", "end to end": "from last frame to label"};
-const LOW = 0.1;  // milliseconds, the axis' left end
-const ROWS = 32;  // of batches, also of sizes that there were none of
+const NAMES = {assign: "to a worker", decode: "decode", transport: "transport", queue: "queue and batch", infer: "network, its share", total: "from sample to record", "end to end": "from last frame to label"};
+const WHOLE = ["total", "end to end"];  // all stages together
 
 export function latency(stages) {
-  const high = Math.max(1000, ...Object.values(stages).map(([, q]) => q));
-  const at = ms => percent(Math.max(0, Math.log(Math.max(ms, LOW) / LOW) / Math.log(high / LOW)), 1).replace(" ", "");
-  const node = $("latency");
-  say($("axis"), `Milliseconds of the last 30 seconds, on a logarithmic axis from ${LOW} to ${short(high)}. Bar: median. Line: 95th percentile.`);
-  table(node, ["stage", "", "p50", "p95"], Object.entries(stages).map(([stage, [p50, p95]]) => [NAMES[stage] || stage, undefined, `${short(p50)} ms`, `${short(p95)} ms`].map(cell => cell ?? "")), [2, 3]);
-  Object.values(stages).forEach(([p50, p95], i) => {
-    const cell = node.tBodies[0].rows[i].cells[1];
-    if (!cell.firstElementChild) { cell.className = "wide"; cell.append(element("div", {class: "track"}, element("i", {class: "fill"}), element("b"))); }
-    const [fill, mark] = cell.firstElementChild.children;
-    fill.style.width = at(p50);
-    mark.style.left = at(p95);
+  const list = Object.entries(stages), parts = list.filter(([stage]) => !WHOLE.includes(stage));
+  each($("stages"), parts, () => element("i"), (node, [stage, [p50]]) => {
+    node.className = `stage-${stage}`;
+    node.style.flexGrow = p50;
+    node.title = `${NAMES[stage] || stage}: ${short(p50)} ms`;
   });
+  $("stages").setAttribute("aria-label", parts.map(([stage, [p50]]) => `${NAMES[stage] || stage} ${short(p50)} ms`).join(", "));
+  table($("latency"), ["stage", "p50", "p95"], list.map(([stage, [p50, p95]]) => [NAMES[stage] || stage, `${short(p50)} ms`, `${short(p95)} ms`]), [1, 2]);
+  list.forEach(([stage], i) => { $("latency").tBodies[0].rows[i].cells[0].className = WHOLE.includes(stage) ? "" : `stage stage-${stage}`; });
 }
 
 export function rates(series, current) {
@@ -42,14 +38,13 @@ export function rates(series, current) {
 }
 
 export function batches(counts) {
-  const largest = Math.max(0, ...Object.keys(counts).map(Number)), all = Array.from({length: largest}, (_, i) => i + 1);
-  const sizes = (largest <= ROWS ? all : all.filter(size => counts[size])).map(size => [size, counts[size] || 0]);
-  const most = Math.max(1, ...sizes.map(([, count]) => count)), node = $("batches");
-  table(node, ["in a batch", "", "batches"], sizes.map(([size, count]) => [size, "", count]), [2]);
-  sizes.forEach(([, count], i) => {
-    const cell = node.tBodies[0].rows[i].cells[1];
-    if (!cell.firstElementChild) { cell.className = "wide"; cell.append(element("div", {class: "track"}, element("i", {class: "fill"}))); }
-    cell.firstElementChild.firstElementChild.style.width = percent(count / most, 1).replace(" ", "");
+  const sizes = Object.entries(counts).filter(([, count]) => count).sort(([a], [b]) => a - b);
+  const most = Math.max(1, ...sizes.map(([, count]) => count));
+  each($("batches"), sizes, () => element("div", {}, element("span"), element("i"), element("b")), (node, [size, count]) => {
+    say(node.children[0], count);
+    node.children[1].style.height = `${Math.max(2, 90 * count / most)}px`;
+    say(node.children[2], size);
+    node.title = `${count} with ${size} in a batch`;
   });
 }
 

@@ -34,6 +34,7 @@ export function skeleton(pen, joints, [zoom, left, top]) {
     pen.strokeStyle = pen.fillStyle = colour;
     pen.beginPath();
     for (const [a, b] of bones) if (seen(a) && seen(b)) { pen.moveTo(x(a), y(a)); pen.lineTo(x(b), y(b)); }
+    if (bones === MIDDLE && seen(0) && seen(5) && seen(6)) { pen.moveTo(x(0), y(0)); pen.lineTo((x(5) + x(6)) / 2, (y(5) + y(6)) / 2); }  // the neck
     pen.stroke();
     for (const j of new Set(bones.flat())) if (seen(j)) { pen.beginPath(); pen.arc(x(j), y(j), j < 5 ? 2 : 3, 0, 7); pen.fill(); }
   }

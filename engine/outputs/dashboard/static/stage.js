@@ -4,6 +4,7 @@ import {each, element, percent, say, short, svg} from "./elements.js";
 import {blank, caption, skeleton} from "./skeleton.js";
 
 const PEOPLE = 3;  // of a stream, with bars
+const OLD_S = 3;  // a label that is faint
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Stage {
@@ -60,12 +61,14 @@ class Card {
     this.button.setAttribute("aria-pressed", big);
     say(this.button, big ? "Shrink" : "Enlarge");
     this.stale = true;
+    if (big) this.root.scrollIntoView({block: "start"});
   }
 }
 
 class StreamCard extends Card {
   constructor(name) {
     super();
+    this.root.classList.add("stream");
     say(this.title, name);
     this.before = this.frame = null;
     this.arrived = 0;
@@ -149,9 +152,9 @@ function person() {
   const root = element("div", {class: "person"}, element("p", {}, what, who), bars);
   root.update = (value, more) => {
     say(what, value.name === null ? "no action" : `${value.name} ${percent(value.score)}`);
-    const when = value.here === false ? ", not here any more" : value.ms === undefined ? "" : `, after ${value.ms} ms`;
+    const when = (value.age === undefined ? "" : `, ${value.age.toFixed(1)} s old`) + (value.here === false ? ", not here any more" : "");
     say(who, value.who + when + (more ? `, and ${more} more` : ""));
-    root.classList.toggle("gone", value.here === false);
+    root.classList.toggle("gone", value.here === false || value.age > OLD_S);
     each(bars, value.top, bar, (node, [name, score, past]) => node.update(name, score, past, value.truth === name));
   };
   return root;
@@ -163,7 +166,7 @@ function bar() {
   const root = element("li", {}, name, element("span", {class: "track"}, fill), value, spark);
   root.update = (what, score, past, truth) => {
     say(name, what);
-    name.title = what;
+    name.title = root.title = `${what} ${percent(score)}`;
     fill.style.width = percent(score, 1).replace(" ", "");
     say(value, percent(score));
     root.classList.toggle("true", truth);

@@ -36,14 +36,14 @@ def test_skeletons_and_labels() -> None:
     assert list(drawn) == ["door"]
     width, height, number, people = drawn["door"]
     assert (width, height, number) == (640, 480, 7)
-    assert [one[:2] for one in people] == [["3", "class 4 50%"], ["x", None]]
+    assert [one[:2] for one in people] == [["3", "class 4"], ["x", None]]
     assert people[0][2] == [8, 8, 750] * 17
     scene.add_label(label("door", 8, best=1), 1.1)
     [shown] = scene.state({"door": 1.0}, {"door": 2}, 1.2)
     here, gone = shown["people"]
     assert (here["who"], here["here"], gone["who"], gone["here"]) == ("3", True, "8", False)
     assert (shown["state"], shown["dropped"], shown["frames"]) == ("live", 2, 1)
-    assert (here["name"], here["ms"]) == ("class 4", 12)
+    assert (here["name"], here["score"], gone["age"]) == ("class 4", 0.5, 0.1)
     assert here["top"][0] == ["class 4", 0.5, [50]]
     assert len(here["top"]) == 5
 
@@ -63,7 +63,7 @@ def test_a_group_is_named_over_every_head() -> None:
     scene = Scene(NAMES)
     scene.add_frame(frame("door", 0, 1, 2), 0.0)
     scene.add_label(label("door", None, best=0), 0.0)
-    assert [one[1] for one in scene.skeletons(0.0)["door"][3]] == ["class 0 50%"] * 2
+    assert [one[1] for one in scene.skeletons(0.0)["door"][3]] == ["class 0"] * 2
     assert scene.state({"door": 0.0}, {}, 0.0)[0]["people"][0]["who"] == "everybody"
 
 
