@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import pickle
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,9 +82,13 @@ def test_the_command_and_its_files(
             np.testing.assert_array_equal(scores["scores"][row], expected[name].scores)
     text = report.read_text()
     data_of = text.partition('<script type="application/json" id="data">')[2]
-    samples = json.loads(data_of.partition("</script>")[0])["samples"]
-    assert {sample["id"] for sample in samples} & expected.keys()
-    assert all(len(person) == 17 for s in samples for frame in s["frames"] for person in frame)
+    shown = json.loads(data_of.partition("</script>")[0])
+    assert {name for name, *_ in shown["rows"]} == expected.keys()
+    motions, found = zlib.decompress(base64.b64decode(shown["motions"])), 0
+    while motions:  # joints of people, whatever the network is shown
+        frames, persons = motions[:2]
+        motions, found = motions[2 + persons * 17 * 2 * frames :], found + 1
+    assert found == len(shown["rows"])
 
 
 def test_in_python(videos: Path, limb_model: Path, expected: dict[str, Any]) -> None:
