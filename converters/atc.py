@@ -89,6 +89,7 @@ class Compilation:
             published=None if model.published is None else model.published.name,
             strides=None if chain is None else chain.strides,
             levels=None if chain is None else self.levels,
+            made_of=model.sha256,
         ).write(om)
         print(f"wrote {om}.json")
 

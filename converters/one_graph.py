@@ -39,6 +39,7 @@ def write_graph(path: Path, chain: Chain, model: ModelFile, rows: Sequence[int] 
             **{p.key: p.value for p in source.metadata_props},
             "classes": json.dumps(list(model.classes)),
             "preprocessing": json.dumps(recipe_to_file(model.recipe)),
+            "made_of": model.sha256,
         }
         graph = mark(chain.graph(rows), about, chain.strides)
     write_atomically(path, lambda target: target.write(graph.SerializeToString()))

@@ -138,6 +138,11 @@ def _check_alike(paths: Sequence[Path], found: Sequence[Description]) -> None:
                 raise ModelError(f"{paths[0]} and {path} differ in {name}: not one network")
         if about.geared and len(found) > 1:
             raise ModelError(f"{path} has several gears; it runs alone, not in a list of files")
+    if len({about.made_of for about in found if about.made_of is not None}) > 1:
+        raise ModelError(
+            f"{', '.join(map(str, paths))}: made of different model files, so that each would give "
+            "scores of its own; make them of one (python -m converters.onnx2om)"
+        )
     gears = [about.gears for about in found]
     if len(set(gears)) < len(gears):
         raise ModelError(f"{', '.join(map(str, paths))}: two files of the same size")

@@ -113,7 +113,8 @@ class Description:
     (``--dynamic_batch_size``); otherwise there is one. `dtype`: of that input. `precision`,
     `network` and `split`: as of a `ModelFile`; `published`: the name of the checkpoint there.
     `strides` and `levels`: in layout ``contexts``, the temporal stride of each level and how many
-    rows it has. These are left out where they are None. `sha256`: of the OM.
+    rows it has. `made_of`: the SHA-256 of the model file that it was made of, hex. These are left
+    out where they are None. `sha256`: of the OM.
     """
 
     layout: str
@@ -130,6 +131,7 @@ class Description:
     published: str | None = None
     strides: tuple[int, ...] | None = None
     levels: tuple[int, ...] | None = None
+    made_of: str | None = None
 
     def write(self, om: Path) -> None:
         """Write it beside an OM. Raises `OutputError`."""
@@ -186,7 +188,7 @@ def describe(om: Path) -> Description | None:
             f.name: found[f.name] if f.default is MISSING else found.get(f.name)
             for f in fields(Description)
         }
-        for name in ("network", "split", "published"):
+        for name in ("network", "split", "published", "made_of"):
             if not isinstance(values[name], str | None):
                 raise TypeError(f"{name} {values[name]!r:.40}")
         for name in ("gears", "classes", "strides", "levels"):

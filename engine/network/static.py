@@ -90,6 +90,7 @@ def describe_static(content: Content, model: onnx.ModelProto) -> tuple[Descripti
             published=None if published is None else published.name,
             strides=strides,
             levels=counts,
+            made_of=properties.get("made_of"),
         ),
         largest,
     )

@@ -24,7 +24,7 @@ from engine.network.runners.opening import open_runner
 from engine.pipeline import Pipeline
 from engine.skeletons.clips import HeatmapClips, decode
 from engine.skeletons.poses import PoseSequence
-from tests.support.networks import TINY, random_state_dict, write_model
+from tests.support.networks import STRIDED, TINY, random_state_dict, write_model
 from tests.support.runs import options
 from tests.support.samples import annotation
 
@@ -206,5 +206,8 @@ def test_what_does_not_go_together(
         open_model(f"{first},{first}")
     with pytest.raises(ModelError, match="no such file"):
         open_model(f"{first},none.onnx")
+    other = write_model(tmp_path / "other.onnx", random_state_dict(STRIDED, seed=1), STRIDED)
+    with pytest.raises(ModelError, match="made of different model files"):
+        open_model(f"{first},{made(other, tmp_path, 96)}")
     assert main([first, "--layout", "shared", "--onnx"]) == 2
     assert "is compiled already, or a graph of one size" in capsys.readouterr().err
