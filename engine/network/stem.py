@@ -20,6 +20,7 @@ from engine.skeletons.sparse import Frames
 
 F32 = NDArray[np.float32]
 SIDE: Final = 5  # of a tile; a joint of the published recipes is drawn on one
+_TILES: Final = 8  # of a product; more go through several kernels of OpenBLAS, of other bits
 _PRODUCT: Final = 1 << 18  # multiplications for which OpenBLAS wakes no other threads, whose cores
 # run networks meanwhile
 
@@ -100,15 +101,15 @@ class Stem:
         out[:] = 0
         run, height, width, outputs = out.shape
         canvas = out.reshape(run, height, width * outputs)
-        values = np.zeros((run, SIDE**2), np.float32)
-        given = np.empty((run, self._window, self._window * outputs), np.float32)
-        flat = given.reshape(run, -1)
-        most = _PRODUCT // values.size
+        values = np.zeros((_TILES, SIDE**2), np.float32)
+        given = np.empty((_TILES, self._window, self._window * outputs), np.float32)
+        flat = given.reshape(_TILES, -1)
+        most = _PRODUCT // values.size // 64 * 64
         parts = [slice(first, first + most) for first in range(0, flat.shape[1], most)]
         first = windows.ends[number - 1][-1] if number else 0
         for spread, end in zip(self._spread, windows.ends[number], strict=True):
-            for start in range(first, end, run):
-                chunk = slice(start, min(start + run, end))
+            for start in range(first, end, _TILES):
+                chunk = slice(start, min(start + _TILES, end))
                 values[: chunk.stop - start] = windows.values[chunk]
                 for part in parts:
                     np.matmul(values, spread[:, part], out=flat[:, part])
