@@ -51,6 +51,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--streams", type=int, default=12)
     parser.add_argument("--stride", type=float, default=2.0, help="seconds between windows")
+    parser.add_argument(
+        "--max-age",
+        type=float,
+        default=10.0,
+        help="as of engine.run; more than its 2 s, as a window that is left out is one missing",
+    )
     parser.add_argument("--precision", default="f32")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="keep everything in a file")
@@ -112,6 +118,8 @@ def _engine(args: argparse.Namespace, folder: Path) -> Iterator[tuple[Any, int]]
         "demo",
         "--stride",
         args.stride,
+        "--max-age",
+        args.max_age,
         "--precision",
         args.precision,
         "--output",

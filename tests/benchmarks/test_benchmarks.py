@@ -163,6 +163,8 @@ def test_live_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "0.1",
         "--streams",
         "2",
+        "--max-age",
+        "60",  # however slow the machine is
         "--json",
         str(tmp_path / "a.json"),
         "--plot",
