@@ -9,6 +9,7 @@ for other runtimes as well.
 from __future__ import annotations
 
 import argparse
+import re
 import shlex
 import sys
 import time
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--soc-version",
-        type=npus.soc_version,
+        type=_chip,
         metavar="NAME",
         help="the chip, such as Ascend310P3 or 310P3 (default: what npu-smi info shows)",
     )
@@ -141,7 +142,10 @@ def _run(args: argparse.Namespace) -> None:
     if model.precision == "int8":
         raise UsageError(f"{args.model} is quantised for CPUs; atc takes files of AMCT's for int8")
     if args.onnx and args.layout != SHARED:
-        raise UsageError("--onnx is for --layout shared; the others have a file that runs")
+        raise UsageError(
+            "--onnx is for --layout shared: add that, or take the .onnx that MODEL is; any runtime "
+            "runs it"
+        )
     chain = None if args.layout == CLIPS else chain_of(model)
     jobs = _compilations(args, model, chain)
     tables = chain if args.layout == SHARED else None
@@ -150,6 +154,8 @@ def _run(args: argparse.Namespace) -> None:
             raise UsageError(
                 f"--describe {args.describe}: one OM that exists, of one size or of --gears"
             )
+        if not args.describe.stat().st_size:
+            raise UsageError(f"--describe {args.describe}: it is empty; compile it again")
         jobs[0].describe(args.describe, model, tables)
         return
     if not (args.dry_run or args.onnx):
@@ -287,6 +293,15 @@ def _several(text: str, most: int = _MOST_OF_A_GEAR) -> tuple[int, ...]:
             f"--gears {text}: 2 to {_MOST_GEARS} of them; --batch or --unique make a static file"
         )
     return gears
+
+
+def _chip(name: str) -> str:
+    """The argument of ``--soc-version``, as atc wants it."""
+    if not re.fullmatch(r"(Ascend)?[0-9]{3}[A-Za-z0-9_]*", name):
+        raise argparse.ArgumentTypeError(
+            f"{name!r} is no chip's name, such as Ascend310P3 or 910B4; npu-smi info shows it"
+        )
+    return npus.soc_version(name)
 
 
 def _soc_version() -> str:

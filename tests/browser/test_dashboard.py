@@ -36,6 +36,10 @@ from tests.support.samples import annotation
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
+WHOLE_TABLE = """
+const around = document.querySelector("#processes").parentElement;
+return around.scrollWidth <= around.clientWidth
+"""
 EMPTY_BATCHES = """
 return [...document.querySelectorAll("#batches span")].filter(e => e.textContent === "0").length
 """
@@ -144,6 +148,7 @@ def test_streams(window: Any, run: Begin) -> None:
             assert window.execute_script(above) < 220, "streams come first"
             assert count(window, "#batches div") >= 1
             assert window.execute_script(EMPTY_BATCHES) == 0
+            assert window.execute_script(WHOLE_TABLE), "all of the processes' table is in view"
             looks_well(window)
         no_complaints(window)
         running.process.send_signal(signal.SIGINT)

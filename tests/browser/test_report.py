@@ -77,6 +77,16 @@ def test_without_labels(tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
     assert surest == sorted(surest), "the least sure first"
 
 
+def test_as_many_samples_as_hmdb51_tests_on(tmp_path: Path, tiny_model: Path, capfd: Any) -> None:
+    """Each has a row and a skeleton, in less than a megabyte."""
+    samples = [annotation(18 + n % 60, persons=1 + n % 2, seed=n) for n in range(1530)]
+    page = write(tmp_path, tiny_model, *samples)
+    capfd.readouterr()
+    assert len(page.encode()) < 1e6
+    data = embedded(page)
+    assert len(data["rows"]) == len(data["seconds"]) == 1530
+
+
 DRAWN = """
 const canvas = document.querySelector("canvas");
 const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;

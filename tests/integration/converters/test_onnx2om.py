@@ -90,6 +90,14 @@ def test_a_chip_as_npu_smi_shows_it(
     assert "--soc_version=Ascend310P3" in shlex.split(capsys.readouterr().out)
 
 
+@pytest.mark.parametrize("chip", ["foo", "Ascend", "910B4; rm", ""])
+def test_what_is_no_chip(network: Path, capsys: pytest.CaptureFixture[str], chip: str) -> None:
+    with pytest.raises(SystemExit) as ending:
+        main(["net.onnx", "--dry-run", "--soc-version", chip])
+    assert ending.value.code == 2
+    assert f"{chip!r} is no chip's name, such as Ascend310P3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -199,6 +207,9 @@ def test_an_om_that_exists_is_described(network: Path, capsys: pytest.CaptureFix
     )
     base = ["net.onnx", "--soc-version", "Ascend310P3", "--describe"]
     assert main([*base, "none.om"]) == 2
+    Path("empty.om").touch()
+    assert main([*base, "empty.om", "--batch", "4"]) == 2
+    assert "empty.om: it is empty" in capsys.readouterr().err
     assert main([*base, "made.om", "--batch", "4"]) == 0
     about = describe(path)
     assert about is not None
