@@ -188,8 +188,10 @@ def _compilations(
     stem = args.output or Path(Path(args.model).stem)
     if stem.suffix == SUFFIX:
         stem = stem.with_suffix("")
-    if not stem.absolute().parent.is_dir():
-        raise UsageError(f"--output {stem}: there is no folder {stem.absolute().parent}")
+    if not (folder := stem.absolute().parent).is_dir():
+        raise UsageError(
+            f"--output {stem}: there is no folder {folder}; make it first: mkdir -p {folder}"
+        )
     if unfit := unfit_characters(stem.resolve()):
         raise UsageError(
             f"--output {stem.resolve()}: the runtime takes letters, digits and _ . / - in a path "

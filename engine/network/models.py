@@ -5,6 +5,7 @@ Comes in: what ``--model`` says. Goes out: a `ModelFile`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,8 @@ def open_model(
             "shows them)"
         )
     listed = [Path(part) for part in spec.split(",")]
+    if len(listed) > 1 and not path.is_file():
+        _check_list(spec, listed)
     if spec.endswith(om.SUFFIX):
         model = read_compiled(listed, gears)
     elif len(listed) > 1 and spec.endswith(".onnx") and not path.is_file():
@@ -72,6 +75,16 @@ def open_model(
         names = read_class_names(Path(classes), len(model.classes))
         model = replace(model, classes=names, renamed=names != model.classes)
     return model
+
+
+def _check_list(spec: str, listed: Sequence[Path]) -> None:
+    """Raise `ModelError` unless all are OM files or all are ONNX files."""
+    if {one.suffix for one in listed} in ({om.SUFFIX}, {".onnx"}):
+        return
+    raise ModelError(
+        f"model {spec}: a list, separated by commas, holds .om files alone or .onnx files of "
+        "converters.onnx2om --layout shared alone; name one model, or files of one kind"
+    )
 
 
 def _is_known(spec: str) -> bool:

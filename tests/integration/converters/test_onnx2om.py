@@ -109,7 +109,7 @@ def test_what_is_no_chip(network: Path, capsys: pytest.CaptureFixture[str], chip
         (["net.onnx", "--gears", "1,x"], "--gears 1,x: numbers from 1 to 4096"),
         (["net.onnx", "--batch", "0"], "--batch 0: numbers from 1 to 4096"),
         (["net.onnx", "--layout", "shared", "--unique", "481"], "--unique 481: numbers from 1 to"),
-        (["net.onnx", "--output", "no/net"], "there is no folder"),
+        (["net.onnx", "--output", "no/net"], "make it first: mkdir -p"),
         (["net.onnx", "--output", "a b"], "letters, digits"),
         (["fixed.onnx", "--batch", "4"], "has a fixed batch of 2"),
         (["fixed.onnx", "--layout", "shared"], "layout shared needs it free"),

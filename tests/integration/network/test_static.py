@@ -202,6 +202,9 @@ def test_what_does_not_go_together(
     first = files.split(",")[0]
     with pytest.raises(ModelError, match="only files of converters.onnx2om --layout shared may be"):
         open_model(f"{first},{strided_model}")
+    for listed in (f"{first},demo", f"{first},b.om", f"b.om,{first}"):
+        with pytest.raises(ModelError, match="holds .om files alone or .onnx files of conv"):
+            open_model(listed)
     with pytest.raises(ModelError, match="two files of the same size"):
         open_model(f"{first},{first}")
     with pytest.raises(ModelError, match="no such file"):
