@@ -7,10 +7,11 @@ if len(sys.argv) < 3:
     sys.exit(__doc__)
 C, T, S, SIGMA = 10, 48, 56, 0.6  # clips and their frames, pixels, those of a Gaussian
 network = ort.InferenceSession(sys.argv[1], providers=ort.get_available_providers())
-feed = {i.name: np.zeros(i.shape, "i4" if "int" in i.type else "f4") for i in network.get_inputs()}
+shapes = {i.name: i.shape for i in network.get_inputs()}
 about, found = network.get_modelmeta().custom_metadata_map, np.load(sys.argv[2], None, True)
-if "strides" not in about or [*feed["frames"].shape[1:], len(feed["clips"])] != [17, S, S, 2 * C]:
+if "strides" not in about or [*shapes["frames"][1:], shapes["clips"][0]] != [17, S, S, 2 * C]:
     sys.exit(f"{sys.argv[1]}: not of converters.onnx2om --layout shared, or not of HMDB51's recipe")
+feed = {i.name: np.zeros(i.shape, "i4" if "int" in i.type else "f4") for i in network.get_inputs()}
 one = (found if isinstance(found, list) else found["annotations"])[int((sys.argv[3:] or [0])[0])]
 n, rng, steps = one["total_frames"], np.random.RandomState(255), np.arange(T + 1)
 if n < T:  # the frames of each clip: the video over and over, or less a few, or one in every nth
