@@ -61,7 +61,7 @@ def open_model(
             "shows them)"
         )
     listed = [Path(part) for part in spec.split(",")]
-    if len(listed) > 1 and not path.is_file():
+    if len(listed) > 1 and not path.exists():
         _check_list(spec, listed)
     if spec.endswith(om.SUFFIX):
         model = read_compiled(listed, gears)
