@@ -1,17 +1,12 @@
-"""Scores of an annotation: python score_static.py NET_shared_u480.onnx ANNOTATIONS.pkl [NUMBER]"""
+"""The scores of an annotation: python score_static.py net_shared_u480.onnx FILE.pkl [NUMBER]"""
 
 import json, sys  # noqa: E401, I001
 import numpy as np, onnxruntime as ort  # noqa: E401
 
-if len(sys.argv) < 3:
-    sys.exit(__doc__)
 C, T, S, SIGMA = 10, 48, 56, 0.6  # clips and their frames, pixels, those of a Gaussian
 network = ort.InferenceSession(sys.argv[1], providers=ort.get_available_providers())
-shapes = {i.name: i.shape for i in network.get_inputs()}
-about, found = network.get_modelmeta().custom_metadata_map, np.load(sys.argv[2], None, True)
-if "strides" not in about or [*shapes["frames"][1:], shapes["clips"][0]] != [17, S, S, 2 * C]:
-    sys.exit(f"{sys.argv[1]}: not of converters.onnx2om --layout shared, or not of HMDB51's recipe")
 feed = {i.name: np.zeros(i.shape, "i4" if "int" in i.type else "f4") for i in network.get_inputs()}
+about, found = network.get_modelmeta().custom_metadata_map, np.load(sys.argv[2], None, True)
 one = (found if isinstance(found, list) else found["annotations"])[int((sys.argv[3:] or [0])[0])]
 n, rng, steps = one["total_frames"], np.random.RandomState(255), np.arange(T + 1)
 if n < T:  # the frames of each clip: the video over and over, or less a few, or one in every nth
@@ -22,8 +17,6 @@ elif n < 2 * T:
 else:
     plan = (steps * n // T)[:-1] + [rng.randint(np.diff(steps * n // T)) for _ in range(C)]
 used, plan = np.unique(plan, return_inverse=True)
-if len(used) > len(feed["frames"]) // 2:
-    sys.exit(f"{len(used)} distinct frames: take a file of as many, such as NET_shared_u480.onnx")
 xy, tops = np.nan_to_num(one["keypoint"][:, used]).astype("f4"), one["keypoint_score"][:, used]
 ends = np.array([[f(axis[axis != 0]) for axis in np.moveaxis(xy, -1, 0)] for f in (np.min, np.max)])
 corners = (ends.mean(0) + np.outer([-0.625, 0.625], [np.ptp(ends, 0).max()] * 2)).astype(int)
@@ -43,5 +36,4 @@ for number, stride in enumerate(json.loads(about["strides"]), 1):
     table[:, : rows.shape[1]], ids, below = rows, ids.reshape(2 * C, -1), table.shape[1]
 np.add.at(feed["clips"], (np.arange(2 * C)[:, None], ids), 1 / ids.shape[1])
 likely = np.exp(network.run(None, feed)[0].astype(float))
-scores = (likely / likely.sum(1, keepdims=True)).mean(0)
-print(*map("{:.7f}\t{}".format, scores, json.loads(about["classes"])), sep="\n")
+print(*(likely / likely.sum(1, keepdims=True)).mean(0), sep="\n")

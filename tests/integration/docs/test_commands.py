@@ -19,7 +19,6 @@ import pytest
 
 from converters import onnx2om
 from engine.base.records import Prediction
-from engine.network.models import open_model
 from engine.pipeline import Pipeline
 from tests.integration.docs.commands import PAGES, ROOT, Command, blocks, check, commands
 from tests.support.runs import options
@@ -174,7 +173,7 @@ def test_a_static_file_without_the_engine(strided_model: Path, tmp_path: Path, f
     """The script has few lines and needs numpy and ONNX Runtime alone; its scores are ours."""
     script = ROOT / "docs" / "score_static.py"
     text = script.read_text()
-    assert len(text.splitlines()) < 50
+    assert len(text.splitlines()) < 40
     assert set(re.findall(r"^import (.*?)(?:  #|$)", text, re.MULTILINE)) == {
         "json, sys",
         "numpy as np, onnxruntime as ort",
@@ -192,31 +191,5 @@ def test_a_static_file_without_the_engine(strided_model: Path, tmp_path: Path, f
         text=True,
         check=True,
     )
-    scores, names = zip(*(line.split("\t") for line in found.stdout.splitlines()), strict=True)
-    np.testing.assert_allclose(np.array(scores, float), record.scores, rtol=0, atol=1e-5)
-    assert names == open_model(str(strided_model)).classes
-
-
-def test_what_the_static_script_refuses(
-    strided_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In one line, which says what it takes."""
-    about = [str(strided_model), "--dry-run", "--soc-version", "310P3", "--output", "net"]
-    (tmp_path / "data.pkl").write_bytes(pickle.dumps([annotation(60, 1, 0)]))
-    monkeypatch.chdir(tmp_path)
-    for layout in ("shared", "frames"):
-        assert onnx2om.main([*about, "--layout", layout, "--unique", "32"]) == 0
-    for arguments, message in (
-        ([], "NET_shared_u480.onnx ANNOTATIONS.pkl"),
-        (["net_frames.onnx", "data.pkl"], "net_frames.onnx: not of converters.onnx2om --layout sh"),
-        (["net_shared_u32.onnx", "data.pkl"], "60 distinct frames: take a file of as many"),
-    ):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "docs" / "score_static.py"), *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
-        assert message in done.stderr
+    scores = np.array(found.stdout.split(), float)
+    np.testing.assert_allclose(scores, record.scores, rtol=0, atol=1e-5)
