@@ -35,11 +35,6 @@ def guarded(path: Path, action: Callable[[], T]) -> T:
     except EngineError:
         raise
     except OSError as error:
-        folder = real(path).parent
-        if isinstance(error, FileNotFoundError) and not folder.exists():
-            raise OutputError(
-                f"{path}: there is no folder {folder}; make it first: mkdir -p {folder}"
-            ) from None
         raise OutputError(f"{path}: {error.strerror or error}") from None
     except Exception as error:
         raise OutputError(f"{path}: {type(error).__name__}: {printable(error)}") from error

@@ -97,7 +97,7 @@ def test_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         (["--scores", "a.npz"], "--scores a.npz is the file of an archive that is read as well"),
         (["--summary", "./b.npz"], "--summary b.npz is the file of an archive"),
         (["--scores", "x", "--summary", "x"], "--summary x is the file of --scores as well"),
-        (["--scores", "no/x.npz"], "no/x.npz: there is no folder"),
+        (["--scores", "no/x.npz"], "no/x.npz: No such file or directory"),
         (["--weights", "1,2,3"], "3 weights for 2 archives"),
         (["./a.npz"], "./a.npz: the same archive twice"),
         (["none.npz"], "none.npz: No such file or directory"),
