@@ -76,14 +76,17 @@ def test_a_group_without_memory(words: list[Any]) -> None:
     with groups.group("memory") as group:
         group.limit(110 << 20)
         command = [sys.executable, "-m", "engine.run", *map(str, words)]
-        done = subprocess.run(
-            command,
-            preexec_fn=group.enter,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        for _ in range(5):
+            done = subprocess.run(
+                command,
+                preexec_fn=group.enter,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            if done.returncode != -9:  # whom it kills is the system's choice: the parent, too
+                break
     assert done.returncode == 1, done.stderr
     assert (
         "executor-0.1 died: it was killed by the system: there is not enough memory" in done.stderr
